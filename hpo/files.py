@@ -1,0 +1,117 @@
+"""Files that survive: written whole or not at all, and locks that die with their process.
+
+The recipe for an atomic write is the usual one (temporary file in the same folder, fsync, rename, fsync of
+the folder). The lock is the kernel's (flock, or a locked byte on Windows): however its process ends, it is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path` so that a crash at any moment leaves the old file or the new one, never half of one."""
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing; leaving without an error renames it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in `folder` durable (a no-op where folders cannot be opened)."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Lock:
+    """An exclusive lock on a file, held by the kernel for this process; the file's text says who holds it.
+
+    Args:
+        path: The lock file; made if missing, never removed (removing it would let two holders in).
+        holder: One line about the holder, for whoever is refused.
+    """
+
+    def __init__(self, path: Path, holder: str = "") -> None:
+        self.path = path
+        self.holder = holder
+        self._handle: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; return whether it is ours now."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _try_lock(handle)
+        except OSError:
+            os.close(handle)
+            return False
+        os.ftruncate(handle, 0)
+        os.write(handle, self.holder.encode())
+        self._handle = handle
+        return True
+
+    def wait(self, sleep: Callable[[float], None]) -> None:
+        """Take the lock, asking again twice a second until it is free."""
+        while not self.acquire():
+            sleep(0.5)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def held_by(self) -> str:
+        """Say who holds the lock, as that process wrote it; empty if it said nothing."""
+        try:
+            return self.path.read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._handle is not None
+
+
+def _try_lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, 1 << 20, os.SEEK_SET)  # a byte far behind the text, so that the text stays readable
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,1 @@
+"""Where workers live: processes of this machine, later a cluster."""

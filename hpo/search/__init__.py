@@ -1,0 +1,1 @@
+"""The side that knows Optuna and never imports torch: storage, study, samplers, pruners, the runner's loop."""
