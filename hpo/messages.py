@@ -1,0 +1,147 @@
+"""What the two sides say to each other: one JSON object a line, over a pipe here, over any stream elsewhere.
+
+    runner -> worker     Setup, then for each trial a Job, then a Verdict after Started and after each EpochDone
+    worker -> runner     Progress*, Ready | SetupFailed, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
+
+A worker ends when its input ends: so nothing outlives a runner, however that dies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from hpo.settings import Settings
+from hpo.space import Config
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def line(self) -> bytes:
+        """Return the message as one line of JSON."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+class Setup(_Message):
+    """The first line that a worker reads: what is the same for all of its trials."""
+
+    kind: Literal["setup"] = "setup"
+    settings: Settings
+    data_dir: Path
+    device: str  # "cpu" or "cuda:N"
+    memory: int  # bytes that this worker may use on its device
+
+
+class Job(_Message):
+    """Train this configuration, or go on with it from the newest sound checkpoint in `folder`."""
+
+    kind: Literal["job"] = "job"
+    trial: int
+    config: Config
+    folder: Path  # the trial's own, for checkpoints and results
+    seed: int
+
+
+class Verdict(_Message):
+    """What to do after an epoch: go on, or leave the trial (pruned, or to be continued by a later run)."""
+
+    kind: Literal["verdict"] = "verdict"
+    trial: int
+    go_on: bool
+
+
+class Progress(_Message):
+    """A step of the set-up that takes a while (download, decoding)."""
+
+    kind: Literal["progress"] = "progress"
+    what: str
+    done: int
+    total: int  # 0: unknown
+
+
+class Ready(_Message):
+    """The worker can take jobs."""
+
+    kind: Literal["ready"] = "ready"
+    environment: dict[str, Any]  # data digest and sizes, versions, device, precision: JSON values
+
+
+class SetupFailed(_Message):
+    """The worker cannot take jobs: the data or the device is at fault."""
+
+    kind: Literal["setup-failed"] = "setup-failed"
+    error: str  # class name in hpo.errors
+    message: str
+
+
+class EpochDone(_Message):
+    """An epoch was trained, scored and put into a checkpoint."""
+
+    kind: Literal["epoch-done"] = "epoch-done"
+    trial: int
+    epoch: int  # from 1
+    train_loss: float  # mean over the epoch's images
+    score_loss: float
+    accuracy: float  # 0 to 1, on the scored images
+    images_per_second: float  # training alone
+    seconds: float  # training and scoring
+
+
+class Started(_Message):
+    """The network stands; `epochs` are those that a checkpoint brought back."""
+
+    kind: Literal["started"] = "started"
+    trial: int
+    n_parameters: int
+    macs: int  # multiply-adds of one image, forward
+    epochs: tuple[EpochDone, ...] = ()
+
+
+class Tick(_Message):
+    """A sign of life within an epoch."""
+
+    kind: Literal["tick"] = "tick"
+    trial: int
+    epoch: int
+    fraction: float  # of the epoch's images, 0 to 1
+    images_per_second: float
+
+
+class TrialDone(_Message):
+    """All epochs are done and the results are beside the last checkpoint."""
+
+    kind: Literal["trial-done"] = "trial-done"
+    trial: int
+    checkpoint: Path
+
+
+class TrialFailed(_Message):
+    """This trial alone cannot be finished."""
+
+    kind: Literal["trial-failed"] = "trial-failed"
+    trial: int
+    cause: str  # one word, the same for the same kind of failure
+    reason: str  # a sentence
+
+
+ToWorker = Annotated[Setup | Job | Verdict, Field(discriminator="kind")]
+FromWorker = Annotated[
+    Progress | Ready | SetupFailed | Started | Tick | EpochDone | TrialDone | TrialFailed,
+    Field(discriminator="kind"),
+]
+
+_to_worker: TypeAdapter[ToWorker] = TypeAdapter(ToWorker)
+_from_worker: TypeAdapter[FromWorker] = TypeAdapter(FromWorker)
+
+
+def read_job_side(line: bytes) -> ToWorker:
+    """Parse a line that a runner wrote."""
+    return _to_worker.validate_json(line)
+
+
+def read_worker_side(line: bytes) -> FromWorker:
+    """Parse a line that a worker wrote."""
+    return _from_worker.validate_json(line)

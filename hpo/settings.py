@@ -1,0 +1,191 @@
+"""What a study is run with, in two halves.
+
+`Settings` is equal for all trials of a study, is stored in it, and cannot change afterwards: scores of different settings
+do not compare. `RunOptions` is about one run: how long, how many workers, on which device; every run may choose anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path  # noqa: TC003  # pydantic reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from hpo.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+DATASETS = ("cifar10", "digits")
+SAMPLERS = ("tpe", "gp", "random", "qmc")
+PRUNERS = ("halving", "median", "hyperband", "none")
+SCORES = ("test", "validation")
+N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
+_TAGS = ("parameters", "fixed", "int", "float", "categorical")  # parts of pydantic's paths that say nothing to a user
+_STUDY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+def duration(text: str | float) -> float:
+    """Return seconds for `90`, `90s`, `30m`, `1h30m`, `2d`.
+
+    Raises:
+        ValueError: The text is not a positive duration of at most a year.
+    """
+    if isinstance(text, str):
+        match = _DURATION.fullmatch(text.strip())
+        if not text.strip() or match is None:
+            raise ValueError(f"{text!r} is not a duration; write 90s, 30m, 1h30m or 2d")
+        seconds = sum(float(n) * u for n, u in zip(match.groups(), (86400, 3600, 60, 1), strict=True) if n)
+    else:
+        seconds = float(text)
+    if not 0 < seconds <= 366 * 86400:
+        raise ValueError(f"{text!r} is not a duration between 0 and a year")
+    return seconds
+
+
+def study_name(name: str) -> str:
+    """Return `name` if a study may be called so.
+
+    Raises:
+        UsageError: Empty, over 100 characters, or characters that do not belong in a file name.
+    """
+    if not _STUDY_NAME.fullmatch(name) or set(name) <= {"."}:
+        shown = name if len(name) <= 40 else name[:40] + "…"
+        raise UsageError(f"study name {shown!r}: use 1 to 100 letters, digits, '.', '_' or '-'.")
+    return name
+
+
+def _one_of(*known: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"there is no {value!r}.{nearest(value, known)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _device(text: str) -> str:
+    if not _DEVICE.fullmatch(text):
+        known = ("auto", "cpu", "cuda", "cuda:0")
+        raise ValueError(f"there is no device {text!r}.{nearest(text, known)}")
+    return text
+
+
+def _workers(value: str | int) -> str | int:
+    if value == "auto":
+        return value
+    if not str(value).isdecimal() or not 1 <= int(value) <= 1024:
+        raise ValueError("should be 'auto' or a number from 1 to 1024")
+    return int(value)
+
+
+Duration = Annotated[float, BeforeValidator(duration)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Settings(BaseModel):
+    """What is equal for all trials of a study.
+
+    Attributes:
+        dataset: `cifar10` or `digits`.
+        epochs: Training epochs of a trial that is not stopped early.
+        score: Images that a trial's accuracy is measured on: the `test` set, or a `validation` part held out of the training set.
+        sampler: Optuna sampler that proposes configurations.
+        pruner: Optuna pruner that stops trials early.
+        seed: Root of every random number of the study.
+        limit_train: Train on a stratified subset of this many images; None: all.
+        limit_test: Score on a stratified subset of this many images; None: all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, _one_of(*DATASETS)] = "cifar10"
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
+    score: Annotated[str, _one_of(*SCORES)] = "test"
+    sampler: Annotated[str, _one_of(*SAMPLERS)] = "tpe"
+    pruner: Annotated[str, _one_of(*PRUNERS)] = "halving"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    limit_train: Count | None = None
+    limit_test: Count | None = None
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401  # whatever a user typed; pydantic says what is wrong with it
+        """Return validated settings; a value of None means "not given".
+
+        Raises:
+            UsageError: A value is unknown or out of bounds; names option, value and bound.
+        """
+        return _validated(cls, values)
+
+
+class RunOptions(BaseModel):
+    """What one run may choose anew.
+
+    Attributes:
+        trials: Finished trials (complete and pruned) that the study shall have in total.
+        timeout: Seconds after which no epoch is begun any more.
+        target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
+        patience: Finished trials in a row without a new best that end the run.
+        workers: Processes, or `auto`: one a core, one a GPU, fewer where memory would not suffice.
+        device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
+        data_dir: Where data sets lie or are put.
+        trial_timeout: Seconds of silence after which a worker is ended.
+        keep_checkpoints: Keep the weights of this many best trials (the best's are always kept).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: Count = 50
+    timeout: Duration | None = None
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    patience: Count | None = None
+    workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    data_dir: Path = Path("data")
+    trial_timeout: Duration | None = None
+    keep_checkpoints: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401  # as Settings.of
+        """Return validated options; a value of None means "not given".
+
+        Raises:
+            UsageError: A value is unknown or out of bounds; names option, value and bound.
+        """
+        return _validated(cls, values)
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate({key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise UsageError("; ".join(explain(error, "--"))) from None
+
+
+def explain(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return one sentence a problem: key, value, bound."""
+    return [_sentence(problem, prefix) for problem in error.errors()]
+
+
+def _sentence(problem: ErrorDetails, prefix: str) -> str:
+    parts = [str(part) for part in problem["loc"] if part not in _TAGS]
+    key = prefix + ".".join(parts).replace("_", "-" if prefix else "_")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: there is no such key"
+        case "missing":
+            return f"{key}: is missing"
+        case "union_tag_not_found" | "union_tag_invalid":
+            return f'{key}: needs type = "int", "float" or "categorical", or a value'
+        case "value_error" if not prefix:  # our own checks name what they are about
+            return f"{key}: {message}" if key else message
+        case _:
+            shown = repr(problem["input"])
+            return f"{key} = {shown if len(shown) <= 60 else shown[:60] + '…'}: {message}"

@@ -1,0 +1,361 @@
+"""Search spaces: which parameters a study varies, in what ranges, and the point it starts from.
+
+A `Config` is one complete description of a network and its training: every knob that hpo has, with its hard bounds. A
+`SearchSpace` says for each knob whether it is varied (a range or choices) or fixed; it is flat, since Optuna's joint TPE drops
+conditional parameters. Every space has a default point, which trial 0 tries: so a report can say what tuning bought.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hpo.errors import SpaceError, nearest
+from hpo.settings import explain
+
+Value = bool | int | float | str
+
+
+class Config(BaseModel):
+    """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The four that the project is about.
+    depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
+    filters: int = Field(48, ge=1, le=2048, description="filters of the first block")
+    dropout: float = Field(0.05, ge=0, le=0.95, description="before the last layer; 0.6 of it inside the blocks")
+    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate, a batch")
+    # The network.
+    growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block over those of the one before")
+    kernel: Literal[1, 3, 5, 7] = Field(3, description="edge of the blocks' convolutions, pixels")
+    stem: Literal["none", "whiten"] = Field("whiten", description="frozen 2x2 layer that whitens patches of the training images")
+    norm: Literal["none", "batch", "group"] = Field("batch", description="normalization after each convolution")
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    pool: Literal["early", "late"] = Field("early", description="2x2 maximum after a block's first or last convolution")
+    hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global maximum instead")
+    # The training.
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
+    batch_size: int = Field(256, ge=1, le=65536, description="images a step")
+    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    # The images.
+    standardize: bool = Field(default=True, description="zero mean and unit variance a channel; else values 0 to 1")
+    flip: bool = Field(default=True, description="mirror half of the training images")
+    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels")
+    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels")
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Fixed(_Parameter):
+    """A parameter that does not vary."""
+
+    type: Literal["fixed"] = "fixed"
+    value: Value
+
+    @property
+    def default(self) -> Value:
+        """The one value."""
+        return self.value
+
+    def ends(self) -> tuple[Value, ...]:
+        """Return the values that must satisfy Config's bounds."""
+        return (self.value,)
+
+    def holds(self, value: Value) -> bool:
+        """Whether `value` is possible."""
+        return value == self.value
+
+
+class _Range(_Parameter):
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    default: float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low = {self.low:g} must be above 0, since log = true")
+        if self.log and self.step is not None:
+            raise ValueError("log and step do not go together")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step = {self.step:g} must be above 0")
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"default = {self.default:g} is outside {self.low:g} to {self.high:g}")
+        if not self.holds(self.default):
+            raise ValueError(f"default = {self.default:g} is not a whole number of steps of {self.step:g} above {self.low:g}")
+        return self
+
+    def ends(self) -> tuple[Value, ...]:
+        """Return the values that must satisfy Config's bounds."""
+        return (self.low, self.high)
+
+    def holds(self, value: Value) -> bool:
+        """Whether `value` lies in the range and on its grid."""
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+
+class IntRange(_Range):
+    """Whole numbers from low to high, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int | None = None
+    default: int
+
+
+class FloatRange(_Range):
+    """Numbers from low to high, both included."""
+
+    type: Literal["float"]
+
+
+class Choices(_Parameter):
+    """One of a few values without an order."""
+
+    type: Literal["categorical"]
+    choices: Annotated[tuple[Value, ...], Field(min_length=1, strict=False)]
+    default: Value
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len({(type(c), c) for c in self.choices}) < len(self.choices):
+            raise ValueError(f"choices = {list(self.choices)} names a value twice")
+        if self.default not in self.choices:
+            raise ValueError(f"default = {self.default!r} is not among choices = {list(self.choices)}")
+        return self
+
+    def ends(self) -> tuple[Value, ...]:
+        """Return the values that must satisfy Config's bounds."""
+        return self.choices
+
+    def holds(self, value: Value) -> bool:
+        """Whether `value` is one of the choices."""
+        return value in self.choices
+
+
+Parameter = Annotated[Fixed | IntRange | FloatRange | Choices, Field(discriminator="type")]
+
+
+class SearchSpace(BaseModel):
+    """A named set of parameters, one for every field of `Config`.
+
+    Attributes:
+        name: What the study stores and shows.
+        parameters: For every field of Config a range, choices or a fixed value. Those not given are fixed at Config's defaults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    parameters: dict[str, Parameter]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        defaults = Config().model_dump()
+        for name in self.parameters:
+            if name not in defaults:
+                raise ValueError(f"there is no parameter {name!r}.{nearest(name, defaults)}")
+        given = {name: p for name in defaults if (p := self.parameters.get(name)) is not None}
+        fixed = {name: Fixed(value=value) for name, value in defaults.items() if name not in given}
+        object.__setattr__(self, "parameters", {name: given.get(name) or fixed[name] for name in defaults})
+        for name, parameter in given.items():
+            for value in parameter.ends():
+                self._check_bounds(name, value)
+        return self
+
+    @staticmethod
+    def _check_bounds(name: str, value: Value) -> None:
+        try:
+            Config.model_validate({name: value}, strict=True)
+        except ValidationError as error:
+            raise ValueError("; ".join(explain(error))) from None
+
+    @property
+    def varied(self) -> dict[str, IntRange | FloatRange | Choices]:
+        """The parameters that the sampler chooses, in Config's order."""
+        return {name: p for name, p in self.parameters.items() if not isinstance(p, Fixed)}
+
+    @property
+    def default(self) -> dict[str, Value]:
+        """The default point, varied parameters only."""
+        return {name: p.default for name, p in self.varied.items()}
+
+    def config(self, point: dict[str, Value] | None = None) -> Config:
+        """Return the full configuration of a point; what the point leaves out takes its default.
+
+        Raises:
+            SpaceError: The point has an unknown parameter or one outside its range.
+        """
+        point = point or {}
+        for name, value in point.items():
+            if name not in self.parameters:
+                raise SpaceError(f"space {self.name!r} has no parameter {name!r}.{nearest(name, self.parameters)}")
+            if not self.parameters[name].holds(value):
+                raise SpaceError(f"{name} = {value!r} is outside its range in space {self.name!r}.")
+        return Config(**{name: point.get(name, p.default) for name, p in self.parameters.items()})
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Return a preset by its name, or the space in a TOML file by its path.
+
+        Raises:
+            SpaceError: No such preset or file, or the file breaks a rule.
+        """
+        if name in PRESETS:
+            return cls.of(name, PRESETS[name])
+        path = Path(name)
+        if path.suffix == ".toml" or path.exists() or "/" in name:
+            return cls.from_toml(path)
+        raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} A file's name ends in .toml.")
+
+    @classmethod
+    def of(cls, name: str, parameters: dict[str, Any]) -> Self:
+        """Return the space of `parameters`: a dict for each, or a plain value for a fixed one.
+
+        Raises:
+            SpaceError: A parameter breaks a rule; names key, value and bound.
+        """
+        expanded = {key: _expand(value) for key, value in parameters.items()}
+        try:
+            return cls(name=name, parameters=expanded)  # type: ignore[arg-type]  # pydantic makes Parameters of dicts
+        except ValidationError as error:
+            raise SpaceError(f"space {name!r}: " + "; ".join(explain(error))) from None
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a space file.
+
+        Raises:
+            SpaceError: Missing, a folder, not TOML, or a parameter breaks a rule.
+        """
+        try:
+            table = tomllib.loads(path.read_bytes().decode())
+        except FileNotFoundError:
+            raise SpaceError(f"there is no space file {path}. `hpo space --toml > {path.name}` writes one.") from None
+        except (IsADirectoryError, PermissionError) as error:
+            raise SpaceError(f"space file {path} cannot be read: {error.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, ValueError, RecursionError) as error:
+            raise SpaceError(f"space file {path} is not TOML: {error}") from None
+        name = table.pop("name", path.stem)
+        if not isinstance(name, str):
+            raise SpaceError(f"space file {path}: name = {name!r} must be a text.")
+        if not table:
+            raise SpaceError(f"space file {path} names no parameter. `hpo space --toml` prints one to start from.")
+        try:
+            return cls.of(name, table)
+        except SpaceError as error:
+            raise SpaceError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        """Return the space as a file that `from_toml` reads back."""
+        lines = [f"name = {_toml(self.name)}", ""]
+        described = {key: field.description for key, field in Config.model_fields.items()}
+        for key, parameter in self.parameters.items():
+            comment = f"  # {described[key]}" if described[key] else ""
+            if isinstance(parameter, Fixed):
+                lines.append(f"{key} = {_toml(parameter.value)}{comment}")
+            else:
+                fields = parameter.model_dump(exclude_defaults=True)
+                lines.append(f"{key} = {_toml(fields)}{comment}")
+        return "\n".join(lines) + "\n"
+
+
+def _expand(value: object) -> object:
+    """Allow `lr = 0.1` for a fixed value and leave out `type` where the keys tell it."""
+    if not isinstance(value, dict):
+        return {"type": "fixed", "value": value}
+    if "type" not in value and "choices" in value:
+        return {"type": "categorical", **value}
+    if "type" not in value and "value" in value:
+        return {"type": "fixed", **value}
+    return value
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)
+
+
+def _float(low: float, high: float, default: float, *, log: bool = False) -> dict[str, Any]:
+    return {"type": "float", "low": low, "high": high, "log": log, "default": default}
+
+
+def _int(low: int, high: int, default: int, *, log: bool = False, step: int | None = None) -> dict[str, Any]:
+    return {"type": "int", "low": low, "high": high, "log": log, "step": step, "default": default}
+
+
+def _choices(*choices: Value, default: Value) -> dict[str, Any]:
+    return {"type": "categorical", "choices": choices, "default": default}
+
+
+_BASIC = {
+    "depth": _int(2, 4, 3),
+    "filters": _int(16, 96, 48, step=8),
+    "dropout": _float(0.0, 0.4, 0.05),
+    "lr": _float(0.02, 1.0, 0.2, log=True),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "basic": _BASIC,
+    "wide": {
+        **_BASIC,
+        "growth": _float(1.0, 2.5, 2.0),
+        "kernel": _choices(3, 5, default=3),
+        "norm": _choices("batch", "group", default="batch"),
+        "activation": _choices("relu", "gelu", "silu", default="relu"),
+        "pool": _choices("early", "late", default="early"),
+        "optimizer": _choices("sgd", "adamw", default="sgd"),
+        "momentum": _float(0.7, 0.97, 0.9),
+        "weight_decay": _float(1e-5, 1e-2, 5e-4, log=True),
+        "batch_size": _int(64, 1024, 256, log=True),
+        "label_smoothing": _float(0.0, 0.3, 0.1),
+        "shift": _int(0, 4, 2),
+        "cutout": _int(0, 16, 0, step=4),
+    },
+    "tutorial": {
+        "depth": _int(1, 3, 1),
+        "filters": _int(16, 64, 32, step=8),
+        "dropout": _float(0.0, 0.7, 0.5),
+        "lr": _float(1e-4, 1e-1, 1e-3, log=True),
+        # The recipe of the tutorial that hpo starts from; its default point is that network, exactly.
+        "stem": "none",
+        "norm": "none",
+        "pool": "late",
+        "hidden": 512,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "batch_size": 32,
+        "schedule": "constant",
+        "label_smoothing": 0.0,
+        "standardize": False,
+        "flip": False,
+        "shift": 0,
+        "growth": 1.0,
+    },
+}
