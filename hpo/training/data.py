@@ -1,0 +1,94 @@
+"""Data sets as uint8 arrays, memory-mapped: decoded once ever, shared by all workers, no DataLoader.
+
+This module is the door: `load` finds a source (sources.py), reads it through the cache (cache.py) and returns
+arrays (arrays.py); `take` and `hold_out` (sampling.py) choose among them; `preview` draws them. None of it needs
+torch: only a download or a fresh archive asks torchvision for the checksums.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpo.errors import StorageError, UsageError, nearest
+from hpo.files import atomic_file
+from hpo.training import cache, sources
+from hpo.training.arrays import SIDE, DataSet, Progress, Split, silent
+from hpo.training.sampling import hold_out, take
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpo.training.archive import Archive
+
+__all__ = ["NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take"]
+
+NAMES = ("cifar10", "digits")
+
+CELL = 3 * SIDE  # pixels: an image in the preview
+CAPTION = 20  # pixels: the line below it
+GAP = 8  # pixels
+
+
+def load(
+    name: str,
+    data_dir: Path,
+    cache_dir: Path | None = None,
+    progress: Progress = silent,
+    *,
+    archive: Archive | None = None,
+) -> DataSet:
+    """Return a data set, decoded and, if need be, downloaded by whichever process comes first.
+
+    Args:
+        name: One of `NAMES`.
+        data_dir: Where CIFAR-10 is or shall be.
+        cache_dir: Where decoded arrays are kept; None for `cache.default_folder()`.
+        progress: Told what takes time.
+        archive: Another CIFAR-10 archive than the official one.
+
+    Raises:
+        UsageError: No such data set.
+        DataError: Missing, damaged or not what it should be.
+        StorageError: The cache cannot be written.
+    """
+    if name not in NAMES:
+        raise UsageError(f"There is no data set {name!r}.{nearest(name, NAMES)}")
+    folder = cache_dir or cache.default_folder()
+    source = sources.find(name, data_dir, archive)
+    if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
+        return data
+    with cache.locked(folder, name, progress):
+        # Another process may have fetched and decoded it while this one waited.
+        source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
+        entry = cache.entry(folder, name, source.key)
+        return cache.open_entry(entry) or cache.store(entry, source.read(progress))
+
+
+def preview(data: DataSet, path: Path) -> None:
+    """Draw 64 random training images with their classes, eight a row, as a PNG at `path`.
+
+    Raises:
+        StorageError: `path` cannot be written.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    chosen = np.random.RandomState(0).permutation(len(data.train))[:64]
+    rows = -(-len(chosen) // 8)
+    sheet = Image.new("RGB", (8 * (CELL + GAP) + GAP, rows * (CELL + CAPTION + GAP) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    for i, index in enumerate(chosen):
+        x, y = GAP + i % 8 * (CELL + GAP), GAP + i // 8 * (CELL + CAPTION + GAP)
+        image = Image.fromarray(data.train.images[index])
+        sheet.paste(image.resize((CELL, CELL), Image.Resampling.NEAREST), (x, y))
+        caption = data.classes[data.train.labels[index]]
+        while draw.textlength(caption, font) > CELL:
+            caption = caption.rstrip("…")[:-1] + "…"
+        draw.text((x + CELL / 2, y + CELL + CAPTION / 2), caption, "black", font, anchor="mm")
+    try:
+        with atomic_file(path) as file:
+            sheet.save(file, "PNG")
+    except OSError as error:
+        raise StorageError(f"Cannot write the picture {path}: {error.strerror or error}.") from error
