@@ -97,7 +97,7 @@ def download(archive: Archive, data_dir: Path, progress: Progress) -> Path:
             if md5.hexdigest() != archive.md5:
                 raise DataError(f"what came is not the archive: MD5 {md5.hexdigest()}, expected {archive.md5}")
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DataError(str(error) or type(error).__name__) from error
+        raise DataError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     return target
 
 
@@ -127,8 +127,11 @@ class Batches:
     @property
     def key(self) -> str:
         """What the cache knows these batches by: the place, and size and time of each file."""
-        files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        stats = [(file.name, file.stat()) for file in files]
+        try:
+            files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+            stats = [(file.name, file.stat()) for file in files]
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error}.") from error
         return repr((str(self.path.resolve()), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]))
 
     def read(self, progress: Progress) -> DataSet:
