@@ -1,0 +1,125 @@
+"""Batches: whole tensors, made by one indexing of the uint8 images, which selects, mirrors and shifts at once.
+
+No DataLoader and no copy of the data: the images stay uint8 (memory-mapped on a CPU, resident on a GPU) until they are a batch.
+A training image is mirrored in every other epoch rather than at random, as cifar10-airbench does: each pair of epochs then shows
+both views. Shifted-in pixels are reflections.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from hpo.space import Config
+
+
+class Images(NamedTuple):
+    """Images of a split on a device, and which of them to use."""
+
+    pixels: Tensor  # (all of the split, H, W, channels) uint8
+    labels: Tensor  # (all of the split,) int64
+    chosen: Tensor  # (N,) int64: positions that belong to this set
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray, device: torch.device) -> Images:
+        """Put arrays on a device: on a CPU without a copy."""
+        return cls(*(torch.from_numpy(array).to(device) for array in (pixels, labels, chosen)))
+
+
+class Scale(NamedTuple):
+    """Per channel: value = pixel * factor + offset."""
+
+    factor: Tensor  # (1, channels, 1, 1) float32
+    offset: Tensor
+
+    @classmethod
+    def of(cls, images: Images, *, standardize: bool) -> Scale:
+        """Return the scale to values 0 to 1, or to zero mean and unit variance a channel over `images`."""
+        channels = images.pixels.shape[3]
+        device = images.pixels.device
+        if not standardize:
+            shape = (1, channels, 1, 1)
+            return cls(torch.full(shape, 1 / 255, device=device), torch.zeros(shape, device=device))
+        n = 0
+        total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
+        for part in images.chosen.split(4096):
+            pixels = images.pixels[part].reshape(-1, channels).float()
+            n += len(pixels)
+            total += pixels.sum(0).double()
+            squares += pixels.square().sum(0).double()
+        mean = total / n
+        deviation = (squares / n - mean**2).clamp_min(1.0).sqrt()  # at least one grey level: a blank channel stays finite
+        return cls((1 / deviation).float().view(1, -1, 1, 1), (-mean / deviation).float().view(1, -1, 1, 1))
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Turn (N, H, W, channels) uint8 into (N, channels, H, W) float32, channels_last in memory."""
+        return pixels.permute(0, 3, 1, 2).float().mul_(self.factor).add_(self.offset)
+
+
+def training_batches(images: Images, config: Config, scale: Scale, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64.
+
+    All randomness comes from (seed, epoch), so an epoch that is repeated is the same epoch.
+    """
+    device = images.pixels.device
+    views = torch.Generator().manual_seed(seed)
+    mirrored = torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)
+    generator = torch.Generator().manual_seed(seed + epoch)
+    order = torch.randperm(len(images), generator=generator)
+    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator)
+    corners = torch.rand((len(images), 2), generator=generator)
+    chosen = images.chosen
+    for part in order.split(config.batch_size):
+        index = chosen[part.to(device)]
+        flips = mirrored[part].to(device) if config.flip else None
+        pixels = _select(images.pixels, index, flips, shifts[part].to(device) if config.shift else None)
+        inputs = scale(pixels)
+        if config.cutout:
+            _blank(inputs, corners[part].to(device), config.cutout)
+        yield inputs, images.labels[index]
+
+
+def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the images in order, unchanged, in batches of at most `size`."""
+    for index in images.chosen.split(size):
+        yield scale(images.pixels[index]), images.labels[index]
+
+
+def _select(pixels: Tensor, index: Tensor, flips: Tensor | None, shifts: Tensor | None) -> Tensor:
+    """Return pixels[index], mirrored and moved, (B, H, W, channels), with one gather."""
+    if flips is None and shifts is None:
+        return pixels[index]
+    height, width = pixels.shape[1:3]
+    rows = torch.arange(height, device=index.device).expand(len(index), -1)
+    columns = torch.arange(width, device=index.device).expand(len(index), -1)
+    if shifts is not None:
+        rows = _reflect(rows + shifts[:, :1], height)
+        columns = _reflect(columns + shifts[:, 1:], width)
+    if flips is not None:
+        columns = torch.where(flips[:, None], width - 1 - columns, columns)
+    return pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _reflect(position: Tensor, size: int) -> Tensor:
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)
+
+
+def _blank(inputs: Tensor, corners: Tensor, edge: int) -> None:
+    """Set a square of each input to the mean (zero), in place; the square may reach over the border (cutout)."""
+    height, width = inputs.shape[2:]
+    centre = (corners * torch.tensor([height, width], device=inputs.device)).long()  # (B, 2)
+    rows = torch.arange(height, device=inputs.device) - centre[:, :1] + edge // 2  # (B, H)
+    columns = torch.arange(width, device=inputs.device) - centre[:, 1:] + edge // 2
+    square = ((rows >= 0) & (rows < edge))[:, :, None] & ((columns >= 0) & (columns < edge))[:, None, :]
+    inputs.masked_fill_(square[:, None], 0.0)

@@ -1,0 +1,76 @@
+"""Checkpoints that are whole or not there, and are known to be whole when read.
+
+A file is a line of magic with the SHA-256 of the rest, then what `torch.save` writes; it is put in place atomically and read with
+`weights_only=True`. A trial's folder keeps the two newest: should the newest be torn, the epoch before goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hpo.errors import StorageError
+from hpo.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAGIC = b"hpo checkpoint 1 "
+KEPT = 2
+
+_NAME = re.compile(r"epoch-(\d+)\.ckpt")
+
+
+def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
+    """Write the state after `epoch` and remove all but the two newest checkpoints.
+
+    Raises:
+        StorageError: The disk refuses; names path and bytes.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    path = folder / f"epoch-{epoch:04d}.ckpt"
+    try:
+        write_atomically(path, MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        for old in _newest_first(folder)[KEPT:]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {error.strerror}.") from error
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        StorageError: Missing, torn, foreign, or not readable as plain tensors.
+    """
+    try:
+        header, _, content = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise StorageError(f"cannot read the checkpoint {path}: {error.strerror}.") from error
+    if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
+        raise StorageError(f"{path} is not a whole checkpoint of hpo.")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state
+
+
+def newest(folder: Path) -> dict[str, Any] | None:
+    """Return the newest sound checkpoint of a trial, or None where there is none."""
+    for path in _newest_first(folder):
+        try:
+            return load(path)
+        except StorageError:
+            continue
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)

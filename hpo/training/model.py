@@ -1,0 +1,227 @@
+"""ConvNet: the network that a Config describes.
+
+    stem     frozen 2x2 whitening of the images' patches (or none)
+    block    conv · norm · activation · dropout · conv · norm · activation, with one 2x2 maximum in it; `depth` times
+    head     flatten · linear · activation · dropout · linear, or global maximum · dropout · linear
+
+The maximum is taken before normalization and activation: for a growing activation (ReLU) behind a norm of positive scale, or
+without one, it is the same function on a quarter of the data. Whitening stem and early pooling come from
+cifar10-airbench (Keller Jordan, 2024, arXiv:2404.00498). Everything is laid out for channels_last.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hpo.errors import SpaceError
+
+if TYPE_CHECKING:
+    from hpo.space import Config
+
+BLOCK_DROPOUT = 0.6  # of `dropout`, inside the blocks: the tutorial's 0.3 beside 0.5
+BN_MOMENTUM = 0.4  # of the newest batch in the running statistics (airbench): short trainings leave no time for torch's 0.1
+LOGIT_SCALE = 1 / 9  # behind a global maximum (airbench): keeps the first losses and gradients small
+WHITEN_EPS = 5e-4  # added to the patches' eigenvalues (airbench)
+
+_ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class ConvNet(nn.Module):
+    """Images (N, channels, edge, edge), values as `standardize` says, to logits (N, n_classes).
+
+    Raises:
+        SpaceError: The images are too small for so many blocks.
+    """
+
+    def __init__(self, config: Config, n_classes: int, channels: int = 3, edge: int = 32) -> None:
+        super().__init__()
+        self.stem: nn.Module = nn.Identity()
+        if config.stem == "whiten":
+            self.stem = nn.Sequential(Whiten(channels), nn.GELU())
+            channels, edge = 2 * 4 * channels, edge - 1
+        blocks: list[nn.Module] = []
+        for index in range(config.depth):
+            if edge < 2:
+                raise SpaceError(f"depth = {config.depth}: after {index} blocks the image is {edge} pixel wide and cannot be halved.")
+            width = max(1, round(config.filters * config.growth**index))
+            blocks.append(_block(config, channels, width))
+            channels, edge = width, edge // 2
+        self.blocks = nn.Sequential(*blocks)
+        self.head = _head(config, channels, edge, n_classes)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget the keyword
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, n_classes)."""
+        logits: Tensor = self.head(self.blocks(self.stem(images)))
+        return logits
+
+
+def _block(config: Config, channels: int, width: int) -> nn.Sequential:
+    pool = nn.MaxPool2d(2)
+    early = config.pool == "early"
+    layers = [
+        _conv(config, channels, width),
+        *([pool] if early else []),
+        *_norm(config, width),
+        _ACTIVATIONS[config.activation](),
+        *([Dropout(BLOCK_DROPOUT * config.dropout)] if config.dropout else []),
+        _conv(config, width, width),
+        *([] if early else [pool]),
+        *_norm(config, width),
+        _ACTIVATIONS[config.activation](),
+    ]
+    return nn.Sequential(*layers)
+
+
+def _conv(config: Config, channels: int, width: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2, bias=config.norm == "none")
+
+
+def _norm(config: Config, width: int) -> list[nn.Module]:
+    if config.norm == "batch":
+        return [nn.BatchNorm2d(width, momentum=BN_MOMENTUM)]
+    if config.norm == "group":
+        return [nn.GroupNorm(math.gcd(8, width), width)]
+    return []
+
+
+def _head(config: Config, channels: int, edge: int, n_classes: int) -> nn.Sequential:
+    dropout = [Dropout(config.dropout)] if config.dropout else []
+    if config.hidden:
+        n_flat = channels * edge * edge
+        hidden = [nn.Linear(n_flat, config.hidden), _ACTIVATIONS[config.activation]()]
+        return nn.Sequential(FlattenLast(), *hidden, *dropout, nn.Linear(config.hidden, n_classes))
+    return nn.Sequential(GlobalMax(), *dropout, nn.Linear(channels, n_classes, bias=False), Scale(LOGIT_SCALE))
+
+
+class Whiten(nn.Conv2d):
+    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions, scaled to unit variance, and their negatives."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 2 * 4 * channels, kernel_size=2, bias=False)
+        self.weight.requires_grad_(False)  # noqa: FBT003
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Set the filters from images (N, channels, H, W), as the network will see them."""
+        patches = images.float().contiguous().unfold(2, 2, 1).unfold(3, 2, 1)  # (N, channels, H-1, W-1, 2, 2)
+        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 4 * images.shape[1]).double()
+        covariance = flat.T @ flat / len(flat)
+        values, vectors = torch.linalg.eigh(covariance)
+        vectors = vectors * vectors.sum(0).sign()  # eigh leaves the sign open; fix it, so that the same data give the same net
+        filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, images.shape[1], 2, 2)
+        self.weight.copy_(torch.cat((filters, -filters)).flip(0))
+
+
+class Dropout(nn.Module):
+    """`nn.Dropout` with masks from bulk random bits.
+
+    A 64-bit draw is seen as eight bytes, each compared with a threshold: a tenth of the time of torch's serial generator on
+    a CPU. The rate is rounded to a 256th, the scale is that of the rounded rate, so the expectation is exact.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.threshold = min(255, round(rate * 256))  # bytes below it are dropped
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share of x while training; the rest is scaled up."""
+        if not self.training or self.threshold == 0 or x.is_meta:
+            return x
+        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        kept = (bits.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            n, c, h, w = x.shape
+            kept = kept.view(n, h, w, c).permute(0, 3, 1, 2)  # the same layout, so that the product streams
+        return x * (kept * (256 / (256 - self.threshold))).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Show the rounded rate."""
+        return f"rate={self.threshold}/256"
+
+
+class FlattenLast(nn.Module):
+    """(N, C, H, W) to (N, H·W·C): free of a copy for channels_last, and the next linear layer does not mind the order."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a view."""
+        return x.permute(0, 2, 3, 1).reshape(len(x), -1)
+
+
+class GlobalMax(nn.Module):
+    """(N, C, H, W) to (N, C): the largest value of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maxima."""
+        return x.amax(dim=(2, 3))
+
+
+class Scale(nn.Module):
+    """x times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the product."""
+        return x * self.factor
+
+
+class Layer(NamedTuple):
+    """A row of the table of layers; shapes without the batch dimension."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+class Size(NamedTuple):
+    """What a network costs, counted by torch on the meta device (nothing is allocated)."""
+
+    n_parameters: int
+    macs: int  # multiply-adds of one image, forward
+    activation_bytes: int  # float32 outputs of all layers, one image
+    layers: tuple[Layer, ...]
+
+
+def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32) -> Size:
+    """Count parameters, multiply-adds and activations without building the network.
+
+    Raises:
+        SpaceError: The network cannot be built on such images.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        net = ConvNet(config, n_classes, channels, edge)
+        images = torch.empty(2, channels, edge, edge)
+    rows: list[Layer] = []
+    counter = FlopCounterMode(display=False)
+    seen = 0
+
+    def after(name: str, module: nn.Module, output: Tensor) -> None:
+        nonlocal seen
+        flops = counter.get_total_flops()
+        n_parameters = sum(p.numel() for p in module.parameters())
+        rows.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), n_parameters, (flops - seen) // 4))
+        seen = flops
+
+    for name, module in net.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda m, _, output, name=name: after(name, m, output))
+    with counter:
+        net(images)
+    outputs = sum(math.prod(row.output_shape) for row in rows if row.kind != "Identity")
+    return Size(
+        n_parameters=sum(p.numel() for p in net.parameters()),
+        macs=sum(row.macs for row in rows),
+        activation_bytes=4 * outputs,
+        layers=tuple(row for row in rows if row.kind != "Identity"),
+    )

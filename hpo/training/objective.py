@@ -1,0 +1,192 @@
+"""The function that a study maximizes: a configuration becomes a trained network and its accuracy, epoch by epoch.
+
+As a generator it lets the caller stop a trial after any epoch; as a pure function of (configuration, seed, data) with a
+checkpoint after each epoch, it lets anybody continue one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hpo.errors import HpoError, SpaceError
+from hpo.files import atomic_file, write_atomically
+from hpo.settings import N_VALIDATION
+from hpo.training import checkpoint
+from hpo.training.batches import Images
+from hpo.training.data import hold_out, take
+from hpo.training.model import Size, measure
+from hpo.training.train import SCORING_BATCH, DivergedError, Epoch, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hpo.settings import Settings
+    from hpo.space import Config
+    from hpo.training.data import DataSet
+
+N_PICTURES = 24  # of the winner's mistakes, and as many of its successes
+
+
+class TrialError(HpoError):
+    """This configuration cannot be trained to the end.
+
+    Attributes:
+        cause: One word, the same for the same kind of failure.
+    """
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study share: images to train and to score on, on one device.
+
+    Attributes:
+        memory: Bytes that one training may take on the device.
+    """
+
+    settings: Settings
+    classes: tuple[str, ...]
+    train: Images
+    score: Images
+    memory: int
+
+    @classmethod
+    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int) -> Task:
+        """Choose the images that the settings name.
+
+        Raises:
+            UsageError: A limit does not fit the data.
+        """
+        train = data.train
+        pixels = torch.from_numpy(train.images).to(device)
+        labels = torch.from_numpy(train.labels).to(device)
+        everything = np.arange(len(train.labels))
+        if settings.score == "validation":
+            rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
+            trained = rest[take(_part(train, rest), settings.limit_train, settings.seed)]
+            scored = held_out[take(_part(train, held_out), settings.limit_test, settings.seed)]
+            score = Images(pixels, labels, torch.from_numpy(scored).to(device))
+        else:
+            trained = everything[take(train, settings.limit_train, settings.seed)]
+            score = Images.of(
+                data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device
+            )
+        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory)
+
+
+def _part(split: Any, index: np.ndarray) -> Any:  # noqa: ANN401
+    return type(split)(split.images[:0], split.labels[index])
+
+
+class Trial:
+    """One configuration on its way through the epochs.
+
+    Attributes:
+        size: Parameters, multiply-adds, layers.
+        history: Epochs done, those that a checkpoint brought back included.
+
+    Raises:
+        TrialError: The network cannot be built on these images, or would not fit into memory.
+    """
+
+    def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
+        self.task, self.config, self.seed, self.folder = task, config, seed, folder
+        self.history: list[Epoch] = []
+        channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
+        try:
+            self.size = measure(config, len(task.classes), channels, edge)
+        except SpaceError as error:
+            raise TrialError("shape", str(error)) from None
+        needed = training_bytes(self.size, config)
+        if needed > task.memory:
+            raise TrialError(
+                "memory",
+                f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
+                f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
+            )
+        self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed)
+        self._continue()
+
+    def _continue(self) -> None:
+        state = checkpoint.newest(self.folder)
+        if state is not None and state["identity"] == self._identity():
+            self._training.restore(state["training"])
+            self._training.logits = state["logits"]
+            self.history = [Epoch(*epoch) for epoch in state["history"]]
+
+    def _identity(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump(), "seed": self.seed, "settings": self.task.settings.model_dump()}
+
+    def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
+        """Train on, yielding after each epoch once its checkpoint is on disk.
+
+        Raises:
+            TrialError: The loss is not finite any more, or memory ran out.
+            StorageError: The checkpoint cannot be written.
+        """
+        try:
+            for epoch in self._training.epochs(tick):
+                self.history.append(epoch)
+                self._save()
+                yield epoch
+        except DivergedError:
+            number = self._training.epoch + 1
+            raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
+        except (torch.OutOfMemoryError, MemoryError):
+            raise TrialError("memory", "the device ran out of memory.") from None
+
+    def _save(self) -> None:
+        state = {
+            "identity": self._identity(),
+            "training": self._training.state(),
+            "history": [tuple(epoch) for epoch in self.history],
+            "logits": self._training.logits.cpu(),
+        }
+        checkpoint.save(self.folder, self._training.epoch, state)
+
+    def finish(self) -> Path:
+        """Write what the report needs beside the last checkpoint; return that checkpoint's path.
+
+        `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
+        mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
+        """
+        score = self.task.score
+        logits = self._training.logits.float().cpu().numpy()
+        labels = score.labels[score.chosen].cpu().numpy()
+        shown = _pictured(logits, labels)
+        pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
+        with atomic_file(self.folder / "scores.npz") as file:
+            np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
+        rows = [layer._asdict() for layer in self.size.layers]
+        write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
+        return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
+
+
+def training_bytes(size: Size, config: Config) -> int:
+    """Estimate the memory of a training: weights, gradients, optimizer, and activations with their gradients."""
+    copies = 4 if config.optimizer == "adamw" else 3
+    training = 2 * config.batch_size * size.activation_bytes
+    scoring = SCORING_BATCH * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
+    return 4 * copies * size.n_parameters + max(training, scoring)
+
+
+def _pictured(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return positions of the most confident mistakes, then of successes of typical (median) confidence."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = (shifted / shifted.sum(1, keepdims=True)).max(1)
+    right = logits.argmax(1) == labels
+    wrong = np.flatnonzero(~right)
+    mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_PICTURES]
+    hits = np.flatnonzero(right)
+    median = np.median(confidence[hits]) if len(hits) else 0.0
+    successes = hits[np.argsort(np.abs(confidence[hits] - median), kind="stable")][:N_PICTURES]
+    return np.concatenate((mistakes, successes))

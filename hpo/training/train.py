@@ -1,0 +1,206 @@
+"""The training loop: a generator that yields one `Epoch` at a time; the caller decides what to do with it.
+
+It can start at any epoch from a `State`, and then goes on exactly as if it had never stopped: every random number comes from
+(seed, epoch). What is special about its speed: whole-batch tensors (batches.py), channels_last, fused optimizers, bfloat16 where
+the processor multiplies it in hardware, denormals flushed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.training.model import ConvNet, Whiten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hpo.space import Config
+
+SCORING_BATCH = 1000  # images
+TICK = 0.25  # seconds between signs of life
+WARM_UP = 0.25  # share of a one-cycle training before the peak
+ADAMW_LR = 0.01  # of `lr`: so that one range serves both optimizers
+WHITENED = 5000  # training images that the stem's filters are computed from
+
+
+class DivergedError(Exception):
+    """The loss is not finite any more."""
+
+
+class Epoch(NamedTuple):
+    """What an epoch brought."""
+
+    number: int  # from 1
+    train_loss: float  # mean over its images
+    score_loss: float
+    accuracy: float  # 0 to 1, of the scored images
+    images_per_second: float  # training alone
+    seconds: float  # training and scoring
+
+
+class Training:
+    """A network in training, its optimizer, and how far it is.
+
+    Attributes:
+        net: The network, on the images' device.
+        logits: (N, n_classes) float32 of the scored images after the latest epoch.
+        epoch: Epochs done.
+    """
+
+    def __init__(self, config: Config, train: Images, score: Images, n_classes: int, n_epochs: int, seed: int) -> None:
+        self.config, self.train, self.score = config, train, score
+        self.n_epochs, self.seed = n_epochs, seed
+        self.epoch = 0
+        self.logits = torch.empty(0)
+        device = train.pixels.device
+        torch.manual_seed(seed)
+        self.net = ConvNet(config, n_classes, channels=train.pixels.shape[3], edge=train.pixels.shape[1]).to(device)
+        self.scale = Scale.of(train, standardize=config.standardize)
+        if config.stem == "whiten":
+            self._fit_stem()
+        self.optimizer = _optimizer(self.net, config, device)
+        self.dtype = fast_dtype(device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+
+    def _fit_stem(self) -> None:
+        some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
+        inputs = self.scale(self.train.pixels[some])
+        for module in self.net.modules():
+            if isinstance(module, Whiten):
+                module.fit(inputs)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that going on later needs: plain dicts of tensors and numbers."""
+        return {
+            "epoch": self.epoch,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch = state["epoch"]
+
+    def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
+        """Train and score until `n_epochs` are done, yielding after each.
+
+        Args:
+            tick: Called a few times a second with epoch, share of it done, and images/s.
+
+        Raises:
+            DivergedError: The loss is not finite any more.
+        """
+        while self.epoch < self.n_epochs:
+            began = time.perf_counter()
+            train_loss = self._train_epoch(self.epoch + 1, tick or _silent)
+            trained = time.perf_counter()
+            score_loss, accuracy = self._score()
+            self.epoch += 1
+            yield Epoch(
+                self.epoch,
+                train_loss,
+                score_loss,
+                accuracy,
+                images_per_second=len(self.train) / (trained - began),
+                seconds=time.perf_counter() - began,
+            )
+
+    def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
+        self.net.train()
+        torch.manual_seed(self.seed + number)  # dropout's masks
+        device = self.train.pixels.device
+        total = torch.zeros((), device=device)
+        done, began = 0, time.perf_counter()
+        ticked = began
+        n_batches = math.ceil(len(self.train) / self.config.batch_size)
+        batches = training_batches(self.train, self.config, self.scale, number, self.seed)
+        for index, (inputs, labels) in enumerate(batches):
+            progress = (number - 1 + index / n_batches) / self.n_epochs
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.config, progress)
+            total += self._step(inputs, labels) * len(labels)
+            done += len(labels)
+            now = time.perf_counter()
+            if now - ticked > TICK:
+                ticked = now
+                _check_finite(total)
+                tick(number, done / len(self.train), done / (now - began))
+        _check_finite(total)
+        return total.item() / len(self.train)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.net(inputs)
+        loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's stubs
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    @torch.inference_mode()
+    def _score(self) -> tuple[float, float]:
+        """Return mean loss and accuracy on the scored images, dropout off."""
+        self.net.eval()
+        logits, labels = [], []
+        for inputs, batch_labels in scoring_batches(self.score, self.scale, SCORING_BATCH):
+            with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                logits.append(self.net(inputs).float())
+            labels.append(batch_labels)
+        self.logits, truth = torch.cat(logits), torch.cat(labels)
+        loss = nn.functional.cross_entropy(self.logits, truth).item()
+        if not math.isfinite(loss):
+            raise DivergedError
+        return loss, (self.logits.argmax(1) == truth).float().mean().item()
+
+
+def learning_rate(config: Config, progress: float) -> float:
+    """Return the learning rate at `progress` (0 to 1) of the training: constant, or up and down in straight lines."""
+    peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
+    if config.schedule == "constant":
+        return peak
+    up, down = 0.1 + 0.9 * progress / WARM_UP, (1 - progress) / (1 - WARM_UP)
+    return peak * min(up, down)
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Return what to multiply in: the narrowest type that the device multiplies in hardware.
+
+    Without such hardware bfloat16 is an order of magnitude slower than float32 on a CPU.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    native = (getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+    return torch.bfloat16 if any(native) else torch.float32
+
+
+def _optimizer(net: nn.Module, config: Config, device: torch.device) -> torch.optim.Optimizer:
+    trained = [p for p in net.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},  # biases and norms
+    ]
+    fused = device.type in ("cpu", "cuda")
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr * ADAMW_LR, betas=(config.momentum, 0.999), fused=fused)
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
+
+
+def _check_finite(total: Tensor) -> None:
+    if not math.isfinite(total.item()):
+        raise DivergedError
+
+
+def _silent(_epoch: int, _fraction: float, _images_per_second: float) -> None:
+    pass

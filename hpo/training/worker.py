@@ -1,0 +1,206 @@
+"""The worker process: reads Setup and Jobs from standard input, trains, writes messages to standard output.
+
+    python -m hpo.training.worker
+
+It ends when its input ends, in the middle of a batch if need be: a thread waits for that, so that nothing outlives the runner.
+Standard output belongs to the messages alone; whatever else writes there lands on standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import DeviceError, HpoError
+from hpo.messages import (
+    EpochDone,
+    Job,
+    Progress,
+    Ready,
+    Setup,
+    SetupFailed,
+    Started,
+    Tick,
+    TrialDone,
+    TrialFailed,
+    Verdict,
+    read_job_side,
+)
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    import torch
+
+    from hpo.messages import FromWorker, ToWorker
+    from hpo.training.objective import Task
+    from hpo.training.train import Epoch
+
+
+class Line:
+    """The conversation with the runner."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source, self._sink = source, sink
+        self._inbox: queue.Queue[ToWorker] = queue.Queue()
+        threading.Thread(target=self._listen, name="line", daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in self._source:
+            self._inbox.put(read_job_side(line))
+        os._exit(0)  # the runner is gone or done: there is nobody to train for
+
+    def receive(self) -> ToWorker:
+        """Return the next message, waiting for it."""
+        return self._inbox.get()
+
+    def send(self, message: FromWorker) -> None:
+        """Tell the runner."""
+        try:
+            self._sink.write(message.line())
+            self._sink.flush()
+        except OSError:
+            os._exit(0)  # as in _listen
+
+
+def main() -> None:
+    """Serve one runner until it hangs up."""
+    for name in ("SIGINT", "SIGHUP"):  # the terminal's signals are the runner's to handle
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    line = Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    setup = line.receive()
+    if not isinstance(setup, Setup):
+        raise TypeError(f"expected Setup, got {setup!r}")
+    try:
+        task, environment = prepare(setup, line)
+    except HpoError as error:
+        line.send(SetupFailed(error=type(error).__name__, message=str(error)))
+        return
+    line.send(Ready(environment=environment))
+    while True:
+        job = line.receive()
+        if isinstance(job, Job):
+            serve(job, task, line)
+
+
+def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
+    """Map the data and describe the environment that all trials of this worker share."""
+    import torch
+
+    from hpo.training import data
+    from hpo.training.objective import Task
+
+    torch.set_flush_denormal(True)  # noqa: FBT003
+    device = _device(setup.device)
+    loaded = data.load(
+        setup.settings.dataset,
+        setup.data_dir,
+        progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),
+    )
+    task = Task.of(setup.settings, loaded, device, setup.memory)
+    return task, _environment(task, loaded, device)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            raise DeviceError(f"device {name} is not here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu.")
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    return device
+
+
+def _environment(task: Task, loaded: Any, device: torch.device) -> dict[str, Any]:  # noqa: ANN401
+    import torch
+    import torchvision
+
+    from hpo.training.train import fast_dtype
+
+    return {
+        "data": loaded.source,
+        "data_digest": loaded.digest,
+        "classes": list(task.classes),
+        "n_train": len(task.train),
+        "n_scored": len(task.score),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": str(fast_dtype(device)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def serve(job: Job, task: Task, line: Line) -> None:
+    """Train one job to its end, or to the epoch after which the runner says stop."""
+    from hpo.training.objective import TrialError
+
+    try:
+        _train(job, task, line)
+    except TrialError as error:
+        line.send(TrialFailed(trial=job.trial, cause=error.cause, reason=str(error)))
+    except HpoError as error:
+        line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=str(error)))
+    except Exception as error:  # noqa: BLE001  # a bug fails its trial with the reason, not the study
+        traceback.print_exc()
+        line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=f"{type(error).__name__}: {error}"[:500]))
+
+
+def _train(job: Job, task: Task, line: Line) -> None:
+    from hpo.training.objective import Trial
+
+    trial = Trial(task, job.config, job.seed, job.folder)
+    line.send(
+        Started(
+            trial=job.trial,
+            n_parameters=trial.size.n_parameters,
+            macs=trial.size.macs,
+            epochs=tuple(_message(job.trial, epoch) for epoch in trial.history),
+        )
+    )
+    if not _goes_on(job, line):
+        return
+
+    def tick(epoch: int, fraction: float, images_per_second: float) -> None:
+        line.send(Tick(trial=job.trial, epoch=epoch, fraction=fraction, images_per_second=images_per_second))
+
+    for epoch in trial.epochs(tick):
+        line.send(_message(job.trial, epoch))
+        if not _goes_on(job, line):
+            return
+    line.send(TrialDone(trial=job.trial, checkpoint=trial.finish()))
+
+
+def _goes_on(job: Job, line: Line) -> bool:
+    verdict = line.receive()
+    if not isinstance(verdict, Verdict) or verdict.trial != job.trial:
+        raise TypeError(f"expected a Verdict for trial {job.trial}, got {verdict!r}")
+    return verdict.go_on
+
+
+def _message(trial: int, epoch: Epoch) -> EpochDone:
+    return EpochDone(
+        trial=trial,
+        epoch=epoch.number,
+        train_loss=epoch.train_loss,
+        score_loss=epoch.score_loss,
+        accuracy=epoch.accuracy,
+        images_per_second=epoch.images_per_second,
+        seconds=epoch.seconds,
+    )
+
+
+if __name__ == "__main__":
+    main()
