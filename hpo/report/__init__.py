@@ -1,1 +1,5 @@
 """From a study to one HTML page, without torch: summary -> findings and figures -> page."""
+
+from hpo.report.page import write_report
+
+__all__ = ["write_report"]

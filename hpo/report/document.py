@@ -1,0 +1,95 @@
+"""One HTML file from a template: everything inlined, nothing fetched, and only our two scripts may run.
+
+The page's security policy names those scripts by their hashes, so no text of a study can become a third. Data
+travels in JSON blocks that the browser does not execute. Nothing here depends on the clock: the same study gives
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import StorageError
+from hpo.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import jinja2
+
+    from hpo.report.figures import Figure
+
+
+def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, **values: Any) -> str:
+    """Return the page that `template` makes of figures, the table of trials (None for no table) and other values."""
+    from markupsafe import Markup
+
+    plotly, script = _plotly(), _own("page.js")
+    policy = (
+        f"default-src 'none'; script-src '{_hash(plotly)}' '{_hash(script)}'; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )  # Plotly styles its elements inline; a style alone can neither run nor fetch anything here
+    drawn = [{"id": f.id, "data": f.data, "layout": f.layout, "height": f.height} for f in figures]
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=policy,
+            plotly=Markup(plotly),
+            script=Markup(script),
+            style=Markup(_own("page.css")),
+            figures=Markup(as_json(drawn)),
+            trials=Markup(as_json(trials)),
+            drawn={f.id for f in figures},
+            **values,
+        )
+    )
+
+
+def write(out: Path, page: str) -> Path:
+    """Write `page` to `out`, whole or not at all.
+
+    Raises:
+        StorageError: The folder cannot be made or written.
+    """
+    try:
+        write_atomically(out, page.encode("utf-8", "replace"))  # a lone surrogate, which JSON can hold, has no UTF-8
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {out}: {error.strerror or error}. Choose another place with --out."
+        ) from error
+    return out
+
+
+def as_json(value: object) -> str:
+    """Return JSON that may stand in a script element: without `<`, nothing in it can close the element."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+@functools.cache
+def _plotly() -> str:
+    return resources.files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+
+
+@functools.cache
+def _own(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    loader = jinja2.PackageLoader("hpo.report", "")
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

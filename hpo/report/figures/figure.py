@@ -1,0 +1,103 @@
+"""What all figures share: the value they are, colours by trial state, axes, and texts that Plotly takes literally.
+
+Figures are Plotly's JSON as plain dictionaries: building them through `plotly.graph_objects` costs half a second a
+page for checks that a test makes once (every figure passes `go.Figure`). Only SVG traces are used: Plotly's WebGL
+ones compile code in the browser, which the page's security policy forbids.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.report.words import clipped, count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from hpo.report.summary import Summary
+
+# Okabe and Ito's palette, which the colour-blind can tell apart; symbols say the same once more.
+COLORS = {"COMPLETE": "#2f7fc1", "PRUNED": "#e69f00", "FAIL": "#d55e00", "RUNNING": "#009e73", "WAITING": "#8a8a8a"}
+SYMBOLS = {"COMPLETE": "circle", "PRUNED": "diamond", "FAIL": "x", "RUNNING": "triangle-up", "WAITING": "square"}
+WORDS = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+BEST, REFERENCE = "#c2559d", "#8a8a8a"
+SCALE = "Cividis"  # reads the same with and without colour vision
+ALL_DRAWN = 2_000  # trials up to which every one is drawn
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the page.
+
+    Attributes:
+        id: Name of its element; from this package only, never from a study.
+        title: Heading.
+        alt: The figure in words, for who cannot see it.
+        data, layout: Plotly's.
+        height: In pixels; the width is the page's.
+        note: What a reader must know, such as that not every trial is drawn.
+    """
+
+    id: str
+    title: str
+    alt: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any] = field(default_factory=dict)
+    height: int = 360
+    note: str = ""
+
+
+def literal(value: object, longest: int = 40) -> str:
+    """Return a text that Plotly shows as it is: it would read `<b>` as bold and `<a href>` as a link."""
+    return html.escape(clipped(" ".join(str(value).split()), longest), quote=False) or " "
+
+
+def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:
+    """Return JSON numbers of few digits, None for what is not finite."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]
+
+
+def value_axis(summary: Summary, **more: Any) -> dict[str, Any]:
+    """Return the axis of the trials' values."""
+    if summary.is_accuracy:
+        return {"title": {"text": "accuracy"}, "tickformat": ".0%", **more}
+    return {"title": {"text": "value"}, **more}
+
+
+def value_format(summary: Summary, axis: str = "y") -> str:
+    """Return the hover text of a value."""
+    return f"%{{{axis}:.2%}}" if summary.is_accuracy else f"%{{{axis}:.4g}}"
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """Return an axis with a title."""
+    return {"title": {"text": title}, **more}
+
+
+def points(state: str, **more: Any) -> dict[str, Any]:
+    """Return a trace of markers in the colour and symbol of a trial state."""
+    marker = {"color": COLORS[state], "symbol": SYMBOLS[state], "size": 7, "opacity": 0.75} | more.pop("marker", {})
+    return {"type": "scatter", "mode": "markers", "name": WORDS[state], "marker": marker, **more}
+
+
+def thinned(summary: Summary, trials: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+    """Return the trials to draw, all of them in a study of at most `ALL_DRAWN`, and a note if some are left out.
+
+    Of a larger study: the best third of `most`, trial 0, and evenly spaced ones of the rest.
+    """
+    if len(summary.trials) <= ALL_DRAWN or len(trials) <= most:
+        return trials, ""
+    order = np.argsort((-1 if summary.maximize else 1) * trials["value"].to_numpy(), kind="stable")  # NaN go last
+    chosen = np.zeros(len(trials), dtype=bool)
+    chosen[order[: most // 3]] = True
+    chosen[0] = True
+    rest = np.flatnonzero(~chosen)
+    chosen[rest[np.linspace(0, len(rest) - 1, most - int(chosen.sum())).astype(int)]] = True
+    note = f"Drawn: the best {most // 3:,} and an even sample of the rest, {chosen.sum():,} of {count(len(trials), 'trial')}."
+    return trials[chosen], note

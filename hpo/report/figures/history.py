@@ -1,0 +1,186 @@
+"""Figures over the course of a study: scores, learning curves, workers, and how scores are spread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.report.figures.figure import (
+    BEST,
+    COLORS,
+    REFERENCE,
+    WORDS,
+    Figure,
+    axis,
+    numbers,
+    points,
+    thinned,
+    value_axis,
+    value_format,
+)
+from hpo.report.words import count, duration, percent, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpo.report.summary import Summary
+
+
+def history(summary: Summary) -> Figure | None:
+    """Score of every trial, best so far, trial 0 and the tutorial."""
+    trials, note = thinned(summary, summary.trials, 2_000)
+    height = trials["value"].fillna(trials["last"])
+    if not np.isfinite(height).any():
+        return None
+    bottom = float(height[np.isfinite(height)].min())
+    data = []
+    for state in ("PRUNED", "COMPLETE", "RUNNING", "FAIL"):
+        some = trials[trials["state"] == state]
+        if state != "FAIL":
+            some = some[np.isfinite(height[some.index])]
+        hover = f"trial %{{x}}, {WORDS[state]}<br>{value_format(summary)}<extra></extra>"
+        y = height[some.index].fillna(bottom)  # a failed trial without any score stands at the bottom
+        if len(some):
+            data.append(points(state, x=[int(i) for i in some.index], y=numbers(y), hovertemplate=hover))
+    best = summary.trials["best"].dropna()
+    steps = best[best.diff().fillna(1) != 0]
+    x = [int(i) for i in steps.index] + ([int(summary.trials.index[-1])] if len(steps) else [])
+    y_best = numbers(steps) + numbers(steps.iloc[-1:])
+    line = {"color": BEST, "width": 2, "shape": "hv"}
+    data.append({"type": "scatter", "mode": "lines", "name": "best so far", "x": x, "y": y_best, "line": line})
+    layout = {"xaxis": axis("trial"), "yaxis": value_axis(summary), **_references(summary)}
+    return Figure("history", "Score of every trial", _history_alt(summary), data, layout, 420, note)
+
+
+def _references(summary: Summary) -> dict[str, Any]:
+    """Lines of trial 0 and of the tutorial, each with its name."""
+    lines = [("trial 0", summary.default_value, "dash"), ("the tutorial", summary.tutorial, "dot")]
+    known = [(name, value, dash) for name, value, dash in lines if value is not None]
+    return {
+        "shapes": [
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value}
+            | {"line": {"color": REFERENCE, "width": 1.5, "dash": dash}}
+            for _, value, dash in known
+        ],
+        "annotations": [
+            {
+                "xref": "paper",
+                "x": 1,
+                "xanchor": "right",
+                "y": value,
+                "yanchor": "bottom",
+                "text": name,
+                "showarrow": False,
+            }
+            for name, value, _ in known
+        ],
+    }
+
+
+def _history_alt(summary: Summary) -> str:
+    if summary.best is None:
+        return f"Scores of {count(len(summary.trials), 'trial')}; none finished."
+    best = f"the best is trial {summary.best} with {score(summary.best_value, summary)}"
+    return f"Scores of {count(len(summary.trials), 'trial')} in the order of their start; {best}."
+
+
+def curves(summary: Summary) -> Figure | None:
+    """Accuracy by epoch of every trial, the best highlighted, pruned ones faint; one trace a state."""
+    with_curve = summary.trials[summary.trials["epochs"] > 0]
+    if with_curve.empty:
+        return None
+    trials, note = thinned(summary, with_curve, 400)
+    data = []
+    for state in ("FAIL", "PRUNED", "RUNNING", "COMPLETE"):
+        some = trials[(trials["state"] == state) & (trials.index != summary.best)]
+        if len(some):
+            line = {"color": COLORS[state], "width": 1}
+            faint = 0.3 if state == "PRUNED" else 0.5
+            data.append(
+                _lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": faint}
+            )
+    if summary.best in trials.index:
+        line = {"color": BEST, "width": 3}
+        best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
+        data.append(best | {"name": f"trial {summary.best}, the best", "line": line})
+    alt = f"Learning curves of {count(len(with_curve), 'trial')} over {count(len(summary.curves.columns), 'epoch')}."
+    layout = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
+    return Figure("curves", "Learning curves", alt, data, layout, 420, note)
+
+
+def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]:
+    """All curves as one trace, a gap after each."""
+    steps, table = summary.curves.columns.to_numpy(), summary.curves.loc[trials.index].to_numpy()
+    x: list[int | None] = []
+    y: list[float | None] = []
+    of: list[int | None] = []
+    for trial, row in zip(trials.index, table, strict=True):
+        known = np.isfinite(row)
+        x += [*steps[known].tolist(), None]
+        y += [*numbers(row[known], 4), None]
+        of += [*[int(trial)] * int(known.sum()), None]
+    hover = f"trial %{{customdata}}, epoch %{{x}}<br>{shown}<extra></extra>"
+    mode = "lines+markers" if len(steps) == 1 else "lines"
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, "customdata": of, "hovertemplate": hover}
+
+
+def distribution(summary: Summary) -> Figure | None:
+    """How many finished and pruned trials reached which score."""
+    reached = summary.trials[np.isfinite(summary.trials["value"])]
+    if len(reached) < 2:
+        return None
+    values = reached["value"].to_numpy()
+    edges = np.histogram_bin_edges(values, bins=min(40, max(8, round(len(values) ** 0.5))))
+    middle = numbers((edges[1:] + edges[:-1]) / 2)
+    data = []
+    for state in ("COMPLETE", "PRUNED"):
+        heights = np.histogram(values[reached["state"] == state], bins=edges)[0]
+        hover = f"%{{y}} {WORDS[state]} near {value_format(summary, 'x')}<extra></extra>"
+        bar = {"type": "bar", "x": middle, "y": heights.tolist(), "width": float(f"{edges[1] - edges[0]:.5g}")}
+        if heights.any():
+            data.append(bar | {"name": WORDS[state], "marker": {"color": COLORS[state]}, "hovertemplate": hover})
+    low, median, high = np.quantile(values, [0, 0.5, 1])
+    low, median, high = (score(float(value), summary) for value in (low, median, high))
+    alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
+    layout = {"barmode": "stack", "bargap": 0, "xaxis": value_axis(summary), "yaxis": axis("trials")}
+    return Figure("distribution", "How scores are spread", alt, data, layout)
+
+
+def timeline(summary: Summary) -> Figure | None:
+    """Which worker trained which trial when."""
+    timed = summary.trials[np.isfinite(summary.trials["began"])]
+    if timed.empty:
+        return None
+    end = float(np.nanmax([timed["ended"].max(), timed["began"].max()]))
+    drawn, note = thinned(summary, timed, 600)
+    unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
+    lanes = drawn["worker"] if drawn["worker"].notna().any() else _lanes(drawn, end)
+    data = []
+    for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING"):
+        some = drawn[drawn["state"] == state]
+        if len(some):
+            length = (some["ended"].fillna(end) - some["began"]).clip(lower=0)
+            hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x:.2f}} {unit}<extra></extra>"
+            bar = {"type": "bar", "orientation": "h", "base": numbers(some["began"] / per), "x": numbers(length / per)}
+            bar |= {"y": lanes[some.index].fillna(-1).astype(int).tolist(), "customdata": [int(i) for i in some.index]}
+            marker = {"color": COLORS[state], "line": {"width": 0.5, "color": "#ffffff"}}
+            data.append(bar | {"name": WORDS[state], "marker": marker, "width": 0.8, "hovertemplate": hover})
+    n_lanes = int(lanes.nunique())
+    busy = float((timed["ended"] - timed["began"]).sum() / (n_lanes * end)) if end and not note else np.nan
+    used = f", {percent(min(busy, 1), 0)} of their time in use" if np.isfinite(busy) else ""
+    alt = f"{count(n_lanes, 'worker')} over {duration(end)}{used}."
+    layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
+    layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
+    return Figure("timeline", "Who trained when", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
+
+
+def _lanes(trials: pd.DataFrame, end: float) -> pd.Series[float]:
+    """Lay trials that overlap into different lanes, for a study that does not say which worker trained what."""
+    free: list[float] = []
+    lanes = {}
+    for trial, began, ended in zip(trials.index, trials["began"], trials["ended"].fillna(end), strict=True):
+        lane = next((i for i, since in enumerate(free) if since <= began), len(free))
+        free[lane : lane + 1] = [ended]
+        lanes[trial] = float(lane)
+    return trials["began"].index.to_series().map(lanes)

@@ -1,0 +1,186 @@
+"""Figures over the search space: importance, slices, the map of the two that matter most, parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.report.figures.figure import (
+    BEST,
+    COLORS,
+    REFERENCE,
+    SCALE,
+    WORDS,
+    Figure,
+    axis,
+    literal,
+    numbers,
+    points,
+    thinned,
+    value_axis,
+    value_format,
+)
+from hpo.report.words import clipped, count, listed, percent
+
+if TYPE_CHECKING:
+    from hpo.report.summary import Summary
+
+MOST = 12  # parameters that get a slice and an axis; a stranger's study may have hundreds
+
+
+def importance(summary: Summary) -> Figure | None:
+    """PED-ANOVA importance with its spread."""
+    found = summary.importance[:MOST][::-1]
+    if not found:
+        return None
+    shares = np.array([one.share for one in found])
+    spread = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread |= {"array": numbers(np.maximum(0, [one.high for one in found] - shares))}
+    spread |= {"arrayminus": numbers(np.maximum(0, shares - [one.low for one in found]))}
+    bar = {"type": "bar", "orientation": "h", "x": numbers(shares), "y": list(range(len(found))), "error_x": spread}
+    bar |= {"marker": {"color": COLORS["COMPLETE"]}, "hovertemplate": "%{x:.0%}<extra></extra>"}
+    names = [literal(one.name, 24) for one in found]
+    ticks = {"tickmode": "array", "tickvals": bar["y"], "ticktext": names, "automargin": True}
+    layout = {"xaxis": axis("share of PED-ANOVA importance", tickformat=".0%", rangemode="tozero"), "yaxis": ticks}
+    said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
+    alt = f"Importance of parameters for being among the best trials: {said}."
+    note = "Whiskers: the middle 80 % over bootstrap resamples of the trials."
+    return Figure("importance", "What decides the score", alt, [bar], layout, 140 + 34 * len(found), note)
+
+
+def slices(summary: Summary) -> list[Figure]:
+    """Score against each parameter, the most important first."""
+    return [_slice(summary, name, i) for i, name in enumerate(varied(summary)[:MOST])]
+
+
+def _slice(summary: Summary, name: str, i: int) -> Figure:
+    scored = summary.trials[np.isfinite(summary.trials["value"])]
+    scored, note = thinned(summary, scored[summary.params.loc[scored.index, name].notna()], 450)
+    data = []
+    for state in ("PRUNED", "COMPLETE"):
+        some = scored[scored["state"] == state]
+        x = positions(summary.params.loc[some.index, name], summary.distributions[name])
+        hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x}}<br>{value_format(summary)}<extra></extra>"
+        faint = {"marker": {"size": 6, "opacity": 0.35 if state == "PRUNED" else 0.75}}
+        dots = points(state, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover, **faint)
+        if len(some):
+            data.append(dots | {"customdata": [int(n) for n in some.index]})
+    if summary.best is not None and not pd.isna(summary.params[name][summary.best]):
+        at = positions(summary.params.loc[[summary.best], name], summary.distributions[name])
+        star = {"color": BEST, "symbol": "star", "size": 14}
+        mark = {"type": "scatter", "mode": "markers", "name": "the best", "x": numbers(at), "y": [summary.best_value]}
+        data.append(mark | {"marker": star, "hovertemplate": f"trial {summary.best}, the best<extra></extra>"})
+    layout = {"xaxis": scale(name, summary), "yaxis": value_axis(summary), "showlegend": False}
+    alt = f"Score of {count(len(scored), 'trial')} against {clipped(name, 60)}."
+    return Figure(f"slice-{i}", clipped(name, 60), alt, data, layout, 260, note)
+
+
+def map_of_two(summary: Summary) -> Figure | None:
+    """Scores over the two most important parameters."""
+    names = varied(summary)[:2]
+    if len(names) < 2 or summary.finished.empty:
+        return None
+    drawn, note = thinned(summary, summary.finished, 1_000)
+    drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
+    x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
+    color = {"color": numbers(drawn["value"]), "colorscale": SCALE, "reversescale": not summary.maximize, "size": 10}
+    bar = {
+        "title": {"text": "accuracy" if summary.is_accuracy else "value"},
+        "tickformat": ".0%" if summary.is_accuracy else "",
+    }
+    hover = f"trial %{{customdata}}<br>{value_format(summary, 'marker.color')}<extra></extra>"
+    dots = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "hovertemplate": hover}
+    dots |= {"marker": color | {"colorbar": bar}, "customdata": [int(n) for n in drawn.index]}
+    layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
+    alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
+    return Figure("map", "The two that matter most", alt, [dots], layout, 420, note)
+
+
+def parallel(summary: Summary) -> Figure | None:
+    """Every finished trial as a line through its parameters; the best tenth in colour, the best in another."""
+    names = varied(summary)[:MOST]
+    if len(names) < 2 or len(summary.finished) < 2:
+        return None
+    drawn, note = thinned(summary, summary.finished, 400)
+    heights = np.column_stack(
+        [_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names]
+    )
+    order = drawn["value"].rank(ascending=not summary.maximize, method="first")
+    top = (order <= max(1, math.ceil(len(summary.finished) / 10))).to_numpy()
+    winner = (drawn.index == summary.best)[: len(drawn)]
+    groups = [
+        ("the others", ~top, REFERENCE, 1.0, 0.25),
+        ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.7),
+    ]
+    groups.append((f"trial {summary.best}, the best", winner, BEST, 3.0, 1.0))
+    data = [
+        _bundle(heights[some]) | {"name": name, "line": {"color": color, "width": width}, "opacity": opacity}
+        for name, some, color, width, opacity in groups
+        if some.any()
+    ]
+    ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": [literal(n, 16) for n in names]}
+    xaxis = ticks | {"range": [-0.3, len(names) - 0.7], "showgrid": True}
+    layout = {"xaxis": xaxis, "yaxis": {"visible": False, "range": [-0.12, 1.12]}, "annotations": _ends(names, summary)}
+    alt = f"{count(len(drawn), 'finished trial')} as lines through {listed([clipped(name, 40) for name in names])}."
+    return Figure("parallel", "Parallel coordinates", alt, data, layout, 420, note)
+
+
+def _bundle(heights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> dict[str, Any]:
+    x = [*range(heights.shape[1]), None] * len(heights)
+    y = [value for row in heights for value in [*numbers(row, 3), None]]
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip"}
+
+
+def _ends(names: list[str], summary: Summary) -> list[dict[str, Any]]:
+    """What the lower and the upper end of each axis stand for."""
+    found = []
+    for i, name in enumerate(names):
+        distribution = summary.distributions[name]
+        if isinstance(distribution, CategoricalDistribution):
+            ends = [distribution.choices[0], distribution.choices[-1]]
+        else:
+            assert isinstance(distribution, FloatDistribution | IntDistribution)
+            ends = [f"{distribution.low:.3g}", f"{distribution.high:.3g}"]
+        for at, text in zip((-0.07, 1.07), ends, strict=True):
+            found.append({"x": i, "y": at, "text": literal(text, 12), "showarrow": False, "font": {"size": 11}})
+    return found
+
+
+def varied(summary: Summary) -> list[str]:
+    """Names of the parameters that vary, the most important first, then by name."""
+    ranked = [one.name for one in summary.importance]
+    rest = [name for name, one in summary.distributions.items() if not one.single() and name not in ranked]
+    return ranked + rest
+
+
+def positions(column: pd.Series, distribution: Any) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return where values lie on an axis: numbers where they are, choices at 0, 1, 2 ... in their order."""
+    if isinstance(distribution, CategoricalDistribution):
+        return np.array([math.nan if pd.isna(v) else distribution.to_internal_repr(v) for v in column], dtype=float)
+    return column.to_numpy(dtype=float)
+
+
+def scale(name: str, summary: Summary) -> dict[str, Any]:
+    """Return the axis of a parameter: logarithmic where the search was, choices by name."""
+    distribution = summary.distributions[name]
+    title = axis(literal(name, 40))
+    if isinstance(distribution, CategoricalDistribution):
+        n = len(distribution.choices)
+        texts = [literal(choice, 14) for choice in distribution.choices]
+        return title | {"tickmode": "array", "tickvals": list(range(n)), "ticktext": texts, "range": [-0.5, n - 0.5]}
+    return title | ({"type": "log"} if getattr(distribution, "log", False) else {})
+
+
+def _unit(column: pd.Series, distribution: Any) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Where values lie in their range, from 0 to 1."""
+    at = positions(column, distribution)
+    if isinstance(distribution, CategoricalDistribution):
+        return at / max(1, len(distribution.choices) - 1)
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        at, low, high = np.log(at), math.log(low), math.log(high)
+    return np.asarray((at - low) / (high - low), dtype=float)

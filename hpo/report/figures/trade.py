@@ -1,0 +1,47 @@
+"""What accuracy costs: every finished trial against its size or its training time, with the Pareto front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpo.report import stats
+from hpo.report.figures.figure import BEST, Figure, axis, numbers, points, thinned, value_axis, value_format
+from hpo.report.words import amount, count, duration, score
+
+if TYPE_CHECKING:
+    from hpo.report.summary import Summary
+
+
+def size(summary: Summary) -> Figure | None:
+    """Accuracy against the number of parameters."""
+    return _trade(summary, "n_parameters", "size", "Accuracy and size", "parameters")
+
+
+def time(summary: Summary) -> Figure | None:
+    """Accuracy against training seconds."""
+    return _trade(summary, "seconds", "time", "Accuracy and training time", "training seconds")
+
+
+def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Figure | None:
+    known = summary.finished[np.isfinite(summary.finished[cost]) & (summary.finished[cost] > 0)]
+    if len(known) < 2 or known[cost].nunique() < 2:
+        return None
+    sign = 1 if summary.maximize else -1
+    front = known[stats.pareto(known[cost].to_numpy(), sign * known["value"].to_numpy())].sort_values(cost)
+    drawn, note = thinned(summary, known, 1_000)
+    hover = f"trial %{{customdata}}<br>%{{x:.3s}} {noun}<br>{value_format(summary)}<extra></extra>"
+    dots = points("COMPLETE", x=numbers(drawn[cost]), y=numbers(drawn["value"]), hovertemplate=hover)
+    line = {"type": "scatter", "mode": "lines+markers", "name": "Pareto front", "x": numbers(front[cost])}
+    line |= {"y": numbers(front["value"]), "line": {"color": BEST, "shape": "hv"}, "hovertemplate": hover}
+    dots["customdata"], line["customdata"] = ([int(i) for i in table.index] for table in (drawn, front))
+    shown = duration if cost == "seconds" else amount
+    least, most = front.iloc[0], front.iloc[-1]
+    alt = (
+        f"{title} of {count(len(known), 'finished trial')}; the front of {len(front)} that no cheaper one beats goes "
+        f"from {shown(least[cost])} at {score(least['value'], summary)} to {shown(most[cost])} at "
+        f"{score(most['value'], summary)}."
+    )
+    layout = {"xaxis": axis(noun, type="log"), "yaxis": value_axis(summary)}
+    return Figure(name, title, alt, [dots, line], layout, note=note)

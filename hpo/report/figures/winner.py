@@ -1,0 +1,143 @@
+"""Figures of the best trial: how it learned, which classes it confuses, and whether its confidence can be believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.report import stats
+from hpo.report.figures.figure import (
+    BEST,
+    COLORS,
+    REFERENCE,
+    SCALE,
+    Figure,
+    axis,
+    literal,
+    numbers,
+    value_axis,
+    value_format,
+)
+from hpo.report.words import count, percent, score
+
+if TYPE_CHECKING:
+    from hpo.report.artifacts import Scores
+    from hpo.report.summary import Summary
+
+BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
+
+
+def learning(summary: Summary) -> Figure | None:
+    """Accuracy and losses by epoch."""
+    best = summary.best
+    if best is None:
+        return None
+    curve = summary.curves.loc[best].dropna()
+    if curve.empty:
+        return None
+    epochs = [int(step) for step in curve.index]
+    line: dict[str, Any] = {"type": "scatter", "mode": "lines+markers"}
+    shown = f"epoch %{{x}}: {value_format(summary)}<extra></extra>"
+    name = "accuracy" if summary.is_accuracy else "value"
+    data = [line | {"name": name, "x": epochs, "y": numbers(curve), "line": {"color": BEST}, "hovertemplate": shown}]
+    for key, title, color in (
+        ("train_loss", "training loss", COLORS["COMPLETE"]),
+        ("score_loss", "loss on scored images", COLORS["PRUNED"]),
+    ):
+        losses = summary.trials[key][best]
+        if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
+            y = numbers(losses)
+            data.append(
+                line
+                | {
+                    "name": title,
+                    "x": list(range(1, len(y) + 1)),
+                    "y": y,
+                    "yaxis": "y2",
+                    "line": {"color": color, "dash": "dot"},
+                }
+            )
+    layout: dict[str, Any] = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
+    if len(data) > 1:
+        layout["yaxis2"] = axis("loss", overlaying="y", side="right", showgrid=False, rangemode="tozero")
+    alt = f"Trial {best} by epoch: {score(float(curve.iloc[0]), summary)} after epoch {epochs[0]}, {score(float(curve.iloc[-1]), summary)} after epoch {epochs[-1]}."
+    return Figure("learning", "How it learned", alt, data, layout)
+
+
+def confusion(scores: Scores, names: list[str]) -> Figure:
+    """True against predicted classes, each row as shares of the true class."""
+    n = len(names)
+    counts = np.bincount(scores.labels * n + scores.predicted, minlength=n * n).reshape(n, n)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    off = np.where(np.eye(n, dtype=bool), 0, counts)
+    true, predicted = np.unravel_index(int(off.argmax()), off.shape)
+    alt = f"Confusion of {count(n, 'class').replace('classs', 'classes')} over {count(len(scores.labels), 'image')}."
+    if off.any():
+        alt += f" Most often {names[true]} is taken for {names[predicted]}: {count(int(off.max()), 'time')}."
+    few = n <= 20
+    heat = {"type": "heatmap", "z": [numbers(row, 3) for row in shares], "colorscale": SCALE, "zmin": 0, "zmax": 1}
+    heat |= {
+        "customdata": counts.tolist(),
+        "hovertemplate": "%{customdata} images, %{z:.1%} of their class<extra></extra>",
+    }
+    heat |= {"text": counts.tolist(), "texttemplate": "%{text}" if few else "", "textfont": {"size": 11}}
+    heat |= {"colorbar": {"tickformat": ".0%", "thickness": 12}, "xgap": 1, "ygap": 1}
+    ticks = {"tickmode": "array", "tickvals": list(range(n)), "ticktext": [literal(name, 14) for name in names]}
+    if not few:
+        ticks = {}
+    layout = {"xaxis": axis("predicted", **ticks, tickangle=-45), "yaxis": axis("true", **ticks, autorange="reversed")}
+    return Figure("confusion", "What it confuses", alt, [heat], layout, 480)
+
+
+def classes(scores: Scores, names: list[str]) -> Figure:
+    """Accuracy of each class with Wilson's interval, the worst first."""
+    n_of = np.bincount(scores.labels, minlength=len(names))
+    right = np.bincount(scores.labels[scores.labels == scores.predicted], minlength=len(names))
+    seen = np.flatnonzero(n_of)
+    accuracy = right[seen] / n_of[seen]
+    order = np.argsort(-accuracy, kind="stable")  # the worst is drawn on top
+    seen, accuracy = seen[order], accuracy[order]
+    ends = np.array([stats.wilson(float(a), int(n_of[c])) for a, c in zip(accuracy, seen, strict=True)])
+    error = {"type": "data", "symmetric": False, "color": REFERENCE}
+    error |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
+    y = list(range(len(seen)))
+    dots = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
+    dots |= {"marker": {"color": COLORS["COMPLETE"], "size": 9}, "hovertemplate": "%{x:.1%}<extra></extra>"}
+    ticks = {"tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
+    layout = {"xaxis": axis("accuracy", tickformat=".0%"), "yaxis": ticks if len(seen) <= 50 else {}}
+    worst, best = f"{names[seen[-1]]} ({percent(accuracy[-1])})", f"{names[seen[0]]} ({percent(accuracy[0])})"
+    alt = f"Accuracy by class with 95 % intervals, from {worst} to {best}."
+    return Figure("classes", "Accuracy by class", alt, [dots], layout, max(240, min(900, 130 + 30 * len(seen))))
+
+
+def calibration(scores: Scores) -> Figure:
+    """Confidence against accuracy in bins, with the expected calibration error."""
+    sure, right = scores.confidence.max(axis=1), scores.predicted == scores.labels
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
+    n = np.bincount(place, minlength=BINS)
+    used = np.flatnonzero(n)
+    confidence = np.bincount(place, weights=sure, minlength=BINS)[used] / n[used]
+    accuracy = np.bincount(place, weights=right, minlength=BINS)[used] / n[used]
+    error = float(n[used] @ np.abs(confidence - accuracy) / len(sure))
+    ends = np.array([stats.wilson(float(a), int(k)) for a, k in zip(accuracy, n[used], strict=True)])
+    spread = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
+    line = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "the winner",
+        "x": numbers(confidence),
+        "y": numbers(accuracy),
+    }
+    line |= {"error_y": spread, "line": {"color": COLORS["COMPLETE"]}, "customdata": n[used].tolist()}
+    line |= {"hovertemplate": "sure of %{x:.0%}, right in %{y:.0%} of %{customdata} images<extra></extra>"}
+    ideal = {"type": "scatter", "mode": "lines", "name": "as sure as right", "x": [0, 1], "y": [0, 1]}
+    ideal |= {"line": {"color": REFERENCE, "dash": "dash"}, "hoverinfo": "skip"}
+    how = "over" if float(sure.mean()) > float(right.mean()) else "under"
+    alt = (
+        f"Confidence {percent(float(sure.mean()))} on average, right in {percent(float(right.mean()))}: {how}confident; "
+        f"expected calibration error {percent(error)} in {BINS} bins."
+    )
+    layout = {"xaxis": axis("confidence", tickformat=".0%"), "yaxis": axis("right", tickformat=".0%")}
+    return Figure("calibration", "Can its confidence be believed", alt, [ideal, line], layout)

@@ -1,0 +1,146 @@
+"""How the search went: is it over, when did it last improve, what did pruning save or cost, what failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpo.report import stats
+from hpo.report.findings.finding import Finding
+from hpo.report.words import clipped, count, duration, listed, number, percent, points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpo.report.summary import Summary
+
+FEWEST = 10  # finished trials below which nothing is said about trends or ranks
+AGREES, DISAGREES = 0.5, 0.2  # Spearman's rank correlation: what counts as agreement, and what as none
+CAUSES = 4  # failures' causes that are named, the most frequent first
+
+
+def state_of_study(summary: Summary) -> Finding | None:
+    """Whether the study is empty, running, or without a result."""
+    counts, total = summary.counts, len(summary.trials)
+    if not total:
+        return Finding("state", "The study has no trials yet.")
+    open_ = counts["RUNNING"] + counts["WAITING"]
+    if open_:
+        text = f"The study is not over: {counts['RUNNING']} running, {counts['WAITING']} waiting of {count(total, 'trial')}."
+        return Finding("state", text, "What follows holds for the trials that ended so far.", "timeline")
+    if summary.best is None:
+        text = f"None of {count(total, 'trial')} finished: {counts['FAIL']} failed, {counts['PRUNED']} pruned."
+        return Finding("state", text, "", "timeline")
+    return None
+
+
+def last_improvement(summary: Summary) -> Finding | None:
+    """When the best came, and whether more trials look worth it."""
+    ended = summary.trials[summary.trials["state"].isin(["COMPLETE", "PRUNED"])]
+    best, n = summary.best, summary.n_scored
+    if best is None or n is None or len(ended) < FEWEST:
+        return None
+    since = int((ended.index > best).sum())
+    third = ended.index[-(len(ended) // 3)]
+    before = summary.finished["value"][summary.finished.index < third]
+    if before.empty:
+        return None
+    gain = summary.best_value - float(before.max())
+    clear = gain > stats.standard_error(summary.best_value, n)
+    verdict = (
+        f"the last third of the trials brought {points(gain)}, so more trials look worth it"
+        if clear
+        else "the last third of the trials brought nothing beyond noise, so more of the same look hardly worth it"
+    )
+    text = f"The best came with trial {best}, {count(since, 'trial')} before the end; {verdict}."
+    basis = f"Best so far before and after trial {third}; noise is one standard error on {n:,} images."
+    return Finding("progress", text, basis, "history")
+
+
+def pruning(summary: Summary) -> Finding | None:
+    """What stopping trials early saved, in epochs and in time."""
+    pruned = summary.trials[summary.trials["state"] == "PRUNED"]
+    planned = summary.epochs
+    if pruned.empty or not planned:
+        return None
+    left = (planned - pruned["epochs"]).clip(lower=0)
+    pace = (pruned["seconds"] / pruned["epochs"].where(pruned["epochs"] > 0)).astype(float)
+    seconds = float((left * pace.fillna(pace.median())).sum())
+    whole = planned * (len(pruned) + len(summary.finished))
+    text = (
+        f"Pruning stopped {len(pruned):,} of {count(len(pruned) + len(summary.finished), 'trial')} early and saved "
+        f"{left.sum():,} of {whole:,} epochs ({percent(left.sum() / whole, 0)})"
+    )
+    text += f", about {duration(seconds)} of training." if seconds > 0 else "."
+    return Finding("pruning", text, "Each pruned trial's missing epochs at its own seconds an epoch.", "curves")
+
+
+def pruned_winners(summary: Summary) -> Finding | None:
+    """Whether a pruned trial could have won: do early scores rank like final ones, and what would it have taken?"""
+    finished = summary.finished
+    pruned = summary.trials[(summary.trials["state"] == "PRUNED") & (summary.trials["epochs"] > 0)]
+    curves, sign = summary.curves, 1 if summary.maximize else -1
+    if pruned.empty or len(finished) < FEWEST:
+        return None
+    stops = _last_steps(curves.loc[pruned.index])
+    rung = int(stops.mode().iloc[0])  # where most were stopped
+    early = curves.loc[finished.index, rung]
+    known = early.notna()
+    if known.sum() < FEWEST:
+        return None
+    agreement = stats.spearman(early[known].to_numpy(), finished["value"][known].to_numpy())
+    chances = _chances(summary, pruned, stops)
+    expected = float(chances.sum())
+    rank = f"after epoch {rung} finished trials rank like in the end with correlation {number(agreement)}"
+    basis = (
+        f"Spearman's rank correlation over {int(known.sum())} finished trials; each pruned trial given the gain of "
+        "every finished trial from the epoch where it was stopped."
+    )
+    if expected >= 0.5 or agreement < DISAGREES:
+        likely = int(chances.idxmax())
+        text = (
+            f"Pruning may have stopped a better network: {rank}. Trial {likely}, stopped at "
+            f"{_shown(summary, float(pruned['last'][likely]))}, would have passed the best with the gain of "
+            f"{percent(float(chances[likely]), 0)} of the finished trials."
+        )
+        return Finding("pruned-winner", text, basis, "curves")
+    if agreement < AGREES or sign * (pruned["last"].max() - summary.best_value) > 0:
+        return None
+    text = f"Pruning hardly stopped a winner: {rank}, and {expected:.1f} of {count(len(pruned), 'pruned trial')} "
+    return Finding("pruned-winner", text + "would be expected to pass the best.", basis, "curves")
+
+
+def failures(summary: Summary) -> Finding | None:
+    """How many trials failed, by cause."""
+    failed = summary.trials[summary.trials["state"] == "FAIL"]
+    if failed.empty:
+        return None
+    causes = failed["reason"].fillna("no cause recorded").map(lambda reason: clipped(str(reason), 80)).value_counts()
+    named = [f"{times:,} {cause}" for cause, times in sorted(causes.items(), key=lambda one: (-one[1], one[0]))]
+    rest = sum(causes) - sum(sorted(causes, reverse=True)[:CAUSES])
+    named = named[:CAUSES] + ([f"{rest:,} of other causes"] if rest else [])
+    text = f"{count(len(failed), 'trial')} of {len(summary.trials):,} failed: {listed(named)}."
+    return Finding("failures", text, "", "timeline")
+
+
+def _last_steps(curves: pd.DataFrame) -> pd.Series[int]:
+    """The last step of each row that holds a value; rows without any are left out."""
+    return curves.apply(lambda row: row.last_valid_index(), axis=1).dropna().astype(int)
+
+
+def _chances(summary: Summary, pruned: pd.DataFrame, stops: pd.Series[int]) -> pd.Series[float]:
+    """For each pruned trial, the part of the finished trials whose gain from its last epoch would pass the best."""
+    sign = 1 if summary.maximize else -1
+    finals = summary.finished["value"]
+    chances = pruned["last"].loc[stops.index] * 0.0
+    for step, numbers in stops.groupby(stops).groups.items():
+        gains = np.sort((sign * (finals - summary.curves.loc[finals.index, step])).dropna().to_numpy())
+        if len(gains):
+            needed = sign * (summary.best_value - pruned["last"].loc[numbers])
+            chances.loc[numbers] = 1 - np.searchsorted(gains, needed, side="right") / len(gains)
+    return chances
+
+
+def _shown(summary: Summary, value: float) -> str:
+    return percent(value) if summary.is_accuracy else number(value)

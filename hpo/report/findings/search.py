@@ -1,0 +1,133 @@
+"""What the search space says: best values at an edge, parameters that decide, parameters that do not."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from hpo.report import importance, stats
+from hpo.report.findings.finding import Finding
+from hpo.report.words import clipped, count, listed, parameter, percent
+
+if TYPE_CHECKING:
+    from hpo.report.summary import Summary
+
+EDGE = 0.1  # the outermost part of a range that counts as its edge
+SURE = 0.01  # p-value below which an edge or an influence is stated, shared among the parameters asked about
+DOUBT = 0.1  # p-value above which a parameter shows no influence
+
+
+def edges(summary: Summary) -> Finding | None:
+    """Parameters whose best values lie at the end of their range, with the range to try."""
+    asked = {
+        name: distribution
+        for name, distribution in summary.distributions.items()
+        if isinstance(distribution, FloatDistribution | IntDistribution) and not distribution.single()
+    }
+    if len(summary.finished) < importance.FEWEST:
+        return None
+    found = [edge for name, one in asked.items() if (edge := _edge(summary, name, one, SURE / (2 * len(asked))))]
+    if not found:
+        return None
+    text = f"The best values lie at the edge of the range: {listed(found)}."
+    basis = (
+        f"More of the best trials in the outer {percent(EDGE, 0)} of the range than chance puts there (binomial test), "
+        f"and trials there score higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
+    )
+    return Finding("edge", text, basis, "slices")
+
+
+def decisive(summary: Summary) -> Finding | None:
+    """The parameters that decide whether a trial is among the best."""
+    found = [one for one in summary.importance if one.p * len(summary.importance) <= 5 * SURE]
+    if not found:
+        return None
+    parts = [f"{clipped(one.name, 60)} ({percent(one.share, 0)}, {_spread(one)})" for one in found]
+    verb = "decides" if len(parts) == 1 else "decide"
+    return Finding("decisive", f"{listed(parts)} {verb} most about the score.", _basis(summary), "importance")
+
+
+def idle(summary: Summary) -> Finding | None:
+    """The parameters without a visible influence."""
+    found = [one for one in summary.importance if one.p > DOUBT]
+    if not found:
+        return None
+    names = listed([clipped(one.name, 60) for one in found])
+    if len(found) == len(summary.importance):
+        text = f"No parameter shows an influence on the score that {count(len(summary.finished), 'finished trial')} could tell from chance."
+    else:
+        text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
+    return Finding("idle", text, _basis(summary), "importance")
+
+
+def _edge(summary: Summary, name: str, distribution: FloatDistribution | IntDistribution, level: float) -> str | None:
+    """Describe the edge at which the best values of one parameter lie; None if there is none."""
+    column = summary.params[name].loc[summary.finished.index]
+    known = column.notna()
+    if known.sum() < importance.FEWEST:
+        return None
+    place = _places(column[known].to_numpy(dtype=float), distribution)
+    value = summary.finished["value"][known].to_numpy() * (1 if summary.maximize else -1)
+    levels = _levels(distribution)
+    width = max(EDGE, 1 / levels)  # of few levels, the last alone
+    top = np.argsort(-value, kind="stable")[: max(importance.FEWEST_TOP, math.ceil(importance.TOP * len(value)))]
+    for side, at in (("lower", place < width), ("upper", place >= 1 - width)):
+        # A sampler that found the edge stays there: then too few are elsewhere to compare with, and the first test decides.
+        better = stats.greater(value[at], value[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
+        if stats.binomial_tail(int(at[top].sum()), len(top), width) < level and better < level:
+            return _advice(name, distribution, side)
+    return None
+
+
+def _places(
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], distribution: FloatDistribution | IntDistribution
+) -> stats.Floats:
+    """Where values lie in their range, from 0 to below 1; whole numbers in the middle of their level."""
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        return np.asarray(
+            (np.log(values) - math.log(low)) / (math.log(high) - math.log(low)) * 0.999999, dtype=np.float64
+        )
+    step = distribution.step or 0.0
+    return np.asarray((values - low + step / 2) / (high - low + step) * 0.999999, dtype=np.float64)
+
+
+def _levels(distribution: FloatDistribution | IntDistribution) -> float:
+    if distribution.log or not distribution.step:
+        return math.inf
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def _advice(name: str, distribution: FloatDistribution | IntDistribution, side: str) -> str | None:
+    """Name the edge and the range to try: half as wide again beyond it, on the parameter's own scale."""
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        factor = min(10.0, math.sqrt(high / low))
+        tried = (low / factor, high) if side == "lower" else (low, high * factor)
+    else:
+        more = (high - low) / 2
+        tried = (low - more, high) if side == "lower" else (low, high + more)
+        if low >= 0:
+            tried = (max(0.0, tried[0]), tried[1])
+        if low >= 0 and high <= 1 and isinstance(distribution, FloatDistribution):
+            tried = (tried[0], min(1.0, tried[1]))
+    if isinstance(distribution, IntDistribution):
+        tried = (max(1.0, math.floor(tried[0])) if low >= 1 else math.floor(tried[0]), math.ceil(tried[1]))
+    if tried == (low, high):
+        return None  # nothing lies beyond, as below a dropout of 0
+    return f"{clipped(name, 60)} at its {side} end {parameter(low if side == 'lower' else high)}, try {tried[0]:.4g} to {tried[1]:.4g}"
+
+
+def _spread(one: importance.Importance) -> str:
+    return f"{100 * one.low:.0f} to {percent(one.high, 0)} over bootstrap"
+
+
+def _basis(summary: Summary) -> str:
+    n = len(summary.finished)
+    return (
+        f"PED-ANOVA importance of being among the best {percent(importance.quantile(n), 0)} of {n:,} finished trials; spread: "
+        f"middle 80 % of {importance.RESAMPLES} bootstrap resamples; influence: {importance.SHUFFLES} permutations of the scores."
+    )

@@ -1,0 +1,175 @@
+"""The page that explains a study: findings first, then figures, the winner, all trials, and how to do it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpo.report import document, figures
+from hpo.report.figures.figure import WORDS
+from hpo.report.figures.parameters import slices, varied
+from hpo.report.findings import find
+from hpo.report.summary import summarize
+from hpo.report.winner import describe
+from hpo.report.words import duration, parameter, score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import optuna
+
+    from hpo.report.summary import Summary
+
+_COLUMNS = {"seconds": 2, "n_parameters": 0, "macs": 0, "images_per_second": 1, "worker": 0}  # name: digits kept
+
+
+def write_report(study: optuna.Study, out: Path, *, title: str | None = None, artifacts: Path | None = None) -> Path:
+    """Write the page about `study` to `out`.
+
+    Args:
+        study: Any Optuna study of one objective.
+        out: The HTML file; its folder is made if missing.
+        title: Heading; the study's name if not given.
+        artifacts: The best trial's folder with scores.npz and layers.json.
+
+    Raises:
+        UsageError: The study has several objectives.
+        StorageError: `out` cannot be written.
+    """
+    return document.write(out, page(summarize(study), title=title, artifacts=artifacts))
+
+
+def page(summary: Summary, *, title: str | None = None, artifacts: Path | None = None) -> str:
+    """Return the page about a study as HTML."""
+    search, space, slice_ = figures.of_search(summary), figures.of_parameters(summary), slices(summary)
+    winner = describe(summary, artifacts)
+    everything = search + space + slice_ + (winner.figures if winner else [])
+    return document.render(
+        "page.html.j2",
+        everything,
+        trial_table(summary),
+        title=title or f"Study {summary.name}",
+        lead=_lead(summary),
+        tiles=_tiles(summary),
+        findings=find(summary),
+        search=search,
+        space_figures=space,
+        slices=slice_,
+        n_parameters=len(varied(summary)),
+        winner=winner,
+        command=summary.command,
+        about={"Settings": flat(summary.settings), "Environment": flat(summary.environment)},
+        space_name=str(summary.space.get("name", "")),
+        space_rows=_space_rows(summary),
+    )
+
+
+def trial_table(summary: Summary) -> dict[str, Any]:
+    """Return all trials as columns and rows of JSON: what the page shows and downloads."""
+    trials = summary.trials
+    columns: dict[str, list[Any]] = {
+        "trial": [int(number) for number in trials.index],
+        "state": [WORDS[state] for state in trials["state"]],
+        "value": [_cell(value) for value in trials["value"]],
+        "epochs": trials["epochs"].tolist(),
+    }
+    for name in summary.params:
+        columns[str(name)] = [_cell(value) for value in summary.params[name]]
+    for name, digits in _COLUMNS.items():
+        if trials[name].notna().any():
+            columns[name.replace("_", " ")] = [_cell(value, digits) for value in trials[name]]
+    if trials["reason"].notna().any():
+        columns["reason"] = [_cell(value) for value in trials["reason"]]
+    return {
+        "name": _file_name(summary.name),
+        "columns": list(columns),
+        "rows": list(zip(*columns.values(), strict=True)),
+    }
+
+
+def _cell(value: Any, digits: int | None = None) -> Any:
+    """Return a value as JSON can hold it, None for what is missing or not finite."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if not isinstance(value, int | float | np.number):
+        return parameter(value)
+    if not np.isfinite(value):
+        return None
+    if digits is not None:
+        value = round(float(value), digits)
+    return int(value) if float(value).is_integer() and abs(value) < 1e15 else float(value)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[:80].lstrip(".") or "study"
+
+
+def _lead(summary: Summary) -> str:
+    what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
+    goal = "accuracy on the " + (
+        "held-out validation images" if summary.settings.get("score") == "validation" else "test set"
+    )
+    what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
+    start = summary.trials["start"].min()
+    if not pd.isna(start):
+        what.append(f"begun {start:%Y-%m-%d %H:%M} UTC")
+    return " · ".join(what)
+
+
+def _tiles(summary: Summary) -> dict[str, str]:
+    counts = summary.counts
+    words = ", ".join(f"{counts[state]:,} {WORDS[state]}" for state in counts if counts[state])
+    tiles = {"best": "–" if summary.best is None else score(summary.best_value, summary)}
+    if summary.default_value is not None:
+        tiles["trial 0, the default"] = score(summary.default_value, summary)
+    tiles["trials"] = f"{len(summary.trials):,} ({words})" if words else "0"
+    end = summary.trials[["began", "ended"]].max().max()
+    if np.isfinite(end):
+        tiles["from first start to last end"] = duration(float(end))
+    trained = float(summary.trials["seconds"].sum())
+    if trained:
+        tiles["training, all workers"] = duration(trained)
+    epochs = int(summary.trials["epochs"].sum())
+    if summary.ours and epochs:
+        tiles["epochs trained"] = f"{epochs:,}"
+    return tiles
+
+
+def flat(mapping: Mapping[str, Any]) -> dict[str, str]:
+    """Return a mapping as lines of text, inner mappings with dotted keys, empty values left out."""
+    lines: dict[str, str] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            lines |= {f"{key}.{inner}": text for inner, text in flat(value).items()}
+        elif isinstance(value, list | tuple):
+            lines[str(key)] = ", ".join(parameter(item) for item in value)
+        elif value is not None:
+            lines[str(key)] = parameter(value)
+    return lines
+
+
+def _space_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    stored = summary.space.get("parameters")
+    if not isinstance(stored, dict):
+        return [(name, str(one), "") for name, one in summary.distributions.items()]
+    rows = []
+    for name, one in stored.items():
+        if not isinstance(one, dict):
+            rows.append((str(name), parameter(one), ""))
+        elif "value" in one:
+            rows.append((str(name), f"fixed at {parameter(one['value'])}", ""))
+        else:
+            rows.append((str(name), _range(one), parameter(one.get("default", ""))))
+    return sorted(rows, key=lambda row: row[1].startswith("fixed"))
+
+
+def _range(one: dict[str, Any]) -> str:
+    if isinstance(one.get("choices"), list | tuple):
+        return ", ".join(parameter(choice) for choice in one["choices"])
+    more = [f"steps of {parameter(one['step'])}"] if one.get("step") else []
+    more += ["logarithmic"] if one.get("log") else []
+    ends = f"{parameter(one.get('low', '?'))} to {parameter(one.get('high', '?'))}"
+    return ", ".join([str(one.get("type", "")) + " " + ends, *more]).strip()

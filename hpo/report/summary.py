@@ -1,0 +1,175 @@
+"""From a study to its numbers: what findings, figures, tables and notes are made of, computed once.
+
+Everything here is derived from the study alone, so the same study gives the same summary. A study that hpo did not
+make has no settings and may minimize: then values are plain numbers, and what is said of accuracies is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpo.errors import UsageError
+from hpo.report.importance import Importance, importances
+from hpo.report.trials import read_trials, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
+TUTORIAL_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one study.
+
+    Attributes:
+        name: The study's name.
+        maximize: Whether more is better.
+        settings, space, environment: As the run stored them; empty where missing.
+        command: The command that made the study; empty where missing.
+        trials: One row a trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
+            began and ended (seconds since the first start), reason as one line, and best (best value so far).
+        params, curves, distributions: As in `hpo.report.trials.Trials`.
+    """
+
+    name: str
+    maximize: bool
+    settings: Mapping[str, Any]
+    space: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    command: str
+    trials: pd.DataFrame
+    params: pd.DataFrame
+    curves: pd.DataFrame
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, every state present."""
+        found = self.trials["state"].value_counts()
+        return {state: int(found.get(state, 0)) for state in STATES}
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The COMPLETE trials that have a finite value."""
+        return self.trials[(self.trials["state"] == "COMPLETE") & np.isfinite(self.trials["value"])]
+
+    @cached_property
+    def best(self) -> int | None:
+        """Number of the best finished trial, the earliest of equals."""
+        if self.finished.empty:
+            return None
+        values = self.finished["value"]
+        return int(values.idxmax() if self.maximize else values.idxmin())
+
+    @cached_property
+    def best_value(self) -> float:
+        """Value of the best finished trial; NaN without one."""
+        return math.nan if self.best is None else float(self.trials["value"][self.best])
+
+    @cached_property
+    def default_value(self) -> float | None:
+        """Value of trial 0, the space's default point; None for a stranger's study or if it did not finish."""
+        return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
+
+    @property
+    def ours(self) -> bool:
+        """Whether hpo made this study: only then are values accuracies and is trial 0 the default."""
+        return bool(self.settings) and self.maximize
+
+    @cached_property
+    def is_accuracy(self) -> bool:
+        """Whether all values are fractions that may be shown as per cent."""
+        return self.ours and bool(self.finished["value"].between(0, 1).all())
+
+    @cached_property
+    def n_scored(self) -> int | None:
+        """Number of images that each score was counted on."""
+        n = self.environment.get("n_scored")
+        known = isinstance(n, int) and not isinstance(n, bool) and n > 0
+        return n if known and self.is_accuracy else None
+
+    @cached_property
+    def tutorial(self) -> float | None:
+        """The tutorial's accuracy, where this study's scores can be held against it."""
+        like = self.settings.get("dataset") == "cifar10" and not self.settings.get("limit_test")
+        return TUTORIAL if like and self.is_accuracy and self.settings.get("score", "test") == "test" else None
+
+    @cached_property
+    def epochs(self) -> int:
+        """Epochs that a trial trains for if nothing stops it; 0 where unknown."""
+        planned = self.settings.get("epochs")
+        if isinstance(planned, int) and planned > 0:
+            return planned
+        return int(self.finished["epochs"].max()) if len(self.finished) else 0
+
+    @cached_property
+    def importance(self) -> list[Importance]:
+        """Importance of each parameter, the largest first; empty with too few finished trials."""
+        values = self.finished["value"].to_numpy()
+        return importances(
+            self.params.loc[self.finished.index], values if self.maximize else -values, self.distributions
+        )
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty where unknown."""
+        names = self.environment.get("classes")
+        return [str(name) for name in names] if isinstance(names, list | tuple) else []
+
+
+def summarize(study: optuna.Study) -> Summary:
+    """Compute the summary of `study`.
+
+    Raises:
+        UsageError: The study has several objectives.
+    """
+    if len(study.directions) > 1:
+        raise UsageError(
+            f"the study {study.study_name!r} has {len(study.directions)} objectives, and hpo reports studies of one. "
+            "Optuna's dashboard shows it: optuna-dashboard STORAGE"
+        )
+    raw = read_trials(study)
+    attributes = study.user_attrs
+    maximize = study.direction.name == "MAXIMIZE"
+    command = attributes.get("command", "")
+    return Summary(
+        name=study.study_name,
+        maximize=maximize,
+        settings=_mapping(attributes.get("settings")),
+        space=_mapping(attributes.get("space")),
+        environment=_mapping(attributes.get("environment")),
+        command=command if isinstance(command, str) else json.dumps(command),
+        trials=_derive(raw.table, maximize),
+        params=raw.params,
+        curves=raw.curves,
+        distributions=raw.distributions,
+    )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _derive(table: pd.DataFrame, maximize: bool) -> pd.DataFrame:
+    table = table.copy()
+    first = table["start"].min()
+    table["began"] = (table["start"] - first).dt.total_seconds()
+    table["ended"] = (table["complete"] - first).dt.total_seconds()
+    table["seconds"] = table["seconds"].fillna(table["ended"] - table["began"])
+    table["reason"] = pd.Series(texts(table["reason"]), index=table.index, dtype=object)
+    value = table["value"].where((table["state"] == "COMPLETE") & np.isfinite(table["value"]))
+    table["best"] = (value.cummax() if maximize else value.cummin()).ffill()
+    return table

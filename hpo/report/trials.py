@@ -1,0 +1,179 @@
+"""A study's trials as columns: one table, one of parameters, one of learning curves.
+
+Optuna builds an object for every trial, which takes 8 s for 10,000 of them. Where the study lies in a relational
+database, this module asks for each table once instead (0.6 s) and never builds the objects; any other storage is
+read through Optuna. Both ways give the same columns, whatever strangers wrote into the attributes. Times are UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from optuna.distributions import BaseDistribution, json_to_distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import optuna
+
+NUMBERS = ("seconds", "images_per_second", "n_parameters", "macs", "worker")
+OTHERS = ("reason", "checkpoint", "train_loss", "score_loss")
+MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
+
+_OF_STUDY = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
+_QUERIES = {
+    "trials": "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
+    "WHERE study_id = :study ORDER BY number",
+    "values": f"SELECT trial_id, value, value_type FROM trial_values {_OF_STUDY} AND objective = 0",
+    "params": f"SELECT trial_id, param_name, param_value, distribution_json FROM trial_params {_OF_STUDY} "
+    "ORDER BY param_id",
+    "steps": f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values {_OF_STUDY} "
+    "AND intermediate_value_type = 'FINITE'",
+    "attributes": f"SELECT trial_id, key, value_json FROM trial_user_attributes {_OF_STUDY}",
+}  # the constants above only: no text of the study's is part of a query
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a study; every table has the trial number as its index, in rising order.
+
+    Attributes:
+        table: state, value (NaN without one), epochs, last (the last reported value), start and complete (UTC),
+            and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
+        params: One column a parameter that some trial varied, NaN where a trial did not.
+        curves: Reported values; one column a step.
+        distributions: Of each parameter, as the latest trial had it.
+    """
+
+    table: pd.DataFrame
+    params: pd.DataFrame
+    curves: pd.DataFrame
+    distributions: dict[str, BaseDistribution]
+
+
+class _Record(NamedTuple):
+    number: int
+    state: str
+    value: float | None
+    start: datetime | str | None
+    complete: datetime | str | None
+    params: dict[str, Any]
+    steps: dict[int, float]
+    attributes: dict[str, Any]
+
+
+def read_trials(study: optuna.Study) -> Trials:
+    """Read all trials of `study`, from a relational database with one query a table."""
+    storage: Any = study._storage  # noqa: SLF001 - Optuna has no public way from a study to its engine
+    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
+    distributions: dict[str, BaseDistribution] = {}
+    if engine is None:
+        records = list(_ask_optuna(study, distributions))
+    else:
+        records = _ask_database(engine, study._study_id, distributions)  # noqa: SLF001 - as above
+    return _columns(records, distributions)
+
+
+def _ask_database(engine: Any, study_id: int, distributions: dict[str, BaseDistribution]) -> list[_Record]:
+    from sqlalchemy import text
+
+    with engine.connect() as connection:
+        rows = {name: connection.execute(text(query), {"study": study_id}).all() for name, query in _QUERIES.items()}
+    records = {row[0]: _Record(row[1], row[2], None, row[3], row[4], {}, {}, {}) for row in rows["trials"]}
+    known: dict[str, BaseDistribution] = {}
+    # A run may add rows between two queries: those of trials that we have not seen are left out.
+    for trial, name, value, as_json in rows["params"]:
+        if trial in records:
+            if as_json not in known:
+                known[as_json] = json_to_distribution(as_json)
+            distributions[name] = known[as_json]
+            records[trial].params[name] = known[as_json].to_external_repr(value)
+    for trial, step, value in rows["steps"]:
+        if trial in records:
+            records[trial].steps[step] = value
+    for trial, key, as_json in rows["attributes"]:
+        if trial in records and (key in NUMBERS or key in OTHERS):
+            records[trial].attributes[key] = json.loads(as_json)
+    infinite = {"INF_POS": np.inf, "INF_NEG": -np.inf}
+    values = {trial: infinite.get(kind, value) for trial, value, kind in rows["values"]}
+    return [record._replace(value=values.get(trial)) for trial, record in records.items()]
+
+
+def _ask_optuna(study: optuna.Study, distributions: dict[str, BaseDistribution]) -> Iterator[_Record]:
+    for trial in study.get_trials(deepcopy=False):
+        distributions.update(trial.distributions)
+        yield _Record(
+            trial.number,
+            trial.state.name,
+            trial.values[0] if trial.values else None,
+            _utc(trial.datetime_start),
+            _utc(trial.datetime_complete),
+            trial.params,
+            {step: value for step, value in trial.intermediate_values.items() if np.isfinite(value)},
+            {key: trial.user_attrs[key] for key in NUMBERS + OTHERS if key in trial.user_attrs},
+        )
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """Optuna hands out local times without a zone."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time else None
+
+
+def _columns(records: list[_Record], distributions: dict[str, BaseDistribution]) -> Trials:
+    index = pd.Index([record.number for record in records], name="number", dtype="int64")
+    columns: dict[str, Any] = {
+        "state": [record.state for record in records],
+        "value": np.array([np.nan if record.value is None else record.value for record in records], dtype=float),
+        "epochs": np.array([len(record.steps) for record in records], dtype=int),
+        "last": np.array([record.steps[max(record.steps)] if record.steps else np.nan for record in records]),
+        "start": pd.to_datetime(pd.Series([r.start for r in records], dtype=object), format="ISO8601").to_numpy(),
+        "complete": pd.to_datetime(pd.Series([r.complete for r in records], dtype=object), format="ISO8601").to_numpy(),
+    }
+    for name in NUMBERS:
+        columns[name] = np.array([_number(record.attributes.get(name)) for record in records], dtype=float)
+    for name in OTHERS:
+        columns[name] = pd.Series([record.attributes.get(name) for record in records], index=index, dtype=object)
+    params = {
+        name: pd.Series([record.params.get(name, np.nan) for record in records], index=index, dtype=object)
+        for name in sorted(distributions)
+    }
+    return Trials(
+        pd.DataFrame(columns, index=index),
+        pd.DataFrame(params, index=index),
+        _curves(records, index),
+        {name: distributions[name] for name in sorted(distributions)},
+    )
+
+
+def _curves(records: list[_Record], index: pd.Index) -> pd.DataFrame:
+    steps = _thinned(sorted({step for record in records for step in record.steps}))
+    place = {step: column for column, step in enumerate(steps)}
+    values = np.full((len(records), len(steps)), np.nan)
+    for row, record in enumerate(records):
+        for step, value in record.steps.items():
+            if step in place:
+                values[row, place[step]] = value
+    return pd.DataFrame(values, index=index, columns=pd.Index(steps, name="step", dtype="int64"))
+
+
+def _thinned(steps: list[int]) -> list[int]:
+    if len(steps) <= MAX_STEPS:
+        return steps
+    return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MAX_STEPS).astype(int))]
+
+
+def _number(value: object) -> float:
+    """Attributes may hold anything; what is no finite number is missing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return np.nan
+    return float(value) if abs(value) < 1e300 else np.nan
+
+
+def texts(values: Iterable[object]) -> list[str | None]:
+    """Return each value as one line of text, None where there is nothing."""
+    return [None if value is None else " ".join(str(value).split()) for value in values]

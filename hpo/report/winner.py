@@ -1,0 +1,175 @@
+"""The winner in detail: its parameters beside trial 0's, its network, how it learned, where it errs, how to train it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hpo.report.artifacts import read_artifacts
+from hpo.report.figures import winner as figures
+from hpo.report.words import clipped, count, parameter, percent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpo.report.artifacts import Integers, Layer, Scores
+    from hpo.report.figures import Figure
+    from hpo.report.summary import Summary
+
+SHOWN = 24  # mistakes, and as many successes
+
+
+class Picture(NamedTuple):
+    """One scored image: a data URI and what to say about it."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+class Gallery(NamedTuple):
+    """Pictures under a heading."""
+
+    title: str
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What the page shows of the best trial.
+
+    Attributes:
+        number: Of the trial.
+        parameters: Name, value, and trial 0's value.
+        beside: Whether trial 0 is another trial and has parameters to show.
+        again: What trains it again, as text for a terminal; empty where the study does not tell.
+        layers, figures, pictures: As far as its files are there.
+        missing: A sentence for every file that could not be used.
+    """
+
+    number: int
+    parameters: list[tuple[str, str, str]]
+    beside: bool
+    again: str
+    layers: list[Layer]
+    figures: list[Figure]
+    pictures: list[Gallery]
+    missing: list[str]
+
+
+def describe(summary: Summary, folder: Path | None) -> Winner | None:
+    """Describe the best trial with what its folder holds; None in a study without a finished trial."""
+    best = summary.best
+    if best is None:
+        return None
+    files = read_artifacts(folder)
+    names = class_names(summary, files.scores)
+    drawn: list[Figure | None] = [figures.learning(summary)]
+    if files.scores is not None:
+        drawn += [
+            figures.confusion(files.scores, names),
+            figures.classes(files.scores, names),
+            figures.calibration(files.scores),
+        ]
+    return Winner(
+        number=best,
+        parameters=_parameters(summary, best),
+        beside=best != 0 and 0 in summary.params.index and summary.ours,
+        again=_again(summary, best),
+        layers=files.layers,
+        figures=[figure for figure in drawn if figure is not None],
+        pictures=_galleries(files.scores, names) if files.scores is not None else [],
+        missing=files.missing,
+    )
+
+
+def class_names(summary: Summary, scores: Scores | None) -> list[str]:
+    """Return a name for every class; numbers where the study has none that fit."""
+    if scores is None:
+        return []
+    n = scores.confidence.shape[1]
+    return [clipped(name, 40) for name in summary.classes] if len(summary.classes) == n else [str(i) for i in range(n)]
+
+
+def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
+    known = [name for name in summary.params if not pd.isna(summary.params[name][best])]
+    default = summary.params.loc[0] if 0 in summary.params.index else pd.Series(dtype=object)
+    return [
+        (
+            str(name),
+            parameter(summary.params[name][best]),
+            parameter(default[name]) if not pd.isna(default.get(name)) else "–",
+        )
+        for name in known
+    ]
+
+
+def _again(summary: Summary, best: int) -> str:
+    """A space file in which nothing varies, and the command that runs it once."""
+    stored = summary.space.get("parameters")
+    if not summary.ours or not isinstance(stored, dict):
+        return ""
+    fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}
+    chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
+    lines = [f"{name} = {_toml(value)}" for name, value in (fixed | chosen).items() if _is_key(name)]
+    options = {f"--{key}": summary.settings.get(key) for key in ("dataset", "epochs", "score", "seed")}
+    said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
+    name = shlex.quote(f"{summary.name}-winner")
+    file = "\n".join(["cat > winner.toml <<'END'", *lines, "END"])
+    return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 --sampler random --pruner none {said}"
+
+
+def _is_key(name: object) -> bool:
+    return isinstance(name, str) and name.isidentifier() and name.isascii()
+
+
+def _toml(value: Any) -> str:
+    """A TOML value; JSON writes numbers, booleans and texts of one line alike."""
+    return json.dumps(value.item() if isinstance(value, np.generic) else value)
+
+
+def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:
+    """The most confident mistakes, and successes of ordinary confidence."""
+    sure = scores.confidence.max(axis=1)
+    right = scores.predicted == scores.labels
+    of_picture = scores.shown
+    wrong = np.flatnonzero(~right[of_picture])
+    wrong = wrong[np.argsort(-sure[of_picture[wrong]], kind="stable")][:SHOWN]
+    correct = np.flatnonzero(right[of_picture])
+    usual = np.median(sure[right]) if right.any() else 1.0
+    correct = correct[np.argsort(np.abs(sure[of_picture[correct]] - usual), kind="stable")][:SHOWN]
+    made = [
+        Gallery(f"Its {count(len(wrong), 'most confident mistake')}", _pictures(scores, names, wrong)),
+        Gallery(
+            f"{count(len(correct), 'typical success').replace('successs', 'successes')}",
+            _pictures(scores, names, correct),
+        ),
+    ]
+    return [gallery for gallery in made if gallery.pictures]
+
+
+def _pictures(scores: Scores, names: list[str], which: Integers) -> list[Picture]:
+    found = []
+    for i in which:
+        row = int(scores.shown[i])
+        true, predicted = names[scores.labels[row]], names[scores.predicted[row]]
+        sure = percent(float(scores.confidence[row].max()), 0)
+        said = f"{true}, seen as {predicted}" if true != predicted else true
+        alt = f"Picture of {true}, predicted {predicted} with {sure} confidence"
+        found.append(Picture(_data_uri(scores.pictures[i]), alt, f"{said}, {sure}"))
+    return found
+
+
+def _data_uri(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,82 @@
+"""Numbers as a person reads them: per cent, points, minutes, counts. Only here do fractions become per cent."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.report.summary import Summary
+
+MINUS = "\N{MINUS SIGN}"
+LONGEST = 200  # characters of a stranger's text that a sentence or a figure shows
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """Return `84.1 %` for 0.841."""
+    return f"{100 * fraction:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def points(fraction: float) -> str:
+    """Return a difference of accuracies, with its sign: `+3.2 points` for 0.032."""
+    return f"{signed(100 * fraction)} points"
+
+
+def points_between(low: float, high: float) -> str:
+    """Return an interval of a difference: `+2.1 to +4.2 points`."""
+    return f"{signed(100 * low)} to {signed(100 * high)} points"
+
+
+def signed(value: float) -> str:
+    """Return a number with one decimal and a typographic sign."""
+    return f"{value:+.1f}".replace("-", MINUS) if abs(value) >= 0.05 else "0.0"
+
+
+def number(value: float) -> str:
+    """Return four digits of a number that may be of any size."""
+    return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "–"
+
+
+def score(value: float, summary: Summary) -> str:
+    """Return a trial's value: per cent where it is an accuracy, a plain number in a stranger's study."""
+    return percent(value, 2) if summary.is_accuracy else number(value)
+
+
+def count(n: float, noun: str) -> str:
+    """Return `1 trial`, `12 trials`."""
+    return f"{n:,.0f} {noun}" + ("" if n == 1 else "s")
+
+
+def amount(n: float) -> str:
+    """Return a large count with its unit: `4.21 M`, `310 k`."""
+    if not math.isfinite(n):
+        return "–"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Return `42 s`, `12 min`, `3 h 5 min`."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def parameter(value: Any) -> str:
+    """Return a parameter's value: floats to four digits, everything else as it is."""
+    return clipped(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def clipped(text: str, longest: int = LONGEST) -> str:
+    """Return at most `longest` characters, the cut marked."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def listed(items: list[str]) -> str:
+    """Return `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
