@@ -13,6 +13,7 @@ import http.client
 import io
 import pickle
 import tarfile
+import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -106,14 +107,19 @@ def _connect(url: str) -> Iterator[http.client.HTTPResponse]:
     scheme = urlsplit(url).scheme
     if scheme not in ("http", "https"):
         raise DataError(f"{url} is neither http nor https")
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310 - the scheme was checked
+    try:
+        response = urllib.request.urlopen(url, timeout=TIMEOUT)  # noqa: S310 - the scheme was checked
+    except urllib.error.HTTPError as error:
+        with error:  # it is the response too, and would keep the socket open
+            raise DataError(f"the server says {error.code} {error.reason}") from error
+    with response:
         if urlsplit(response.geturl()).scheme != scheme:
             raise DataError(f"{url} leads to {response.geturl()}, which is another scheme")
         yield response
 
 
 @dataclass(frozen=True)
-class Batches:
+class PickledBatches:
     """The official batches, in the archive as downloaded or in the folder that somebody unpacked it to.
 
     Attributes:

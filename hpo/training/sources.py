@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hpo.errors import DataError
-from hpo.training.archive import FILENAME, FOLDER, Archive, Batches, download, official
+from hpo.training.archive import FILENAME, FOLDER, Archive, PickledBatches, download, official
 from hpo.training.arrays import SIDE, DataSet, Labels, Pixels, Progress, Split, make_data_set
 from hpo.training.sampling import hold_out
 
@@ -46,7 +46,7 @@ def find(name: str, data_dir: Path, archive: Archive | None = None) -> Source | 
     try:
         for path in (data_dir / FOLDER, data_dir / FILENAME):
             if path.exists():
-                return Batches(path, archive)
+                return PickledBatches(path, archive)
         return scan(data_dir / TREE) if (data_dir / TREE).is_dir() else None
     except OSError as error:
         raise DataError(f"{data_dir} cannot be read: {error}.") from error
@@ -56,7 +56,7 @@ def fetch(data_dir: Path, archive: Archive | None, progress: Progress) -> Source
     """Download CIFAR-10 into `data_dir`; a DataError says all the ways to get it."""
     archive = archive or official()
     try:
-        return Batches(download(archive, data_dir, progress), archive)
+        return PickledBatches(download(archive, data_dir, progress), archive)
     except DataError as error:
         raise DataError(
             f"No CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and {archive.url} failed: {error}.\n"
