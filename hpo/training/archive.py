@@ -37,6 +37,7 @@ FOLDER = "cifar-10-batches-py"
 
 TIMEOUT = 30.0  # seconds without a byte before a download is given up
 CHUNK = 1 << 20  # bytes
+REMEDY = "Remove it, and hpo looks further or downloads it again."
 
 _reconstruct = np.empty(0).__reduce__()[0]  # lives in numpy.core before numpy 2 and in numpy._core since
 _HARMLESS = {
@@ -151,20 +152,16 @@ class PickledBatches:
         contents = _from_folder(self.path, archive) if self.path.is_dir() else _from_tar(self.path, archive)
         for name, md5 in archive.files.items():
             if name not in contents:
-                raise DataError(f"{self.path} lacks {name}. {self._remedy}")
+                raise DataError(f"{self.path} lacks {name}. {REMEDY}")
             if hashlib.md5(contents[name], usedforsecurity=False).hexdigest() != md5:
-                raise DataError(f"{self.path}: {name} is damaged (wrong MD5). {self._remedy}")
+                raise DataError(f"{self.path}: {name} is damaged (wrong MD5). {REMEDY}")
         try:
             classes = _class_names(contents[archive.meta[0]])
             train = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.train])
             test = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.test])
         except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
-            raise DataError(f"{self.path} does not hold CIFAR-10's batches: {error}. {self._remedy}") from error
+            raise DataError(f"{self.path} does not hold CIFAR-10's batches: {error}. {REMEDY}") from error
         return make_data_set("cifar10", classes, train, test, f"CIFAR-10's official batches, from {self.path}.")
-
-    @property
-    def _remedy(self) -> str:
-        return "Remove it, and hpo looks further or downloads it again."
 
 
 def _from_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
@@ -184,7 +181,7 @@ def _from_tar(path: Path, archive: Archive) -> dict[str, bytes]:
                 if folder == FOLDER and name in archive.files and member.isfile():
                     contents[name] = cast("io.BufferedReader", tar.extractfile(member)).read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise DataError(f"{path} is damaged: {error}. Remove it, and hpo downloads it again.") from error
+        raise DataError(f"{path} is damaged: {error}. {REMEDY}") from error
     return contents
 
 
