@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hpo.report.trials import Distribution
 
 TOP = 0.1  # the best tenth is what the others are held against,
 FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises
@@ -50,7 +52,7 @@ class Importance:
 
 
 def importances(
-    params: pd.DataFrame, values: Floats, distributions: dict[str, BaseDistribution], seed: int = 0
+    params: pd.DataFrame, values: Floats, distributions: dict[str, Distribution], seed: int = 0
 ) -> list[Importance]:
     """Return the importance of every parameter that varies, the largest first.
 
@@ -117,27 +119,24 @@ def _density(grid: _Grid, rows: Counts) -> Floats:
     return (_categorical(counts) if grid.categorical else _numeric(counts)) + 1e-12
 
 
-def _grid(name: str, column: pd.Series, distribution: BaseDistribution) -> _Grid | None:
+def _grid(name: str, column: pd.Series, distribution: Distribution) -> _Grid | None:
     """Return the cell of every value; None for a parameter that is fixed or missing in some trial."""
     if distribution.single() or column.isna().any():
         return None
-    size = _size(distribution)
     if isinstance(distribution, CategoricalDistribution):
         choices = [int(distribution.to_internal_repr(value)) for value in column]
-        return _Grid(name, np.array(choices, dtype=np.int64), size, categorical=True)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+        return _Grid(name, np.array(choices, dtype=np.int64), len(distribution.choices), categorical=True)
     values = column.to_numpy(dtype=float)
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
         values, low, high = np.log(values), math.log(low), math.log(high)
+    size = _size(distribution)
     cells = np.ceil((values - low) / ((high - low) / (size - 1)) - 0.5)  # ties go down, as in Optuna
     return _Grid(name, np.clip(cells, 0, size - 1).astype(np.int64), size, categorical=False)
 
 
-def _size(distribution: BaseDistribution) -> int:
-    if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+def _size(distribution: FloatDistribution | IntDistribution) -> int:
+    """Return the number of cells that Optuna gives a range: never more than there are values."""
     if isinstance(distribution, IntDistribution) and distribution.log:
         return min(math.ceil(math.log2(distribution.high - distribution.low + 1)) + 1, GRID)
     if distribution.step is not None:

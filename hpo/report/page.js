@@ -18,12 +18,13 @@ function template() {
       font: { color: ink, family: "system-ui, sans-serif", size: 13 },
       xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: card, bordercolor: line, font: { color: ink } },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: ink },
       margin: { l: 50, r: 12, t: 28, b: 42 }, hovermode: "closest",
     },
   };
 }
 
-const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 
 async function draw(figures) {
   for (const figure of figures) {
@@ -35,7 +36,7 @@ async function draw(figures) {
     }
     await new Promise((resume) => setTimeout(resume)); // the page stays usable between two figures
   }
-  document.documentElement.dataset.drawn = figures.length;
+  Object.assign(document.documentElement.dataset, { drawn: figures.length, milliseconds: Math.round(performance.now()) });
 }
 
 // ---- the table of trials
@@ -97,7 +98,8 @@ function showTrials({ name, columns, rows }) {
     state.at = Math.max(0, Math.min(state.at, Math.floor((some.length - 1) / PAGE) * PAGE));
     const some_now = some.slice(state.at, state.at + PAGE);
     body.replaceChildren(...some_now.map((i) => element("tr", {}, ...rows[i].map((cell, column) => {
-      const td = element("td", { className: typeof cell === "number" ? "number" : "", title: cell === null ? "" : String(cell) });
+      const full = cell === null ? "" : String(cell);
+      const td = element("td", { className: head.children[column].className, title: full });
       if (columns[column] === "state") {
         const dot = element("span", { className: "dot", ariaHidden: "true" });
         dot.style.background = COLORS[cell] || "none";
@@ -121,7 +123,8 @@ function showTrials({ name, columns, rows }) {
       Object.assign(state, { by: i, descending: state.by === i ? !state.descending : column === "value", at: 0 });
       render();
     };
-    head.append(element("th", { scope: "col" }, button));
+    const counted = rows.every((row) => row[i] === null || typeof row[i] === "number");
+    head.append(element("th", { scope: "col", className: counted ? "number" : "" }, button));
   });
   filter.oninput = () => { Object.assign(state, { words: filter.value.toLowerCase().split(/\s+/).filter(Boolean), at: 0 }); render(); };
   back.onclick = () => { state.at -= PAGE; render(); };

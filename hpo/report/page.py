@@ -13,7 +13,7 @@ from hpo.report.figures.parameters import slices, varied
 from hpo.report.findings import find
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
-from hpo.report.words import duration, parameter, score
+from hpo.report.words import NOTHING, duration, parameter, score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,17 +90,16 @@ def trial_table(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any, digits: int | None = None) -> Any:
+def _cell(value: object, digits: int | None = None) -> str | float | None:
     """Return a value as JSON can hold it, None for what is missing or not finite."""
     if value is None or isinstance(value, str | bool):
         return value
-    if not isinstance(value, int | float | np.number):
+    if not isinstance(value, int | float):
         return parameter(value)
     if not np.isfinite(value):
         return None
-    if digits is not None:
-        value = round(float(value), digits)
-    return int(value) if float(value).is_integer() and abs(value) < 1e15 else float(value)
+    number = float(value) if digits is None else round(float(value), digits)
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
 def _file_name(name: str) -> str:
@@ -113,6 +112,7 @@ def _lead(summary: Summary) -> str:
         "held-out validation images" if summary.settings.get("score") == "validation" else "test set"
     )
     what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
+    what.append(", ".join(f"{n:,} {WORDS[state]}" for state, n in summary.counts.items() if n) or "no trials yet")
     start = summary.trials["start"].min()
     if not pd.isna(start):
         what.append(f"begun {start:%Y-%m-%d %H:%M} UTC")
@@ -120,12 +120,10 @@ def _lead(summary: Summary) -> str:
 
 
 def _tiles(summary: Summary) -> dict[str, str]:
-    counts = summary.counts
-    words = ", ".join(f"{counts[state]:,} {WORDS[state]}" for state in counts if counts[state])
-    tiles = {"best": "–" if summary.best is None else score(summary.best_value, summary)}
+    tiles = {"best": NOTHING if summary.best is None else score(summary.best_value, summary)}
     if summary.default_value is not None:
         tiles["trial 0, the default"] = score(summary.default_value, summary)
-    tiles["trials"] = f"{len(summary.trials):,} ({words})" if words else "0"
+    tiles["trials"] = f"{len(summary.trials):,}"
     end = summary.trials[["began", "ended"]].max().max()
     if np.isfinite(end):
         tiles["from first start to last end"] = duration(float(end))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import optuna
-    from optuna.distributions import BaseDistribution
+
+    from hpo.report.trials import Distribution
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
@@ -53,7 +54,7 @@ class Summary:
     trials: pd.DataFrame
     params: pd.DataFrame
     curves: pd.DataFrame
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    distributions: dict[str, Distribution] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -64,15 +65,16 @@ class Summary:
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The COMPLETE trials that have a finite value."""
-        return self.trials[(self.trials["state"] == "COMPLETE") & np.isfinite(self.trials["value"])]
+        done: pd.Series[bool] = (self.trials["state"] == "COMPLETE") & np.isfinite(self.trials["value"])
+        return self.trials.loc[done]
 
     @cached_property
     def best(self) -> int | None:
         """Number of the best finished trial, the earliest of equals."""
         if self.finished.empty:
             return None
-        values = self.finished["value"]
-        return int(values.idxmax() if self.maximize else values.idxmin())
+        values = self.finished["value"].to_numpy() * (1 if self.maximize else -1)
+        return int(self.finished.index[int(values.argmax())])
 
     @cached_property
     def best_value(self) -> float:

@@ -10,32 +10,41 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import optuna
+    from sqlalchemy.engine import Engine
+
+Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
 NUMBERS = ("seconds", "images_per_second", "n_parameters", "macs", "worker")
 OTHERS = ("reason", "checkpoint", "train_loss", "score_loss")
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
 
-_OF_STUDY = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
 _QUERIES = {
-    "trials": "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
-    "WHERE study_id = :study ORDER BY number",
-    "values": f"SELECT trial_id, value, value_type FROM trial_values {_OF_STUDY} AND objective = 0",
-    "params": f"SELECT trial_id, param_name, param_value, distribution_json FROM trial_params {_OF_STUDY} "
-    "ORDER BY param_id",
-    "steps": f"SELECT trial_id, step, intermediate_value FROM trial_intermediate_values {_OF_STUDY} "
-    "AND intermediate_value_type = 'FINITE'",
-    "attributes": f"SELECT trial_id, key, value_json FROM trial_user_attributes {_OF_STUDY}",
-}  # the constants above only: no text of the study's is part of a query
+    "trials": "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials WHERE study_id = :study "
+    "ORDER BY number",
+    "values": "SELECT trial_id, value, value_type FROM trial_values JOIN trials USING (trial_id) "
+    "WHERE study_id = :study AND objective = 0",
+    "params": "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params "
+    "JOIN trials USING (trial_id) WHERE study_id = :study ORDER BY number, param_id",
+    "steps": "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values "
+    "JOIN trials USING (trial_id) WHERE study_id = :study AND intermediate_value_type = 'FINITE'",
+    "attributes": "SELECT trial_id, key, value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
+    "WHERE study_id = :study",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class Trials:
     table: pd.DataFrame
     params: pd.DataFrame
     curves: pd.DataFrame
-    distributions: dict[str, BaseDistribution]
+    distributions: dict[str, Distribution]
 
 
 class _Record(NamedTuple):
@@ -71,7 +80,7 @@ def read_trials(study: optuna.Study) -> Trials:
     """Read all trials of `study`, from a relational database with one query a table."""
     storage: Any = study._storage  # noqa: SLF001 - Optuna has no public way from a study to its engine
     engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    distributions: dict[str, BaseDistribution] = {}
+    distributions: dict[str, Distribution] = {}
     if engine is None:
         records = list(_ask_optuna(study, distributions))
     else:
@@ -79,18 +88,18 @@ def read_trials(study: optuna.Study) -> Trials:
     return _columns(records, distributions)
 
 
-def _ask_database(engine: Any, study_id: int, distributions: dict[str, BaseDistribution]) -> list[_Record]:
+def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distribution]) -> list[_Record]:
     from sqlalchemy import text
 
     with engine.connect() as connection:
         rows = {name: connection.execute(text(query), {"study": study_id}).all() for name, query in _QUERIES.items()}
     records = {row[0]: _Record(row[1], row[2], None, row[3], row[4], {}, {}, {}) for row in rows["trials"]}
-    known: dict[str, BaseDistribution] = {}
+    known: dict[str, Distribution] = {}
     # A run may add rows between two queries: those of trials that we have not seen are left out.
     for trial, name, value, as_json in rows["params"]:
         if trial in records:
             if as_json not in known:
-                known[as_json] = json_to_distribution(as_json)
+                known[as_json] = cast("Distribution", json_to_distribution(as_json))
             distributions[name] = known[as_json]
             records[trial].params[name] = known[as_json].to_external_repr(value)
     for trial, step, value in rows["steps"]:
@@ -104,9 +113,9 @@ def _ask_database(engine: Any, study_id: int, distributions: dict[str, BaseDistr
     return [record._replace(value=values.get(trial)) for trial, record in records.items()]
 
 
-def _ask_optuna(study: optuna.Study, distributions: dict[str, BaseDistribution]) -> Iterator[_Record]:
+def _ask_optuna(study: optuna.Study, distributions: dict[str, Distribution]) -> Iterator[_Record]:
     for trial in study.get_trials(deepcopy=False):
-        distributions.update(trial.distributions)
+        distributions.update(cast("dict[str, Distribution]", trial.distributions))
         yield _Record(
             trial.number,
             trial.state.name,
@@ -124,7 +133,7 @@ def _utc(time: datetime | None) -> datetime | None:
     return time.astimezone(UTC).replace(tzinfo=None) if time else None
 
 
-def _columns(records: list[_Record], distributions: dict[str, BaseDistribution]) -> Trials:
+def _columns(records: list[_Record], distributions: dict[str, Distribution]) -> Trials:
     index = pd.Index([record.number for record in records], name="number", dtype="int64")
     columns: dict[str, Any] = {
         "state": [record.state for record in records],

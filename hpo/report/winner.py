@@ -1,4 +1,4 @@
-"""The winner in detail: its parameters beside trial 0's, its network, how it learned, where it errs, how to train it."""
+"""The winner in detail: parameters beside trial 0's, its network, how it learned, where it errs, how to repeat it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 import json
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures import winner as figures
-from hpo.report.words import clipped, count, parameter, percent
+from hpo.report.words import NOTHING, clipped, count, parameter, percent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,16 +99,12 @@ def class_names(summary: Summary, scores: Scores | None) -> list[str]:
 
 
 def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
-    known = [name for name in summary.params if not pd.isna(summary.params[name][best])]
-    default = summary.params.loc[0] if 0 in summary.params.index else pd.Series(dtype=object)
-    return [
-        (
-            str(name),
-            parameter(summary.params[name][best]),
-            parameter(default[name]) if not pd.isna(default.get(name)) else "–",
-        )
-        for name in known
-    ]
+    rows = []
+    for name, column in summary.params.items():
+        if not pd.isna(column[best]):
+            default = column.get(0, np.nan)
+            rows.append((str(name), parameter(column[best]), NOTHING if pd.isna(default) else parameter(default)))
+    return rows
 
 
 def _again(summary: Summary, best: int) -> str:
@@ -123,14 +119,16 @@ def _again(summary: Summary, best: int) -> str:
     said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
     name = shlex.quote(f"{summary.name}-winner")
     file = "\n".join(["cat > winner.toml <<'END'", *lines, "END"])
-    return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 --sampler random --pruner none {said}"
+    return (
+        f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
+    )
 
 
 def _is_key(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier() and name.isascii()
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     """A TOML value; JSON writes numbers, booleans and texts of one line alike."""
     return json.dumps(value.item() if isinstance(value, np.generic) else value)
 

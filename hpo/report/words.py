@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
 MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"  # where a number is missing
 LONGEST = 200  # characters of a stranger's text that a sentence or a figure shows
 
 
@@ -34,7 +35,7 @@ def signed(value: float) -> str:
 
 def number(value: float) -> str:
     """Return four digits of a number that may be of any size."""
-    return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else "–"
+    return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else NOTHING
 
 
 def score(value: float, summary: Summary) -> str:
@@ -50,7 +51,7 @@ def count(n: float, noun: str) -> str:
 def amount(n: float) -> str:
     """Return a large count with its unit: `4.21 M`, `310 k`."""
     if not math.isfinite(n):
-        return "–"
+        return NOTHING
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if n >= size:
             return f"{n / size:.3g} {unit}"
@@ -60,14 +61,14 @@ def amount(n: float) -> str:
 def duration(seconds: float) -> str:
     """Return `42 s`, `12 min`, `3 h 5 min`."""
     if not math.isfinite(seconds):
-        return "–"
-    if seconds < 99.5:
+        return NOTHING
+    if seconds < 119.5:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
-def parameter(value: Any) -> str:
+def parameter(value: object) -> str:
     """Return a parameter's value: floats to four digits, everything else as it is."""
     return clipped(f"{value:.4g}" if isinstance(value, float) else str(value))
 

@@ -42,6 +42,7 @@ class Figure:
         data, layout: Plotly's.
         height: In pixels; the width is the page's.
         note: What a reader must know, such as that not every trial is drawn.
+        wide: Whether it needs the page's whole width.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Figure:
     layout: dict[str, Any] = field(default_factory=dict)
     height: int = 360
     note: str = ""
+    wide: bool = False
 
 
 def literal(value: object, longest: int = 40) -> str:
@@ -63,11 +65,11 @@ def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]
 
 
-def value_axis(summary: Summary, **more: Any) -> dict[str, Any]:
+def value_axis(summary: Summary) -> dict[str, Any]:
     """Return the axis of the trials' values."""
     if summary.is_accuracy:
-        return {"title": {"text": "accuracy"}, "tickformat": ".0%", **more}
-    return {"title": {"text": "value"}, **more}
+        return {"title": {"text": "accuracy"}, "tickformat": ".0%"}
+    return {"title": {"text": "value"}}
 
 
 def value_format(summary: Summary, axis: str = "y") -> str:
@@ -75,14 +77,19 @@ def value_format(summary: Summary, axis: str = "y") -> str:
     return f"%{{{axis}:.2%}}" if summary.is_accuracy else f"%{{{axis}:.4g}}"
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
+def axis(title: str, **more: object) -> dict[str, Any]:
     """Return an axis with a title."""
     return {"title": {"text": title}, **more}
 
 
-def points(state: str, **more: Any) -> dict[str, Any]:
+def log_axis(title: str, low: float, high: float, tickformat: str = "~g") -> dict[str, Any]:
+    """Return a logarithmic axis from about `low` to `high`, with ticks that do not crowd."""
+    return axis(title, type="log", dtick=1 if high > 30 * low else "D2", tickformat=tickformat)
+
+
+def points(state: str, marker: dict[str, Any] | None = None, **more: object) -> dict[str, Any]:
     """Return a trace of markers in the colour and symbol of a trial state."""
-    marker = {"color": COLORS[state], "symbol": SYMBOLS[state], "size": 7, "opacity": 0.75} | more.pop("marker", {})
+    marker = {"color": COLORS[state], "symbol": SYMBOLS[state], "size": 7, "opacity": 0.75} | (marker or {})
     return {"type": "scatter", "mode": "markers", "name": WORDS[state], "marker": marker, **more}
 
 
@@ -99,5 +106,6 @@ def thinned(summary: Summary, trials: pd.DataFrame, most: int) -> tuple[pd.DataF
     chosen[0] = True
     rest = np.flatnonzero(~chosen)
     chosen[rest[np.linspace(0, len(rest) - 1, most - int(chosen.sum())).astype(int)]] = True
-    note = f"Drawn: the best {most // 3:,} and an even sample of the rest, {chosen.sum():,} of {count(len(trials), 'trial')}."
+    of = f"{chosen.sum():,} of {count(len(trials), 'trial')}"
+    note = f"Drawn: the best {most // 3:,} and an even sample of the rest, {of}."
     return trials[chosen], note

@@ -18,6 +18,7 @@ from hpo.report.figures.figure import (
     Figure,
     axis,
     literal,
+    log_axis,
     numbers,
     points,
     thinned,
@@ -27,7 +28,9 @@ from hpo.report.figures.figure import (
 from hpo.report.words import clipped, count, listed, percent
 
 if TYPE_CHECKING:
+    from hpo.report.stats import Floats
     from hpo.report.summary import Summary
+    from hpo.report.trials import Distribution
 
 MOST = 12  # parameters that get a slice and an axis; a stranger's study may have hundreds
 
@@ -38,14 +41,20 @@ def importance(summary: Summary) -> Figure | None:
     if not found:
         return None
     shares = np.array([one.share for one in found])
-    spread = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
     spread |= {"array": numbers(np.maximum(0, [one.high for one in found] - shares))}
     spread |= {"arrayminus": numbers(np.maximum(0, shares - [one.low for one in found]))}
-    bar = {"type": "bar", "orientation": "h", "x": numbers(shares), "y": list(range(len(found))), "error_x": spread}
+    bar: dict[str, Any] = {
+        "type": "bar",
+        "orientation": "h",
+        "x": numbers(shares),
+        "y": list(range(len(found))),
+        "error_x": spread,
+    }
     bar |= {"marker": {"color": COLORS["COMPLETE"]}, "hovertemplate": "%{x:.0%}<extra></extra>"}
     names = [literal(one.name, 24) for one in found]
     ticks = {"tickmode": "array", "tickvals": bar["y"], "ticktext": names, "automargin": True}
-    layout = {"xaxis": axis("share of PED-ANOVA importance", tickformat=".0%", rangemode="tozero"), "yaxis": ticks}
+    layout = {"xaxis": axis("share of importance", tickformat=".0%", rangemode="tozero"), "yaxis": ticks}
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
     alt = f"Importance of parameters for being among the best trials: {said}."
     note = "Whiskers: the middle 80 % over bootstrap resamples of the trials."
@@ -65,7 +74,7 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
         some = scored[scored["state"] == state]
         x = positions(summary.params.loc[some.index, name], summary.distributions[name])
         hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x}}<br>{value_format(summary)}<extra></extra>"
-        faint = {"marker": {"size": 6, "opacity": 0.35 if state == "PRUNED" else 0.75}}
+        faint = {"marker": {"size": 6, "opacity": 0.5 if state == "PRUNED" else 0.75}}
         dots = points(state, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover, **faint)
         if len(some):
             data.append(dots | {"customdata": [int(n) for n in some.index]})
@@ -87,14 +96,12 @@ def map_of_two(summary: Summary) -> Figure | None:
     drawn, note = thinned(summary, summary.finished, 1_000)
     drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
-    color = {"color": numbers(drawn["value"]), "colorscale": SCALE, "reversescale": not summary.maximize, "size": 10}
-    bar = {
-        "title": {"text": "accuracy" if summary.is_accuracy else "value"},
-        "tickformat": ".0%" if summary.is_accuracy else "",
-    }
+    bar = value_axis(summary) | {"thickness": 16}
+    marker = {"color": numbers(drawn["value"]), "colorscale": SCALE, "reversescale": not summary.maximize, "size": 10}
+    marker |= {"colorbar": bar, "line": {"color": REFERENCE, "width": 1}}  # seen on any ground
     hover = f"trial %{{customdata}}<br>{value_format(summary, 'marker.color')}<extra></extra>"
-    dots = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "hovertemplate": hover}
-    dots |= {"marker": color | {"colorbar": bar}, "customdata": [int(n) for n in drawn.index]}
+    dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "marker": marker}
+    dots |= {"customdata": [int(n) for n in drawn.index], "hovertemplate": hover}
     layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
     alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
     return Figure("map", "The two that matter most", alt, [dots], layout, 420, note)
@@ -126,10 +133,10 @@ def parallel(summary: Summary) -> Figure | None:
     xaxis = ticks | {"range": [-0.3, len(names) - 0.7], "showgrid": True}
     layout = {"xaxis": xaxis, "yaxis": {"visible": False, "range": [-0.12, 1.12]}, "annotations": _ends(names, summary)}
     alt = f"{count(len(drawn), 'finished trial')} as lines through {listed([clipped(name, 40) for name in names])}."
-    return Figure("parallel", "Parallel coordinates", alt, data, layout, 420, note)
+    return Figure("parallel", "Parallel coordinates", alt, data, layout, 420, note, wide=True)
 
 
-def _bundle(heights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> dict[str, Any]:
+def _bundle(heights: Floats) -> dict[str, Any]:
     x = [*range(heights.shape[1]), None] * len(heights)
     y = [value for row in heights for value in [*numbers(row, 3), None]]
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip"}
@@ -140,11 +147,10 @@ def _ends(names: list[str], summary: Summary) -> list[dict[str, Any]]:
     found = []
     for i, name in enumerate(names):
         distribution = summary.distributions[name]
-        if isinstance(distribution, CategoricalDistribution):
-            ends = [distribution.choices[0], distribution.choices[-1]]
-        else:
-            assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if isinstance(distribution, FloatDistribution | IntDistribution):
             ends = [f"{distribution.low:.3g}", f"{distribution.high:.3g}"]
+        else:
+            ends = [str(choice) for choice in (distribution.choices[0], distribution.choices[-1])]
         for at, text in zip((-0.07, 1.07), ends, strict=True):
             found.append({"x": i, "y": at, "text": literal(text, 12), "showarrow": False, "font": {"size": 11}})
     return found
@@ -157,7 +163,7 @@ def varied(summary: Summary) -> list[str]:
     return ranked + rest
 
 
-def positions(column: pd.Series, distribution: Any) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def positions(column: pd.Series, distribution: Distribution) -> Floats:
     """Return where values lie on an axis: numbers where they are, choices at 0, 1, 2 ... in their order."""
     if isinstance(distribution, CategoricalDistribution):
         return np.array([math.nan if pd.isna(v) else distribution.to_internal_repr(v) for v in column], dtype=float)
@@ -167,15 +173,20 @@ def positions(column: pd.Series, distribution: Any) -> np.ndarray[tuple[int, ...
 def scale(name: str, summary: Summary) -> dict[str, Any]:
     """Return the axis of a parameter: logarithmic where the search was, choices by name."""
     distribution = summary.distributions[name]
-    title = axis(literal(name, 40))
+    title = literal(name, 40)
     if isinstance(distribution, CategoricalDistribution):
         n = len(distribution.choices)
         texts = [literal(choice, 14) for choice in distribution.choices]
-        return title | {"tickmode": "array", "tickvals": list(range(n)), "ticktext": texts, "range": [-0.5, n - 0.5]}
-    return title | ({"type": "log"} if getattr(distribution, "log", False) else {})
+        return axis(title) | {
+            "tickmode": "array",
+            "tickvals": list(range(n)),
+            "ticktext": texts,
+            "range": [-0.5, n - 0.5],
+        }
+    return log_axis(title, distribution.low, distribution.high) if distribution.log else axis(title)
 
 
-def _unit(column: pd.Series, distribution: Any) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _unit(column: pd.Series, distribution: Distribution) -> Floats:
     """Where values lie in their range, from 0 to 1."""
     at = positions(column, distribution)
     if isinstance(distribution, CategoricalDistribution):

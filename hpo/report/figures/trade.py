@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpo.report import stats
-from hpo.report.figures.figure import BEST, Figure, axis, numbers, points, thinned, value_axis, value_format
+from hpo.report.figures.figure import BEST, Figure, log_axis, numbers, points, thinned, value_axis, value_format
 from hpo.report.words import amount, count, duration, score
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
     drawn, note = thinned(summary, known, 1_000)
     hover = f"trial %{{customdata}}<br>%{{x:.3s}} {noun}<br>{value_format(summary)}<extra></extra>"
     dots = points("COMPLETE", x=numbers(drawn[cost]), y=numbers(drawn["value"]), hovertemplate=hover)
-    line = {"type": "scatter", "mode": "lines+markers", "name": "Pareto front", "x": numbers(front[cost])}
+    line: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "Pareto front",
+        "x": numbers(front[cost]),
+    }
     line |= {"y": numbers(front["value"]), "line": {"color": BEST, "shape": "hv"}, "hovertemplate": hover}
     dots["customdata"], line["customdata"] = ([int(i) for i in table.index] for table in (drawn, front))
     shown = duration if cost == "seconds" else amount
@@ -43,5 +48,5 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
         f"from {shown(least[cost])} at {score(least['value'], summary)} to {shown(most[cost])} at "
         f"{score(most['value'], summary)}."
     )
-    layout = {"xaxis": axis(noun, type="log"), "yaxis": value_axis(summary)}
+    layout = {"xaxis": log_axis(noun, known[cost].min(), known[cost].max(), "~s"), "yaxis": value_axis(summary)}
     return Figure(name, title, alt, [dots, line], layout, note=note)

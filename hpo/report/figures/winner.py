@@ -22,9 +22,17 @@ from hpo.report.figures.figure import (
 from hpo.report.words import count, percent, score
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
     from hpo.report.artifacts import Scores
     from hpo.report.summary import Summary
 
+_LOSSES = (
+    ("train_loss", "training loss", COLORS["COMPLETE"]),
+    ("score_loss", "loss on scored images", COLORS["PRUNED"]),
+)
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
 
 
@@ -33,36 +41,27 @@ def learning(summary: Summary) -> Figure | None:
     best = summary.best
     if best is None:
         return None
-    curve = summary.curves.loc[best].dropna()
+    curve: pd.Series[float] = summary.curves.T[best].dropna()
     if curve.empty:
         return None
     epochs = [int(step) for step in curve.index]
-    line: dict[str, Any] = {"type": "scatter", "mode": "lines+markers"}
     shown = f"epoch %{{x}}: {value_format(summary)}<extra></extra>"
-    name = "accuracy" if summary.is_accuracy else "value"
-    data = [line | {"name": name, "x": epochs, "y": numbers(curve), "line": {"color": BEST}, "hovertemplate": shown}]
-    for key, title, color in (
-        ("train_loss", "training loss", COLORS["COMPLETE"]),
-        ("score_loss", "loss on scored images", COLORS["PRUNED"]),
-    ):
+    data = [_line("accuracy" if summary.is_accuracy else "value", epochs, curve, BEST) | {"hovertemplate": shown}]
+    for key, title, color in _LOSSES:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
-            y = numbers(losses)
-            data.append(
-                line
-                | {
-                    "name": title,
-                    "x": list(range(1, len(y) + 1)),
-                    "y": y,
-                    "yaxis": "y2",
-                    "line": {"color": color, "dash": "dot"},
-                }
-            )
+            data.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
     layout: dict[str, Any] = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
     if len(data) > 1:
         layout["yaxis2"] = axis("loss", overlaying="y", side="right", showgrid=False, rangemode="tozero")
-    alt = f"Trial {best} by epoch: {score(float(curve.iloc[0]), summary)} after epoch {epochs[0]}, {score(float(curve.iloc[-1]), summary)} after epoch {epochs[-1]}."
+    first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
+    alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
     return Figure("learning", "How it learned", alt, data, layout)
+
+
+def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "solid") -> dict[str, Any]:
+    line: dict[str, Any] = {"color": color, "dash": dash}
+    return {"type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": numbers(y), "line": line}
 
 
 def confusion(scores: Scores, names: list[str]) -> Figure:
@@ -76,13 +75,19 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
     if off.any():
         alt += f" Most often {names[true]} is taken for {names[predicted]}: {count(int(off.max()), 'time')}."
     few = n <= 20
-    heat = {"type": "heatmap", "z": [numbers(row, 3) for row in shares], "colorscale": SCALE, "zmin": 0, "zmax": 1}
+    heat: dict[str, Any] = {
+        "type": "heatmap",
+        "z": [numbers(row, 3) for row in shares],
+        "colorscale": SCALE,
+        "zmin": 0,
+        "zmax": 1,
+    }
     heat |= {
         "customdata": counts.tolist(),
         "hovertemplate": "%{customdata} images, %{z:.1%} of their class<extra></extra>",
     }
     heat |= {"text": counts.tolist(), "texttemplate": "%{text}" if few else "", "textfont": {"size": 11}}
-    heat |= {"colorbar": {"tickformat": ".0%", "thickness": 12}, "xgap": 1, "ygap": 1}
+    heat |= {"showscale": False, "xgap": 1, "ygap": 1}
     ticks = {"tickmode": "array", "tickvals": list(range(n)), "ticktext": [literal(name, 14) for name in names]}
     if not few:
         ticks = {}
@@ -99,10 +104,10 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     order = np.argsort(-accuracy, kind="stable")  # the worst is drawn on top
     seen, accuracy = seen[order], accuracy[order]
     ends = np.array([stats.wilson(float(a), int(n_of[c])) for a, c in zip(accuracy, seen, strict=True)])
-    error = {"type": "data", "symmetric": False, "color": REFERENCE}
+    error: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
     error |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
     y = list(range(len(seen)))
-    dots = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
+    dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
     dots |= {"marker": {"color": COLORS["COMPLETE"], "size": 9}, "hovertemplate": "%{x:.1%}<extra></extra>"}
     ticks = {"tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
     layout = {"xaxis": axis("accuracy", tickformat=".0%"), "yaxis": ticks if len(seen) <= 50 else {}}
@@ -121,23 +126,17 @@ def calibration(scores: Scores) -> Figure:
     accuracy = np.bincount(place, weights=right, minlength=BINS)[used] / n[used]
     error = float(n[used] @ np.abs(confidence - accuracy) / len(sure))
     ends = np.array([stats.wilson(float(a), int(k)) for a, k in zip(accuracy, n[used], strict=True)])
-    spread = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
     spread |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
-    line = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "the winner",
-        "x": numbers(confidence),
-        "y": numbers(accuracy),
-    }
-    line |= {"error_y": spread, "line": {"color": COLORS["COMPLETE"]}, "customdata": n[used].tolist()}
+    line = _line("the winner", [], [], COLORS["COMPLETE"]) | {"x": numbers(confidence), "y": numbers(accuracy)}
+    line |= {"error_y": spread, "customdata": n[used].tolist()}
     line |= {"hovertemplate": "sure of %{x:.0%}, right in %{y:.0%} of %{customdata} images<extra></extra>"}
-    ideal = {"type": "scatter", "mode": "lines", "name": "as sure as right", "x": [0, 1], "y": [0, 1]}
-    ideal |= {"line": {"color": REFERENCE, "dash": "dash"}, "hoverinfo": "skip"}
-    how = "over" if float(sure.mean()) > float(right.mean()) else "under"
+    ideal = _line("as sure as right", [0, 1], [0, 1], REFERENCE, dash="dash") | {"mode": "lines", "hoverinfo": "skip"}
+    mean_sure, mean_right = float(sure.mean()), float(right.mean())
     alt = (
-        f"Confidence {percent(float(sure.mean()))} on average, right in {percent(float(right.mean()))}: {how}confident; "
-        f"expected calibration error {percent(error)} in {BINS} bins."
+        f"Confidence {percent(mean_sure)} on average, right in {percent(mean_right)}: "
+        f"{'over' if mean_sure > mean_right else 'under'}confident; expected calibration error {percent(error)} "
+        f"in {BINS} bins."
     )
     layout = {"xaxis": axis("confidence", tickformat=".0%"), "yaxis": axis("right", tickformat=".0%")}
     return Figure("calibration", "Can its confidence be believed", alt, [ideal, line], layout)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from hpo.report import stats
 from hpo.report.findings.finding import Finding
-from hpo.report.words import clipped, count, duration, listed, number, percent, points
+from hpo.report.words import MINUS, clipped, count, duration, listed, number, percent, points
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hpo.report.summary import Summary
 
 FEWEST = 10  # finished trials below which nothing is said about trends or ranks
@@ -27,7 +26,8 @@ def state_of_study(summary: Summary) -> Finding | None:
         return Finding("state", "The study has no trials yet.")
     open_ = counts["RUNNING"] + counts["WAITING"]
     if open_:
-        text = f"The study is not over: {counts['RUNNING']} running, {counts['WAITING']} waiting of {count(total, 'trial')}."
+        now = f"{counts['RUNNING']} running, {counts['WAITING']} waiting"
+        text = f"The study is not over: {now} of {count(total, 'trial')}."
         return Finding("state", text, "What follows holds for the trials that ended so far.", "timeline")
     if summary.best is None:
         text = f"None of {count(total, 'trial')} finished: {counts['FAIL']} failed, {counts['PRUNED']} pruned."
@@ -92,13 +92,15 @@ def pruned_winners(summary: Summary) -> Finding | None:
     agreement = stats.spearman(early[known].to_numpy(), finished["value"][known].to_numpy())
     chances = _chances(summary, pruned, stops)
     expected = float(chances.sum())
-    rank = f"after epoch {rung} finished trials rank like in the end with correlation {number(agreement)}"
+    rank = f"after epoch {rung} finished trials rank like in the end with correlation {agreement:.2f}".replace(
+        "-", MINUS
+    )
     basis = (
         f"Spearman's rank correlation over {int(known.sum())} finished trials; each pruned trial given the gain of "
         "every finished trial from the epoch where it was stopped."
     )
     if expected >= 0.5 or agreement < DISAGREES:
-        likely = int(chances.idxmax())
+        likely = int(chances.index[int(chances.to_numpy().argmax())])
         text = (
             f"Pruning may have stopped a better network: {rank}. Trial {likely}, stopped at "
             f"{_shown(summary, float(pruned['last'][likely]))}, would have passed the best with the gain of "
@@ -126,19 +128,23 @@ def failures(summary: Summary) -> Finding | None:
 
 def _last_steps(curves: pd.DataFrame) -> pd.Series[int]:
     """The last step of each row that holds a value; rows without any are left out."""
-    return curves.apply(lambda row: row.last_valid_index(), axis=1).dropna().astype(int)
+    known = curves.notna().to_numpy()
+    last = known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
+    steps = pd.Series(curves.columns.to_numpy()[last], index=curves.index)
+    return steps.iloc[np.flatnonzero(known.any(axis=1))]
 
 
 def _chances(summary: Summary, pruned: pd.DataFrame, stops: pd.Series[int]) -> pd.Series[float]:
     """For each pruned trial, the part of the finished trials whose gain from its last epoch would pass the best."""
     sign = 1 if summary.maximize else -1
     finals = summary.finished["value"]
-    chances = pruned["last"].loc[stops.index] * 0.0
-    for step, numbers in stops.groupby(stops).groups.items():
-        gains = np.sort((sign * (finals - summary.curves.loc[finals.index, step])).dropna().to_numpy())
+    chances = pd.Series(0.0, index=stops.index)
+    for step in stops.unique():
+        some = stops.index[stops == step]
+        gains = np.sort((sign * (finals - summary.curves[step][finals.index])).dropna().to_numpy())
         if len(gains):
-            needed = sign * (summary.best_value - pruned["last"].loc[numbers])
-            chances.loc[numbers] = 1 - np.searchsorted(gains, needed, side="right") / len(gains)
+            needed = sign * (summary.best_value - pruned["last"][some].to_numpy())
+            chances[some] = 1 - np.searchsorted(gains, needed, side="right") / len(gains)
     return chances
 
 

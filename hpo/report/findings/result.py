@@ -19,6 +19,7 @@ _INTERVAL = (
     "Wilson's 95 % interval on {n:,} images; for the difference Newcombe's, which takes the two for independent."
 )
 _ONE_SEED = "One training each: another seed moves a score too."
+LEAST_SHOWN = 0.0005  # half of the last digit that a sentence shows
 CHEAPER = 0.8  # a trade is worth a sentence where it costs at most so much of what the winner costs
 
 
@@ -28,21 +29,31 @@ def winner(summary: Summary) -> Finding | None:
     if best is None:
         return None
     text = f"Trial {best} is the best of {count(len(summary.finished), 'finished trial')}: {_value(summary)}"
+    basis = _INTERVAL.format(n=n) if n else ""
     default = summary.default_value
-    if default is None or best == 0:
-        only = len(summary.finished) == 1
-        tail = "." if best else ". It is the only one, so there is nothing to compare." if only else ""
-        tail = tail or (". No trial beat the default point." if summary.ours else ".")
-        return Finding("winner", text + tail, _INTERVAL.format(n=n) if n else "", "history")
+    if len(summary.finished) == 1:
+        text += ". It is the only one, so there is nothing to compare."
+    elif default is None:
+        text += "."
+    elif best == 0:
+        text += ". It is the default point: no other trial beat it."
+    else:
+        text += f", {_gain(summary, default)}."
+        basis = f"{basis} {_ONE_SEED}".strip()
+    return Finding("winner", text, basis, "history")
+
+
+def _gain(summary: Summary, default: float) -> str:
+    """What the winner gained over trial 0, and whether noise and the luck of the choice explain it."""
+    n = summary.n_scored
     if n is None:
-        return Finding(
-            "winner", f"{text}, against {score(default, summary)} of trial 0, the default point.", "", "history"
-        )
-    gain = summary.best_value - default
+        return f"against {score(default, summary)} of trial 0, the default point"
     low, high = stats.difference(summary.best_value, default, n)
-    verdict = ": within noise" if low <= 0 else ""
-    text += f", {points(gain)} over trial 0, the default point (95 % interval {points_between(low, high)}){verdict}."
-    return Finding("winner", text, f"{_INTERVAL.format(n=n)} {_ONE_SEED}", "history")
+    luck = _luck(summary, n)[1]
+    flattered = f", of which up to {100 * luck:.1f} may be the luck of the choice" if luck >= LEAST_SHOWN else ""
+    gain = f"{points(summary.best_value - default)} over trial 0, the default point"
+    verdict = ": within noise" if low - luck <= 0 else ""
+    return f"{gain} (95 % interval {points_between(low, high)}{flattered}){verdict}"
 
 
 def against_tutorial(summary: Summary) -> Finding | None:
@@ -51,10 +62,11 @@ def against_tutorial(summary: Summary) -> Finding | None:
     if summary.best is None or n is None or tutorial is None:
         return None
     low, high = stats.difference(summary.best_value, tutorial, n, TUTORIAL_IMAGES)
+    gain = summary.best_value - tutorial
     noise = ": within noise" if low <= 0 <= high else ""
     text = (
-        f"The tutorial's network reaches {percent(tutorial, 0)} on the test set; the winner is "
-        f"{points(summary.best_value - tutorial)} away (95 % interval {points_between(low, high)}){noise}."
+        f"Against the {percent(tutorial, 0)} that the tutorial's network reaches on the test set, the winner gains "
+        f"{points(gain)} (95 % interval {points_between(low, high)}){noise}."
     )
     return Finding("tutorial", text, "The tutorial's figure is one training of ten epochs.", "history")
 
@@ -64,8 +76,7 @@ def optimism(summary: Summary) -> Finding | None:
     n, value = summary.n_scored, summary.best_value
     if summary.best is None or n is None:
         return None
-    rivals = sum(stats.within_noise(value, other, n) for other in summary.finished["value"])
-    excess = stats.standard_error(value, n) * stats.expected_maximum(rivals)
+    rivals, luck = _luck(summary, n)
     validation = summary.settings.get("score") == "validation"
     where = "held-out training images; the test set stayed unread" if validation else "images of the test set itself"
     text = f"The winner was chosen on {n:,} {where}. "
@@ -74,7 +85,7 @@ def optimism(summary: Summary) -> Finding | None:
     else:
         text += (
             f"{count(rivals, 'trial')} are within noise of each other at the top, so the best of them is flattered by "
-            f"up to {100 * excess:.1f} points: expect about {percent(value - excess)} on new images."
+            f"up to {100 * luck:.1f} points: expect about {percent(value - luck)} on new images."
         )
     basis = (
         "Expected maximum of binomial noise over the trials within noise of the winner, as if they were equally good; "
@@ -113,6 +124,12 @@ def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | N
         f"{percent(saved / at_best, 0)} of its {noun}: {shown(saved)} instead of {shown(at_best)}."
     )
     return Finding(figure, text, _INTERVAL.format(n=n), figure)
+
+
+def _luck(summary: Summary, n: int) -> tuple[int, float]:
+    """Return how many trials are within noise of the best, and what the best of so many equals gains by chance."""
+    rivals = sum(stats.within_noise(summary.best_value, value, n) for value in summary.finished["value"])
+    return rivals, stats.standard_error(summary.best_value, n) * stats.expected_maximum(rivals)
 
 
 def _value(summary: Summary) -> str:

@@ -10,10 +10,12 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report import importance, stats
 from hpo.report.findings.finding import Finding
-from hpo.report.words import clipped, count, listed, parameter, percent
+from hpo.report.words import clipped, count, listed, percent
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
+
+Numeric = FloatDistribution | IntDistribution
 
 EDGE = 0.1  # the outermost part of a range that counts as its edge
 SURE = 0.01  # p-value below which an edge or an influence is stated, shared among the parameters asked about
@@ -34,8 +36,8 @@ def edges(summary: Summary) -> Finding | None:
         return None
     text = f"The best values lie at the edge of the range: {listed(found)}."
     basis = (
-        f"More of the best trials in the outer {percent(EDGE, 0)} of the range than chance puts there (binomial test), "
-        f"and trials there score higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
+        f"More of the best trials lie in the outer {percent(EDGE, 0)} of the range than by chance (binomial test), and "
+        f"trials there score higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
     )
     return Finding("edge", text, basis, "slices")
 
@@ -56,14 +58,14 @@ def idle(summary: Summary) -> Finding | None:
     if not found:
         return None
     names = listed([clipped(one.name, 60) for one in found])
+    text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
     if len(found) == len(summary.importance):
-        text = f"No parameter shows an influence on the score that {count(len(summary.finished), 'finished trial')} could tell from chance."
-    else:
-        text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
+        n = count(len(summary.finished), "finished trial")
+        text = f"No parameter shows an influence on the score that {n} could tell from chance."
     return Finding("idle", text, _basis(summary), "importance")
 
 
-def _edge(summary: Summary, name: str, distribution: FloatDistribution | IntDistribution, level: float) -> str | None:
+def _edge(summary: Summary, name: str, distribution: Numeric, level: float) -> str | None:
     """Describe the edge at which the best values of one parameter lie; None if there is none."""
     column = summary.params[name].loc[summary.finished.index]
     known = column.notna()
@@ -75,16 +77,14 @@ def _edge(summary: Summary, name: str, distribution: FloatDistribution | IntDist
     width = max(EDGE, 1 / levels)  # of few levels, the last alone
     top = np.argsort(-value, kind="stable")[: max(importance.FEWEST_TOP, math.ceil(importance.TOP * len(value)))]
     for side, at in (("lower", place < width), ("upper", place >= 1 - width)):
-        # A sampler that found the edge stays there: then too few are elsewhere to compare with, and the first test decides.
+        # A sampler that found the edge stays there; with too few elsewhere to compare, the first test decides.
         better = stats.greater(value[at], value[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
         if stats.binomial_tail(int(at[top].sum()), len(top), width) < level and better < level:
             return _advice(name, distribution, side)
     return None
 
 
-def _places(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], distribution: FloatDistribution | IntDistribution
-) -> stats.Floats:
+def _places(values: stats.Floats, distribution: Numeric) -> stats.Floats:
     """Where values lie in their range, from 0 to below 1; whole numbers in the middle of their level."""
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
@@ -95,30 +95,36 @@ def _places(
     return np.asarray((values - low + step / 2) / (high - low + step) * 0.999999, dtype=np.float64)
 
 
-def _levels(distribution: FloatDistribution | IntDistribution) -> float:
+def _levels(distribution: Numeric) -> float:
     if distribution.log or not distribution.step:
         return math.inf
     return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
-def _advice(name: str, distribution: FloatDistribution | IntDistribution, side: str) -> str | None:
-    """Name the edge and the range to try: half as wide again beyond it, on the parameter's own scale."""
-    low, high = float(distribution.low), float(distribution.high)
-    if distribution.log:
-        factor = min(10.0, math.sqrt(high / low))
-        tried = (low / factor, high) if side == "lower" else (low, high * factor)
-    else:
-        more = (high - low) / 2
-        tried = (low - more, high) if side == "lower" else (low, high + more)
-        if low >= 0:
-            tried = (max(0.0, tried[0]), tried[1])
-        if low >= 0 and high <= 1 and isinstance(distribution, FloatDistribution):
-            tried = (tried[0], min(1.0, tried[1]))
-    if isinstance(distribution, IntDistribution):
-        tried = (max(1.0, math.floor(tried[0])) if low >= 1 else math.floor(tried[0]), math.ceil(tried[1]))
-    if tried == (low, high):
-        return None  # nothing lies beyond, as below a dropout of 0
-    return f"{clipped(name, 60)} at its {side} end {parameter(low if side == 'lower' else high)}, try {tried[0]:.4g} to {tried[1]:.4g}"
+def _advice(name: str, distribution: Numeric, side: str) -> str | None:
+    """Name the edge and the range to try; None if nothing lies beyond, as below a dropout of 0."""
+    low, high = distribution.low, distribution.high
+    end = low if side == "lower" else high
+    further = _further(distribution, side)
+    if further == end:
+        return None
+    tried = (further, high) if side == "lower" else (low, further)
+    return f"{clipped(name, 60)} at its {side} end {end:.4g}, try {tried[0]:.4g} to {tried[1]:.4g}"
+
+
+def _further(distribution: Numeric, side: str) -> float:
+    """Return an end half as wide again beyond the old one, on the parameter's own scale and inside what makes sense."""
+    low, high, step = float(distribution.low), float(distribution.high), distribution.step
+    whole = isinstance(distribution, IntDistribution)
+    factor = min(10.0, math.sqrt(high / low)) if distribution.log else 1.0
+    half = math.ceil((high - low) / 2 / step) * step if step else (high - low) / 2
+    if side == "lower":
+        end = low / factor if distribution.log else low - half
+        least = 1.0 if whole and low >= 1 else 0.0 if low >= 0 else -math.inf
+        return max(least, math.floor(end) if whole else end)
+    end = high * factor if distribution.log else high + half
+    most = 1.0 if not whole and low >= 0 and high <= 1 and not distribution.log else math.inf  # a rate such as dropout
+    return min(most, math.ceil(end) if whole else end)
 
 
 def _spread(one: importance.Importance) -> str:
@@ -128,6 +134,7 @@ def _spread(one: importance.Importance) -> str:
 def _basis(summary: Summary) -> str:
     n = len(summary.finished)
     return (
-        f"PED-ANOVA importance of being among the best {percent(importance.quantile(n), 0)} of {n:,} finished trials; spread: "
-        f"middle 80 % of {importance.RESAMPLES} bootstrap resamples; influence: {importance.SHUFFLES} permutations of the scores."
+        f"PED-ANOVA importance of being among the best {percent(importance.quantile(n), 0)} of {n:,} finished trials. "
+        f"Spread: the middle 80 % of {importance.RESAMPLES} bootstrap resamples. "
+        f"Influence: against {importance.SHUFFLES} permutations of the scores."
     )
