@@ -1,1 +1,54 @@
-"""Where workers live: processes of this machine, later a cluster."""
+"""Where workers live: processes of this machine, later a cluster.
+
+A pool is anything with this protocol; the runner knows no more of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from hpo.messages import FromWorker, Job, Verdict
+
+
+class Died(NamedTuple):
+    """A worker ended without being asked to."""
+
+    why: str  # "killed, signal 9; out of memory?"
+    last_words: str  # the end of its standard error
+
+
+class Event(NamedTuple):
+    """Something that a worker said, or its death."""
+
+    worker: int
+    message: FromWorker | Died
+
+
+class Pool(Protocol):
+    """A set of workers, numbered from 0."""
+
+    @property
+    def size(self) -> int:
+        """Number of workers."""
+        ...
+
+    def start(self) -> None:
+        """Start the workers; each says Ready, or SetupFailed."""
+        ...
+
+    def send(self, worker: int, message: Job | Verdict) -> None:
+        """Tell a worker something; to a dead one this is a no-op, since its Died is on the way."""
+        ...
+
+    def receive(self, timeout: float) -> Event | None:
+        """Return the next event, or None after `timeout` seconds of silence."""
+        ...
+
+    def restart(self, worker: int) -> None:
+        """Replace a worker, dead or alive, by a new one; it says Ready."""
+        ...
+
+    def close(self) -> None:
+        """End all workers, now."""
+        ...

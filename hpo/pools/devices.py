@@ -1,0 +1,116 @@
+"""How many workers, on which devices, with how many threads and how much memory each.
+
+Nothing here imports torch: where a GPU may be, a short-lived process asks it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from hpo.errors import DeviceError
+
+WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs to be of use: torch's libraries, its network, its activations
+RESERVE = 0.1  # of the free memory is left to others
+
+_PROBE = """
+import json, torch
+there = torch.cuda.is_available()
+print(json.dumps([torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())] if there else []))
+"""
+
+
+class Seat(NamedTuple):
+    """A place for one worker."""
+
+    device: str  # "cpu" or "cuda:N"
+    threads: int
+    memory: int  # bytes of the device that its training may take
+
+
+def seats(workers: int | str, device: str) -> list[Seat]:
+    """Plan the workers of this machine.
+
+    Args:
+        workers: A number, or "auto": one a core, one a GPU, fewer where memory would not suffice.
+        device: "auto", "cpu", "cuda" or "cuda:0,cuda:1".
+
+    Raises:
+        DeviceError: A GPU was asked for that is not here.
+    """
+    if device != "cpu":
+        gpus = _gpus() if device != "auto" or _gpu_likely() else []
+        if gpus:
+            return _on_gpus(workers, _chosen(device, gpus), gpus)
+        if device != "auto":
+            raise DeviceError(f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU.")
+    cores, memory = n_cores(), int(free_memory() * (1 - RESERVE))
+    count = int(workers) if workers != "auto" else max(1, min(cores, memory // WORKER_MEMORY))
+    return [Seat("cpu", max(1, cores // count), memory // count)] * count
+
+
+def _on_gpus(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Seat]:
+    count = int(workers) if workers != "auto" else len(chosen)
+    sharing = -(-count // len(chosen))  # workers on one GPU
+    threads = max(1, n_cores() // count)
+    placed = [chosen[index % len(chosen)] for index in range(count)]
+    return [Seat(f"cuda:{gpu}", threads, int(gpus[gpu] * (1 - RESERVE)) // sharing) for gpu in placed]
+
+
+def _chosen(device: str, gpus: list[int]) -> list[int]:
+    if device in ("auto", "cuda"):
+        return list(range(len(gpus)))
+    chosen = [int(name.removeprefix("cuda:")) for name in device.split(",")]
+    for gpu in chosen:
+        if gpu >= len(gpus):
+            raise DeviceError(f"--device {device}: there is no cuda:{gpu} here; torch sees {len(gpus)} CUDA device(s), from cuda:0.")
+    return list(dict.fromkeys(chosen))
+
+
+def _gpu_likely() -> bool:
+    return shutil.which("nvidia-smi") is not None or any(Path("/dev").glob("nvidia[0-9]*")) or sys.platform == "win32"
+
+
+def _gpus() -> list[int]:
+    """Return the free memory of each CUDA device, bytes, as torch numbers them."""
+    import json
+
+    try:
+        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=120, check=False)  # noqa: S603  # our own text
+        found: list[int] = json.loads(probe.stdout or b"[]")
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return []
+    return found
+
+
+def n_cores() -> int:
+    """Return the physical cores that this process may use: affinity, hyper-threads and cgroup quota counted."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    logical, physical = psutil.cpu_count() or 1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    cores = max(1, allowed * physical // logical)
+    quota = _cgroup("cpu.max")
+    if quota and quota[0].isdecimal():
+        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
+    return cores
+
+
+def free_memory() -> int:
+    """Return the bytes that new processes can have, a cgroup's limit counted."""
+    free = int(psutil.virtual_memory().available)
+    limit, used = _cgroup("memory.max"), _cgroup("memory.current")
+    if limit and used and limit[0].isdecimal():
+        free = min(free, max(0, int(limit[0]) - int(used[0])))
+    return free
+
+
+def _cgroup(name: str) -> list[str]:
+    try:
+        return Path("/sys/fs/cgroup", name).read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,140 @@
+"""Worker processes on this machine: started once, fed with one job after the other, over their standard input and output.
+
+A thread a worker reads its messages into one queue, and puts its death there when the pipe closes. Workers are in a session of
+their own, so the terminal's Ctrl-C reaches the runner alone; they end when their input closes, however the runner ends.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from hpo.messages import Setup, read_worker_side
+from hpo.pools import Died, Event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import IO
+
+    from hpo.messages import Job, Verdict
+    from hpo.pools.devices import Seat
+    from hpo.settings import Settings
+
+LAST_LINES = 40  # of a worker's standard error, kept for when it dies
+
+
+class LocalPool:
+    """One process for each seat.
+
+    Args:
+        seats: From `devices.seats`.
+        settings: Of the study.
+        data_dir: Where the data set lies.
+    """
+
+    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path) -> None:
+        self._seats = seats
+        self._settings, self._data_dir = settings, data_dir
+        self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], Event]] = queue.SimpleQueue()
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * len(seats)
+
+    @property
+    def size(self) -> int:
+        """Number of workers."""
+        return len(self._seats)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers, by number."""
+        return [process.pid for process in self._processes if process]
+
+    def start(self) -> None:
+        """Start one process a seat."""
+        for worker in range(self.size):
+            self.restart(worker)
+
+    def restart(self, worker: int) -> None:
+        """Replace a worker by a new process."""
+        self._end(worker)
+        seat = self._seats[worker]
+        process = subprocess.Popen(  # noqa: S603  # our own module
+            [sys.executable, "-m", "hpo.training.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": str(seat.threads), "MKL_NUM_THREADS": str(seat.threads)},
+            start_new_session=True,
+        )
+        self._processes[worker] = process
+        threading.Thread(target=self._listen, args=(worker, process), name=f"worker-{worker}", daemon=True).start()
+        setup = Setup(settings=self._settings, data_dir=self._data_dir.absolute(), device=seat.device, memory=seat.memory)
+        self._write(process, setup.line())
+
+    def send(self, worker: int, message: Job | Verdict) -> None:
+        """Write a message to a worker's input."""
+        process = self._processes[worker]
+        if process is not None:
+            self._write(process, message.line())
+
+    def receive(self, timeout: float) -> Event | None:
+        """Return the next event of a worker that was not replaced in the meantime."""
+        try:
+            process, event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        return event if process is self._processes[event.worker] else None
+
+    def close(self) -> None:
+        """Kill all workers: what counts is in their checkpoints."""
+        for worker in range(self.size):
+            self._end(worker)
+
+    def _end(self, worker: int) -> None:
+        process, self._processes[worker] = self._processes[worker], None
+        if process is not None:
+            process.kill()
+            process.wait()
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]  # a pipe was asked for
+
+    @staticmethod
+    def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):  # dead: _listen says so
+            stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # a pipe was asked for
+            stdin.write(line)
+            stdin.flush()
+
+    def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
+        words: collections.deque[bytes] = collections.deque(maxlen=LAST_LINES)
+        listener = threading.Thread(target=words.extend, args=(process.stderr,), daemon=True)
+        listener.start()
+        with process.stdout as lines:  # type: ignore[union-attr]  # a pipe was asked for
+            for line in lines:
+                try:
+                    message = read_worker_side(line)
+                except ValidationError:
+                    words.append(b"unreadable message: " + line[:200])
+                    continue
+                self._events.put((process, Event(worker, message)))
+        code = process.wait()
+        listener.join(timeout=1)
+        died = Died(_why(code), b"".join(words).decode(errors="replace").strip())
+        self._events.put((process, Event(worker, died)))
+
+
+def _why(code: int) -> str:
+    if code >= 0:
+        return f"ended, exit code {code}"
+    with contextlib.suppress(ValueError):
+        name = signal.Signals(-code).name
+        return f"killed, signal {-code} ({name})" + ("; out of memory?" if name == "SIGKILL" else "")
+    return f"killed, signal {-code}"

@@ -1,0 +1,116 @@
+"""What a run knows about itself at any moment: the runner writes it, whoever shows a run reads it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hpo.messages import EpochDone
+    from hpo.search.study import OpenTrial
+
+
+@dataclass
+class Row:
+    """A worker and its trial.
+
+    Attributes:
+        trial: What it trains; None while it gets ready or has nothing to do.
+        epoch: Epochs done.
+        fraction: Share of the current epoch that is done, 0 to 1.
+        accuracy: After the latest epoch; None before the first.
+        images_per_second: Of the current or latest epoch.
+    """
+
+    trial: OpenTrial | None = None
+    epoch: int = 0
+    fraction: float = 0.0
+    accuracy: float | None = None
+    images_per_second: float = 0.0
+
+
+@dataclass
+class Board:
+    """The state of a run.
+
+    Attributes:
+        study: Name.
+        varied: Names of the parameters that the sampler chooses.
+        epochs: Of a trial that is not stopped early.
+        total: Finished trials that the study shall have.
+        counts: Trials by state: complete, pruned, fail, running.
+        best: (number, accuracy) of the best complete trial.
+        baseline: Accuracy of trial 0, the default point, once it is complete.
+        ended: Worker-seconds that each trial which ended in this run took.
+        stopping: Why no new epoch is begun any more; empty while the run goes on.
+    """
+
+    study: str
+    varied: tuple[str, ...]
+    epochs: int
+    total: int
+    timeout: float | None = None
+    rows: list[Row] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    best: tuple[int, float] | None = None
+    baseline: float | None = None
+    ended: list[float] = field(default_factory=list)
+    stopping: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def n_finished(self) -> int:
+        """Complete and pruned trials of the study."""
+        return self.counts["complete"] + self.counts["pruned"]
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.began
+
+    @property
+    def left(self) -> float | None:
+        """Estimated seconds to the end: the mean cost of this run's ended trials for each that is missing.
+
+        None before three trials have ended, since the first ones, trained to their last epoch, say little about those to come.
+        """
+        by_timeout = None if self.timeout is None else max(0.0, self.timeout - self.spent)
+        if len(self.ended) < 3:
+            return by_timeout
+        by_trials = sum(self.ended) / len(self.ended) * max(0, self.total - self.n_finished) / max(1, len(self.rows))
+        return by_trials if by_timeout is None else min(by_trials, by_timeout)
+
+
+class Watcher(Protocol):
+    """Whoever shows a run to a person. The runner calls; nothing comes back."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """A step of the set-up goes on (download, decoding)."""
+
+    def opened(self, board: Board) -> None:
+        """The study is open and its workers are ready."""
+
+    def changed(self, board: Board) -> None:
+        """Something on the board is new; called several times a second."""
+
+    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
+        """A trial has finished an epoch."""
+
+    def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
+        """A trial is complete, pruned or failed."""
+
+    def warned(self, text: str) -> None:
+        """Something went wrong that the run survives."""
+
+
+class Unwatched:
+    """Shows nothing."""
+
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def opened(self, board: Board) -> None: ...
+    def changed(self, board: Board) -> None: ...
+    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None: ...
+    def ended(self, board: Board, trial: OpenTrial, state: str) -> None: ...
+    def warned(self, text: str) -> None: ...

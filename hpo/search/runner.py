@@ -1,0 +1,297 @@
+"""The loop: ask for a configuration, hand it out, record each epoch, stop losers, tell the result; until it is time to end.
+
+One process, one writer. Whatever happens to a worker is seen here at once; whatever happens to this process, the database and
+the checkpoints hold all but the epochs in flight.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpo.errors import HpoError
+from hpo.messages import EpochDone, Job, Progress, Ready, SetupFailed, Started, Tick, TrialDone, TrialFailed, Verdict
+from hpo.pools import Died
+from hpo.search.board import Board, Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpo.pools import Event, Pool
+    from hpo.search.board import Watcher
+    from hpo.search.study import OpenTrial, WritableStudy
+    from hpo.settings import RunOptions
+
+SAME_FAILURES = 5  # in a row with one cause: the study stops, since the next would fail too
+DEATHS = 3  # of workers over one trial: the trial fails
+DEATHS_IN_A_ROW = 5  # of workers over different trials: the study stops
+
+
+@dataclass
+class Seated:
+    """A trial in training on a worker."""
+
+    trial: OpenTrial
+    began: float
+    heard: float  # when the worker last said something
+
+
+class Runner:
+    """Runs a study on a pool until one of its limits is reached.
+
+    Args:
+        study: Open for writing; this process holds its lock.
+        pool: Started; its workers say Ready in their own time.
+        options: Limits of this run.
+        watcher: Shows it.
+    """
+
+    def __init__(self, study: WritableStudy, pool: Pool, options: RunOptions, watcher: Watcher) -> None:
+        self._study, self._pool, self._options, self._watcher = study, pool, options, watcher
+        self._seated: dict[int, Seated] = {}  # by worker
+        self._idle: set[int] = set()
+        self._waiting = deque(study.unfinished())
+        self._deaths: dict[int, int] = {}  # of workers, by trial
+        self._died_trials: deque[int] = deque(maxlen=DEATHS_IN_A_ROW)  # in a row
+        self._causes: deque[str] = deque(maxlen=SAME_FAILURES)  # in a row
+        self._without_best = 0
+        best = study.best
+        first = study.trials[0] if study.trials else None
+        self.board = Board(
+            study=study.name,
+            varied=tuple(study.space.varied),
+            epochs=study.settings.epochs,
+            total=options.trials,
+            timeout=options.timeout,
+            rows=[Row() for _ in range(pool.size)],
+            best=(best.number, best.value) if best and best.value is not None else None,
+            baseline=first.value if first and first.state.name == "COMPLETE" else None,
+        )
+        self.board.counts.update(trial.state.name.lower() for trial in study.trials)
+
+    def stop(self, reason: str) -> None:
+        """Let workers finish their epoch and then end; trials in training stay to be continued. The first reason stands."""
+        self.board.stopping = self.board.stopping or reason
+
+    def run(self) -> str:
+        """Go on until there is nothing left to do; return why it ended: `total`, or the reason of a `stop`."""
+        self._check_limits()
+        while self._assign() or self._seated:
+            event = self._pool.receive(timeout=0.25)
+            if event is not None:
+                self._handle(event)
+            self._check_clock()
+            self._watcher.changed(self.board)
+        return self.board.stopping or "total"
+
+    # -- handing out ---------------------------------------------------------------------------------------------------
+
+    def _assign(self) -> bool:
+        """Give idle workers something to do; return whether there is more to hand out than there are workers ready."""
+        while self._idle and self._wanted():
+            worker = min(self._idle)
+            trial = self._waiting.popleft() if self._waiting else self._ask()
+            self._idle.discard(worker)
+            now = time.monotonic()
+            self._seated[worker] = Seated(trial, began=now, heard=now)
+            self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
+            folder = self.trial_folder(trial.number)
+            job = Job(trial=trial.number, config=trial.config, folder=folder, seed=self._study.seed(trial.number))
+            self._pool.send(worker, job)
+        return self._wanted()
+
+    def _ask(self) -> OpenTrial:
+        trial = self._study.ask()
+        self.board.counts["running"] += 1
+        return trial
+
+    def _wanted(self) -> bool:
+        if self.board.stopping:
+            return False
+        return bool(self._waiting) or self.board.n_finished + len(self._seated) < self._options.trials
+
+    def trial_folder(self, number: int) -> Path:
+        """Return a trial's folder for checkpoints and results."""
+        return (self._study.folder / f"trial-{number:05d}").absolute()
+
+    # -- listening -----------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        worker, message = event.worker, event.message
+        seated = self._seated.get(worker)
+        if seated:
+            seated.heard = time.monotonic()
+        match message:
+            case Ready():
+                self._idle.add(worker)
+            case Progress():
+                self._watcher.preparing(message.what, message.done, message.total)
+            case SetupFailed():
+                raise failure(message)
+            case Died():
+                self._worker_died(worker, message)
+            case Tick() if seated:
+                row = self.board.rows[worker]
+                row.fraction, row.images_per_second = message.fraction, message.images_per_second
+            case Started() if seated:
+                self._started(worker, seated.trial, message)
+            case EpochDone() if seated:
+                go_on = self._epoch_done(worker, seated.trial, message)
+                self._answer(worker, seated, go_on=go_on)
+            case TrialDone() if seated:
+                seated.trial.attributes["checkpoint"] = str(message.checkpoint)
+                self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
+                self._ended(worker, "complete")
+            case TrialFailed() if seated:
+                self._failed(worker, message.cause, message.reason)
+
+    def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
+        trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
+        trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
+        go_on = True
+        for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
+            go_on = self._epoch_done(worker, trial, epoch)
+        self._answer(worker, self._seated[worker], go_on=go_on)
+
+    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> bool:
+        """Record an epoch; return whether the trial shall go on as far as the pruner is concerned."""
+        attributes = trial.attributes
+        attributes["train_loss"].append(epoch.train_loss)
+        attributes["score_loss"].append(epoch.score_loss)
+        attributes["seconds"] += epoch.seconds
+        attributes["images_per_second"] = epoch.images_per_second
+        prune = self._study.report(trial, epoch.epoch, epoch.accuracy)
+        row = self.board.rows[worker]
+        row.epoch, row.fraction, row.accuracy = epoch.epoch, 0.0, epoch.accuracy
+        row.images_per_second = epoch.images_per_second
+        self._watcher.epoch(self.board, trial, epoch)
+        return not prune
+
+    def _answer(self, worker: int, seated: Seated, *, go_on: bool) -> None:
+        """Tell a worker what to do after an epoch, and record what that means for its trial."""
+        trial = seated.trial
+        last = len(trial.accuracies) > 0 and max(trial.accuracies) >= self._study.settings.epochs
+        if not go_on:
+            self._pool.send(worker, Verdict(trial=trial.number, go_on=False))
+            trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
+            self._study.prune(trial)
+            self._ended(worker, "pruned")
+        elif self.board.stopping and not last:
+            self._pool.send(worker, Verdict(trial=trial.number, go_on=False))
+            self._release(worker)
+        else:
+            self._pool.send(worker, Verdict(trial=trial.number, go_on=True))
+
+    # -- ends of trials ------------------------------------------------------------------------------------------------
+
+    def _ended(self, worker: int, state: str) -> None:
+        seated = self._release(worker)
+        trial = seated.trial
+        self._causes.clear()
+        self._died_trials.clear()
+        self._count(state)
+        self.board.ended.append(time.monotonic() - seated.began)
+        accuracy = trial.accuracies[max(trial.accuracies)]
+        self._without_best += 1
+        if state == "complete":
+            if trial.number == 0:
+                self.board.baseline = accuracy
+            if self.board.best is None or accuracy > self.board.best[1]:
+                self.board.best = (trial.number, accuracy)
+                self._without_best = 0
+        self._tidy(trial.number)
+        self._watcher.ended(self.board, trial, state)
+        self._check_limits()
+
+    def _failed(self, worker: int, cause: str, reason: str) -> None:
+        seated = self._release(worker)
+        seated.trial.attributes["reason"] = reason
+        self._study.fail(seated.trial)
+        self._count("fail")
+        self._causes.append(cause)
+        self._tidy(seated.trial.number)
+        self._watcher.ended(self.board, seated.trial, "fail")
+        if len(self._causes) == SAME_FAILURES and len(set(self._causes)) == 1:
+            self.stop(f"failures: {SAME_FAILURES} in a row with the same cause ({cause}): {reason}")
+
+    def _count(self, state: str) -> None:
+        self.board.counts[state] += 1
+        self.board.counts["running"] -= 1
+
+    def _release(self, worker: int) -> Seated:
+        self.board.rows[worker] = Row()
+        self._idle.add(worker)
+        return self._seated.pop(worker)
+
+    def _worker_died(self, worker: int, died: Died) -> None:
+        seated = self._seated.pop(worker, None)
+        self._idle.discard(worker)
+        self.board.rows[worker] = Row()
+        if seated is None:
+            self._watcher.warned(f"worker {worker} {died.why} while idle; starting another. {_last_line(died)}")
+            self._note_death(-1 - worker, died)
+        else:
+            trial = seated.trial
+            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {_last_line(died)}")
+            self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
+            if self._deaths[trial.number] >= DEATHS:
+                self._seated[worker] = seated
+                self._failed(worker, "killed", f"its worker was {died.why}, {DEATHS} times")
+                self._idle.discard(worker)
+            else:
+                self._waiting.appendleft(trial)
+            self._note_death(trial.number, died)
+        if not self.board.stopping:
+            self._pool.restart(worker)
+
+    def _note_death(self, trial: int, died: Died) -> None:
+        if trial not in self._died_trials:
+            self._died_trials.append(trial)
+        if len(self._died_trials) == DEATHS_IN_A_ROW:
+            self.stop(f"deaths: workers died over {DEATHS_IN_A_ROW} trials in a row ({died.why}). Try --workers 1 or smaller networks.")
+
+    def _tidy(self, number: int) -> None:
+        """Remove the checkpoints of an ended trial, unless it is among the best that are kept."""
+        if self._study.trials[number].state.name != "COMPLETE":
+            shutil.rmtree(self.trial_folder(number), ignore_errors=True)
+            return
+        complete = [t for t in self._study.trials if t.state.name == "COMPLETE" and t.value is not None]
+        ranked = sorted(complete, key=lambda t: (-(t.value or 0), t.number))
+        for trial in ranked[self._options.keep_checkpoints :]:
+            shutil.rmtree(self.trial_folder(trial.number), ignore_errors=True)
+
+    # -- limits --------------------------------------------------------------------------------------------------------
+
+    def _check_limits(self) -> None:
+        options, best = self._options, self.board.best
+        if options.target is not None and best is not None and best[1] >= options.target:
+            self.stop(f"target: trial {best[0]} reached {best[1]:.2%}")
+        if options.patience is not None and self._without_best >= options.patience:
+            self.stop(f"patience: {self._without_best} trials without a new best")
+
+    def _check_clock(self) -> None:
+        options, now = self._options, time.monotonic()
+        if options.timeout is not None and self.board.spent >= options.timeout:
+            self.stop("timeout")
+        if options.trial_timeout is not None:
+            for worker, seated in list(self._seated.items()):
+                if now - seated.heard > options.trial_timeout:
+                    self._worker_died(worker, Died(f"silent for {now - seated.heard:.0f} s (--trial-timeout)", ""))
+                    if self.board.stopping:
+                        self._pool.restart(worker)
+
+
+def _last_line(died: Died) -> str:
+    return died.last_words.splitlines()[-1] if died.last_words else ""
+
+
+def failure(message: SetupFailed) -> HpoError:
+    """Return the error that a worker met in its set-up, as the class that it was there."""
+    from hpo import errors
+
+    kind = getattr(errors, message.error, HpoError)
+    error: HpoError = kind(message.message)
+    return error

@@ -1,0 +1,72 @@
+"""Optuna's samplers and pruners by name, with arguments that suit tens of trials of tens of epochs.
+
+A sampler is made anew for each trial from (seed, trial number): so a continued study goes on where it stopped, instead of
+repeating its first suggestions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.space import Choices, IntRange
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    from hpo.settings import Settings
+    from hpo.space import SearchSpace
+
+STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
+REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1, 3 and 9
+
+
+def derived_seed(seed: int, purpose: str, number: int) -> int:
+    """Return a seed, 0 to 2**32 - 1, that is a function of these three alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()[:4], "big")
+
+
+def make_sampler(settings: Settings, number: int) -> BaseSampler:
+    """Return the study's sampler for trial `number`."""
+    seed = derived_seed(settings.seed, "sampler", number)
+    match settings.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed)
+        case "gp":  # Optuna's Gaussian process is written in torch: the one choice that loads it into the runner
+            return optuna.samplers.GPSampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
+        case "qmc":  # one scrambled sequence for the whole study; its position is kept in the study
+            root = derived_seed(settings.seed, "qmc", 0)
+            return optuna.samplers.QMCSampler(scramble=True, seed=root, warn_independent_sampling=False)
+        case _:
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(settings: Settings) -> BasePruner:
+    """Return the study's pruner."""
+    match settings.pruner:
+        case "halving":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=REDUCTION)
+        case _:
+            return optuna.pruners.NopPruner()
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return the varied parameters in Optuna's words."""
+    found: dict[str, BaseDistribution] = {}
+    for name, p in space.varied.items():
+        if isinstance(p, Choices):
+            found[name] = CategoricalDistribution(p.choices)
+        elif isinstance(p, IntRange):
+            found[name] = IntDistribution(p.low, p.high, log=p.log, step=p.step or 1)
+        else:
+            found[name] = FloatDistribution(p.low, p.high, log=p.log, step=p.step)
+    return found

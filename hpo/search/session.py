@@ -1,0 +1,257 @@
+"""One run from its first check to its last message: database, lock, workers, study, loop. What `hpo run` and `hpo.run` call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StudyLockedError
+from hpo.files import Lock
+from hpo.messages import Progress, Ready, SetupFailed
+from hpo.pools import Died
+from hpo.pools.devices import seats
+from hpo.pools.local import LocalPool
+from hpo.search import record, study
+from hpo.search.board import Unwatched
+from hpo.search.runner import Runner, failure
+from hpo.search.storage import exists, locate, open_storage
+from hpo.settings import RunOptions, Settings, study_name
+from hpo.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import FrameType
+
+    from optuna.storages import RDBStorage
+
+    from hpo.pools import Event, Pool
+    from hpo.search.board import Watcher
+    from hpo.search.storage import Location
+    from hpo.search.study import WritableStudy
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        record: The study as it is stored now.
+        reason: `total`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted` or `terminated`.
+    """
+
+    record: record.StudyRecord
+    reason: str
+
+    @property
+    def exit_code(self) -> int:
+        """The code that a command ends with."""
+        kind = self.reason.partition(":")[0]
+        codes = {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": 129, "failures": 5, "deaths": 5}
+        return codes.get(kind, 0)
+
+
+def run(
+    name: str | None = None,
+    *,
+    settings: Settings | None = None,
+    space: SearchSpace | str | None = None,
+    options: RunOptions | None = None,
+    storage: str | None = None,
+    watcher: Watcher | None = None,
+    must_exist: bool = False,
+) -> Outcome:
+    """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
+
+    What is given explicitly must equal what a stored study was made with; what is not given is taken from it.
+
+    Args:
+        name: The study; the data set's name by default.
+        settings: What is equal for all trials. Fields that were not set explicitly are taken from the stored study.
+        space: A space, a preset's name or a TOML file's path; `basic` by default.
+        options: What this run may choose anew.
+        storage: A path or a URL; see `storage.locate`.
+        watcher: Shows the run.
+        must_exist: Refuse to make a new study.
+
+    Raises:
+        UsageError: A value that cannot be right, or one that differs from the stored study's.
+        DataError: The data set is missing or damaged.
+        DeviceError: The device is not here.
+        StorageError: The database or the disk refuses; another process runs the study.
+    """
+    settings, options = settings or Settings(), options or RunOptions()
+    wanted = {key: getattr(settings, key) for key in settings.model_fields_set}
+    wanted_space = SearchSpace.named(space) if isinstance(space, str) else space
+    name = study_name(name or settings.dataset)
+    location = locate(storage)
+    watcher = watcher or Unwatched()
+
+    with contextlib.ExitStack() as stack:
+        database: RDBStorage | None = None
+        before = None
+        if exists(location):
+            database = open_storage(location, create=location.path is None)
+            before = study.stored(database, location, name)
+        if before is None and must_exist:
+            record.load(name, location)  # says which studies there are
+        lock = Lock(location.folder / name / "lock", holder=_holder())
+        if before is not None:
+            study.check_same(name, before[0], before[1], wanted, wanted_space)
+            settings = before[0]
+            _take(lock, name, stack)
+        final_space = before[1] if before else wanted_space or SearchSpace.named("basic")
+        pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir)
+        stack.callback(pool.close)
+        with _signals() as stop:
+            environment, early = _first_ready(pool, watcher)
+            if before is None:
+                database = database or open_storage(location, create=True)
+                _take(lock, name, stack)
+                before = study.stored(database, location, name)  # another run may have made it in the meantime
+            if before is None:
+                described = environment | _environment(pool.size)
+                writable = study.create(_open(database), location, name, settings, final_space, described, _command())
+            else:
+                study.check_same(name, before[0], before[1], wanted, wanted_space)
+                study.check_same_data(name, before[2], environment)
+                writable = study.WritableStudy(_open(database), location, name, before[0], before[1])
+            runner = Runner(writable, _Resumed(pool, early), options, watcher)
+            stop.append(runner)
+            watcher.opened(runner.board)
+            reason = runner.run()
+            writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+    return Outcome(record.load(name, location), reason)
+
+
+def _open(database: RDBStorage | None) -> RDBStorage:
+    if database is None:
+        raise AssertionError("the database is open by now")
+    return database
+
+
+def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
+    """Hold the study's lock until the run ends.
+
+    Raises:
+        StudyLockedError: Another process has it; says which.
+    """
+    if lock.held:
+        return
+    if not lock.acquire():
+        raise StudyLockedError(
+            f"study {name!r} is being run by {lock.held_by() or 'another process'}. Wait for it, or end it; watch it with: hpo show {name}"
+        )
+    stack.callback(lock.release)
+
+
+def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:
+    """Start the workers and wait for the first; return the environment it describes and the events to look at again.
+
+    Raises:
+        DataError, DeviceError, UsageError: As the worker met them.
+    """
+    pool.start()
+    while True:
+        event = pool.receive(timeout=0.25)
+        match event.message if event else None:
+            case Progress() as step:
+                watcher.preparing(step.what, step.done, step.total)
+            case SetupFailed() as failed:
+                raise failure(failed)
+            case Died() as died:
+                raise DeviceError(f"a worker {died.why} before it was ready:\n{died.last_words}")
+            case Ready() as ready if event is not None:
+                return ready.environment, [event]
+
+
+class _Resumed:
+    """A pool whose first events were taken out already: they come again."""
+
+    def __init__(self, pool: Pool, early: list[Event]) -> None:
+        self._pool, self._early = pool, early
+        self.size, self.start, self.send = pool.size, pool.start, pool.send
+        self.restart, self.close = pool.restart, pool.close
+
+    def receive(self, timeout: float) -> Event | None:
+        return self._early.pop(0) if self._early else self._pool.receive(timeout)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[Runner]]:
+    """Let SIGINT, SIGTERM and SIGHUP stop the runner at the end of the workers' epochs; the second one at once.
+
+    Yields a list to put the runner into; before it is there, a signal ends the run at once.
+    """
+    runners: list[Runner] = []
+    names = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if not runners or runners[0].board.stopping in names.values():
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        runners[0].stop(names[signal.Signals(number).name])
+
+    try:
+        before = {name: signal.signal(getattr(signal, name), handle) for name in names if hasattr(signal, name)}
+    except ValueError:  # not the main thread: whoever called from there looks after signals
+        before = {}
+    try:
+        yield runners
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {_command()}"
+
+
+def _command() -> str:
+    """Return the command line as it can be typed again, without credentials."""
+    import shlex
+
+    words = [Path(sys.argv[0]).name if not sys.argv[0].endswith("__main__.py") else "python -m hpo", *sys.argv[1:]]
+    hidden = [str(locate(word)) if "://" in word and "@" in word else word for word in words]
+    return " ".join([hidden[0], *(shlex.quote(word) for word in hidden[1:])])
+
+
+def _environment(n_workers: int) -> Mapping[str, Any]:
+    """Describe the machine as the runner sees it."""
+    versions = {name: metadata.version(name) for name in ("hpo", "optuna", "numpy")}
+    return {
+        **versions,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "workers": n_workers,
+        "git_commit": _git_commit(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the working folder's repository, where it is one."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607  # whichever git there is
+        return done.stdout.strip() or None
+    return None
+
+
+__all__ = ["Outcome", "run"]
