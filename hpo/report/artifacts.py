@@ -90,7 +90,7 @@ def _sentence(name: str, what: str, error: BaseException) -> str:
 
 
 def _scores(path: Path) -> Scores:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         logits = np.asarray(file["logits"], dtype=np.float64)  # (N, C)
         labels = np.asarray(file["labels"])
         pictures, shown = np.asarray(file["pictures"]), np.asarray(file["picture_indices"])

@@ -52,11 +52,13 @@ def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, 
 
 
 def write(out: Path, page: str) -> Path:
-    """Write `page` to `out`, whole or not at all.
+    """Write `page` to `out`, whole or not at all; its folder is made, but not the folder's own parents.
 
     Raises:
-        StorageError: The folder cannot be made or written.
+        StorageError: There is no such place, or it cannot be written.
     """
+    if not out.parent.parent.is_dir():  # a slip of the pen, rather than a tree to plant
+        raise StorageError(f"cannot write {out}: there is no folder {out.parent}. Make it, or choose one with --out.")
     try:
         write_atomically(out, page.encode("utf-8", "replace"))  # a lone surrogate, which JSON can hold, has no UTF-8
     except OSError as error:

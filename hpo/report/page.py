@@ -31,7 +31,7 @@ def write_report(study: optuna.Study, out: Path, *, title: str | None = None, ar
 
     Args:
         study: Any Optuna study of one objective.
-        out: The HTML file; its folder is made if missing.
+        out: The HTML file; its folder is made if missing, not that folder's parents.
         title: Heading; the study's name if not given.
         artifacts: The best trial's folder with scores.npz and layers.json.
 
@@ -77,7 +77,8 @@ def trial_table(summary: Summary) -> dict[str, Any]:
         "epochs": trials["epochs"].tolist(),
     }
     for name in summary.params:
-        columns[str(name)] = [_cell(value) for value in summary.params[name]]
+        column = f"{name} (parameter)" if name in (*columns, *_COLUMNS, "reason") else str(name)
+        columns[column] = [_cell(value) for value in summary.params[name]]
     for name, digits in _COLUMNS.items():
         if trials[name].notna().any():
             columns[name.replace("_", " ")] = [_cell(value, digits) for value in trials[name]]

@@ -30,7 +30,7 @@ def test_expected_maximum_is_that_of_normal_order_statistics(k, mean):
 
 
 def test_spearman_shares_ranks_among_equals():
-    # scipy.stats.spearmanr([1, 2, 2, 3], [1, 3, 2, 4]) is 0.9487
+    # as scipy.stats.spearmanr has it
     assert stats.spearman(np.array([1.0, 2, 2, 3]), np.array([1.0, 3, 2, 4])) == pytest.approx(0.9487, abs=1e-4)
     assert np.isnan(stats.spearman(np.array([1.0, 1]), np.array([1.0, 2])))
 

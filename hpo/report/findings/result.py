@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +110,7 @@ def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | N
     at_best = float(summary.trials[cost][best])
     able = summary.finished[np.isfinite(summary.finished[cost])]
     as_good = able[[stats.within_noise(summary.best_value, value, n) for value in able["value"]]]
-    if not math.isfinite(at_best) or as_good.empty:
+    if not at_best > 0 or as_good.empty:  # NaN is not greater
         return None
     least = int(as_good[cost].idxmin())
     saved = float(as_good[cost][least])
