@@ -1,0 +1,55 @@
+"""hpo: tune a CNN, keep every trial, survive the night, say honestly what was found.
+
+    import hpo
+
+    outcome = hpo.run("first", settings=hpo.Settings(dataset="digits"), options=hpo.RunOptions(trials=10))
+    print(outcome.record.best.params, outcome.record.best.value)
+    hpo.load("first").dataframe()
+
+Importing it loads neither torch nor Optuna; names arrive when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.errors import HpoError
+    from hpo.search.api import load, resume, run
+    from hpo.search.record import StudyRecord
+    from hpo.search.session import Outcome
+    from hpo.settings import RunOptions, Settings
+    from hpo.space import Config, SearchSpace
+
+__all__ = [
+    "Config",
+    "HpoError",
+    "Outcome",
+    "RunOptions",
+    "SearchSpace",
+    "Settings",
+    "StudyRecord",
+    "load",
+    "resume",
+    "run",
+]
+
+_HOMES = {
+    "Config": "hpo.space",
+    "HpoError": "hpo.errors",
+    "Outcome": "hpo.search.session",
+    "RunOptions": "hpo.settings",
+    "SearchSpace": "hpo.space",
+    "Settings": "hpo.settings",
+    "StudyRecord": "hpo.search.record",
+    "load": "hpo.search.api",
+    "resume": "hpo.search.api",
+    "run": "hpo.search.api",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hpo' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -7,7 +7,7 @@ do not compare. `RunOptions` is about one run: how long, how many workers, on wh
 from __future__ import annotations
 
 import re
-from pathlib import Path  # noqa: TC003  # pydantic reads the annotation at run time
+from pathlib import Path  # pydantic reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError

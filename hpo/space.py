@@ -236,7 +236,7 @@ class SearchSpace(BaseModel):
         """
         expanded = {key: _expand(value) for key, value in parameters.items()}
         try:
-            return cls(name=name, parameters=expanded)  # type: ignore[arg-type]  # pydantic makes Parameters of dicts
+            return cls(name=name, parameters=expanded)
         except ValidationError as error:
             raise SpaceError(f"space {name!r}: " + "; ".join(explain(error))) from None
 

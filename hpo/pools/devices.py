@@ -49,7 +49,9 @@ def seats(workers: int | str, device: str) -> list[Seat]:
         if gpus:
             return _on_gpus(workers, _chosen(device, gpus), gpus)
         if device != "auto":
-            raise DeviceError(f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU.")
+            raise DeviceError(
+                f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU."
+            )
     cores, memory = n_cores(), int(free_memory() * (1 - RESERVE))
     count = int(workers) if workers != "auto" else max(1, min(cores, memory // WORKER_MEMORY))
     return [Seat("cpu", max(1, cores // count), memory // count)] * count
@@ -69,7 +71,9 @@ def _chosen(device: str, gpus: list[int]) -> list[int]:
     chosen = [int(name.removeprefix("cuda:")) for name in device.split(",")]
     for gpu in chosen:
         if gpu >= len(gpus):
-            raise DeviceError(f"--device {device}: there is no cuda:{gpu} here; torch sees {len(gpus)} CUDA device(s), from cuda:0.")
+            raise DeviceError(
+                f"--device {device}: there is no cuda:{gpu} here; torch sees {len(gpus)} CUDA device(s), from cuda:0."
+            )
     return list(dict.fromkeys(chosen))
 
 

@@ -66,7 +66,7 @@ class LocalPool:
         """Replace a worker by a new process."""
         self._end(worker)
         seat = self._seats[worker]
-        process = subprocess.Popen(  # noqa: S603  # our own module
+        process = subprocess.Popen(  # our own module
             [sys.executable, "-m", "hpo.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

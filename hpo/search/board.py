@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpo.messages import EpochDone
@@ -83,8 +83,8 @@ class Board:
         return by_trials if by_timeout is None else min(by_trials, by_timeout)
 
 
-class Watcher(Protocol):
-    """Whoever shows a run to a person. The runner calls; nothing comes back."""
+class Watcher:
+    """Whoever shows a run to a person: the runner calls, nothing comes back. This one shows nothing; views override it."""
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """A step of the set-up goes on (download, decoding)."""
@@ -103,14 +103,3 @@ class Watcher(Protocol):
 
     def warned(self, text: str) -> None:
         """Something went wrong that the run survives."""
-
-
-class Unwatched:
-    """Shows nothing."""
-
-    def preparing(self, what: str, done: int, total: int) -> None: ...
-    def opened(self, board: Board) -> None: ...
-    def changed(self, board: Board) -> None: ...
-    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None: ...
-    def ended(self, board: Board, trial: OpenTrial, state: str) -> None: ...
-    def warned(self, text: str) -> None: ...

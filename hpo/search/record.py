@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 from optuna.trial import TrialState
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hpo.errors import NoResultError, UsageError, nearest
 from hpo.search.storage import Location, guarded, open_storage
@@ -17,11 +18,11 @@ from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
+
+Model = TypeVar("Model", bound=BaseModel)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -88,8 +89,16 @@ class StudyRecord:
         """
         complete = [t for t in self.trials if t.state == TrialState.COMPLETE and t.value is not None]
         if not complete:
-            raise NoResultError(f"study {self.name!r} in {self.location} has no complete trial yet. Continue it: hpo resume {self.name}")
+            raise NoResultError(
+                f"study {self.name!r} in {self.location} has no complete trial yet. Continue it: hpo resume {self.name}"
+            )
         return max(complete, key=lambda t: (t.value, -t.number))
+
+    @property
+    def winner_folder(self) -> Path | None:
+        """The best trial's own folder, with its checkpoint and what the report shows of it."""
+        checkpoint = self.best.user_attrs.get("checkpoint") if self.counts["complete"] else None
+        return Path(checkpoint).parent if isinstance(checkpoint, str) else None
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row a trial: number, state, accuracy, parameters, and what was measured."""
@@ -112,7 +121,7 @@ class StudyRecord:
         }
 
 
-def _stored(model: type[Any], value: object) -> Any:  # noqa: ANN401
+def _stored(model: type[Model], value: object) -> Model | None:
     try:
         return model.model_validate(value)
     except ValidationError:

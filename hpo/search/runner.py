@@ -176,7 +176,9 @@ class Runner:
         last = len(trial.accuracies) > 0 and max(trial.accuracies) >= self._study.settings.epochs
         if not go_on:
             self._pool.send(worker, Verdict(trial=trial.number, go_on=False))
-            trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
+            trial.attributes["reason"] = (
+                f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
+            )
             self._study.prune(trial)
             self._ended(worker, "pruned")
         elif self.board.stopping and not last:
@@ -235,7 +237,9 @@ class Runner:
             self._note_death(-1 - worker, died)
         else:
             trial = seated.trial
-            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {_last_line(died)}")
+            self._watcher.warned(
+                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {_last_line(died)}"
+            )
             self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
             if self._deaths[trial.number] >= DEATHS:
                 self._seated[worker] = seated
@@ -251,7 +255,9 @@ class Runner:
         if trial not in self._died_trials:
             self._died_trials.append(trial)
         if len(self._died_trials) == DEATHS_IN_A_ROW:
-            self.stop(f"deaths: workers died over {DEATHS_IN_A_ROW} trials in a row ({died.why}). Try --workers 1 or smaller networks.")
+            self.stop(
+                f"deaths: workers died over {DEATHS_IN_A_ROW} trials in a row ({died.why}). Try --workers 1 or smaller networks."
+            )
 
     def _tidy(self, number: int) -> None:
         """Remove the checkpoints of an ended trial, unless it is among the best that are kept."""

@@ -23,22 +23,20 @@ from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import record, study
-from hpo.search.board import Unwatched
+from hpo.search.board import Watcher
+from hpo.search.board import Watcher
 from hpo.search.runner import Runner, failure
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import RunOptions, Settings, study_name
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import FrameType
 
     from optuna.storages import RDBStorage
 
     from hpo.pools import Event, Pool
-    from hpo.search.board import Watcher
-    from hpo.search.storage import Location
-    from hpo.search.study import WritableStudy
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def run(
     wanted_space = SearchSpace.named(space) if isinstance(space, str) else space
     name = study_name(name or settings.dataset)
     location = locate(storage)
-    watcher = watcher or Unwatched()
+    watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
         database: RDBStorage | None = None
@@ -150,7 +148,8 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
         return
     if not lock.acquire():
         raise StudyLockedError(
-            f"study {name!r} is being run by {lock.held_by() or 'another process'}. Wait for it, or end it; watch it with: hpo show {name}"
+            f"study {name!r} is being run by {lock.held_by() or 'another process'}. "
+            f"Wait for it, or end it; watch it with: hpo show {name}"
         )
     stack.callback(lock.release)
 
@@ -225,7 +224,7 @@ def _command() -> str:
     return " ".join([hidden[0], *(shlex.quote(word) for word in hidden[1:])])
 
 
-def _environment(n_workers: int) -> Mapping[str, Any]:
+def _environment(n_workers: int) -> dict[str, Any]:
     """Describe the machine as the runner sees it."""
     versions = {name: metadata.version(name) for name in ("hpo", "optuna", "numpy")}
     return {

@@ -62,7 +62,9 @@ def locate(text: str | None = None) -> Location:
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise StorageError("the storage URL cannot be read; write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.") from None
+        raise StorageError(
+            "the storage URL cannot be read; write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+        ) from None
     if url.get_backend_name() != "sqlite":
         name = "".join(c if c.isalnum() else "-" for c in f"{url.host}-{url.database}")
         return Location(url, None, Path("studies") / name)
@@ -201,4 +203,6 @@ def guarded(location: Location) -> Iterator[None]:
         raise StorageError(f"the database {location} refuses: {type(error).__name__}.") from None
     except (RuntimeError, ImportError) as error:
         first = str(error).splitlines()[0]
-        raise StorageError(f"the database {location} was made by another version of Optuna, or its driver is missing: {first}") from None
+        raise StorageError(
+            f"the database {location} was made by another version of Optuna, or its driver is missing: {first}"
+        ) from None

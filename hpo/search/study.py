@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from hpo.settings import Settings
     from hpo.space import Config, SearchSpace
 
-_LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: without these equal, scores do not compare
+_LASTING = (
+    "data_digest",
+    "n_train",
+    "n_scored",
+    "classes",
+)  # of the environment: without these equal, scores do not compare
 
 
 @dataclass
@@ -267,7 +272,9 @@ def stored(storage: RDBStorage, location: Location, name: str) -> tuple[Settings
             optuna.delete_study(study_name=name, storage=storage)  # a run died while it made this study
             return None
     if not {"settings", "space"} <= attributes.keys():
-        raise UsageError(f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2")
+        raise UsageError(
+            f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
+        )
     from hpo.settings import Settings
     from hpo.space import SearchSpace
 
@@ -285,12 +292,15 @@ def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]
     for key in _LASTING:
         if key in before and before[key] != now.get(key):
             raise UsageError(
-                f"study {name!r} was run with {key} = {before[key]!r}, and here it is {now.get(key)!r}; their scores would not compare. "
+                f"study {name!r} was run with {key} = {before[key]!r}, and here it is {now.get(key)!r}; "
+                f"their scores would not compare. "
                 f"Use the same data, or give the new study a name: hpo run {name}-2"
             )
 
 
-def check_same(name: str, before: Settings, before_space: SearchSpace, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
+def check_same(
+    name: str, before: Settings, before_space: SearchSpace, wanted: Mapping[str, Any], space: SearchSpace | None
+) -> None:
     """Refuse to continue a study with other settings or another space than it was made with.
 
     Args:
@@ -313,7 +323,8 @@ def check_same(name: str, before: Settings, before_space: SearchSpace, wanted: M
     if differences:
         raise UsageError(
             f"study {name!r} was run with {'; '.join(differences[:4])}{' …' if len(differences) > 4 else ''}. "
-            f"Scores of different settings do not compare. Continue as it was: hpo resume {name}. Or give the new study a name: hpo run {name}-2 …"
+            f"Scores of different settings do not compare. "
+            f"Continue as it was: hpo resume {name}. Or give the new study a name: hpo run {name}-2 …"
         )
 
 

@@ -52,7 +52,7 @@ class Scale(NamedTuple):
             return cls(torch.full(shape, 1 / 255, device=device), torch.zeros(shape, device=device))
         n = 0
         total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
-        for part in images.chosen.split(4096):
+        for part in torch.split(images.chosen, 4096):
             pixels = images.pixels[part].reshape(-1, channels).float()
             n += len(pixels)
             total += pixels.sum(0).double()
@@ -79,7 +79,7 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
     shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator)
     corners = torch.rand((len(images), 2), generator=generator)
     chosen = images.chosen
-    for part in order.split(config.batch_size):
+    for part in torch.split(order, config.batch_size):
         index = chosen[part.to(device)]
         flips = mirrored[part].to(device) if config.flip else None
         pixels = _select(images.pixels, index, flips, shifts[part].to(device) if config.shift else None)
@@ -91,7 +91,7 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
 
 def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images in order, unchanged, in batches of at most `size`."""
-    for index in images.chosen.split(size):
+    for index in torch.split(images.chosen, size):
         yield scale(images.pixels[index]), images.labels[index]
 
 

@@ -46,13 +46,15 @@ class ConvNet(nn.Module):
         blocks: list[nn.Module] = []
         for index in range(config.depth):
             if edge < 2:
-                raise SpaceError(f"depth = {config.depth}: after {index} blocks the image is {edge} pixel wide and cannot be halved.")
+                raise SpaceError(
+                    f"depth = {config.depth}: after {index} blocks the image is {edge} pixel wide and cannot be halved."
+                )
             width = max(1, round(config.filters * config.growth**index))
             blocks.append(_block(config, channels, width))
             channels, edge = width, edge // 2
         self.blocks = nn.Sequential(*blocks)
         self.head = _head(config, channels, edge, n_classes)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget the keyword
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, n_classes)."""
@@ -99,11 +101,11 @@ def _head(config: Config, channels: int, edge: int, n_classes: int) -> nn.Sequen
 
 
 class Whiten(nn.Conv2d):
-    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions, scaled to unit variance, and their negatives."""
+    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions at unit variance, and their negatives."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 2 * 4 * channels, kernel_size=2, bias=False)
-        self.weight.requires_grad_(False)  # noqa: FBT003
+        self.weight.requires_grad_(False)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

@@ -77,9 +77,7 @@ class Task:
             score = Images(pixels, labels, torch.from_numpy(scored).to(device))
         else:
             trained = everything[take(train, settings.limit_train, settings.seed)]
-            score = Images.of(
-                data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device
-            )
+            score = Images.of(data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device)
         return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory)
 
 

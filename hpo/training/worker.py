@@ -98,7 +98,7 @@ def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
     from hpo.training import data
     from hpo.training.objective import Task
 
-    torch.set_flush_denormal(True)  # noqa: FBT003
+    torch.set_flush_denormal(True)
     device = _device(setup.device)
     loaded = data.load(
         setup.settings.dataset,
@@ -116,7 +116,9 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda":
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
             there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise DeviceError(f"device {name} is not here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu.")
+            raise DeviceError(
+                f"device {name} is not here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
+            )
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
     return device

@@ -1,0 +1,69 @@
+"""The Python API: what the commands run, resume and show do, for a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpo.search import record, session
+from hpo.search.storage import locate
+
+if TYPE_CHECKING:
+    from hpo.search.board import Watcher
+    from hpo.search.record import StudyRecord
+    from hpo.search.session import Outcome
+    from hpo.settings import RunOptions, Settings
+    from hpo.space import SearchSpace
+
+
+def run(
+    study: str | None = None,
+    *,
+    settings: Settings | None = None,
+    space: SearchSpace | str | None = None,
+    options: RunOptions | None = None,
+    storage: str | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
+
+    What is given explicitly must equal what a stored study was made with; what is not given is taken from it.
+
+    Args:
+        study: Its name; the data set's by default.
+        settings: What is equal for all trials of the study.
+        space: A space, a preset's name or the path of a TOML file; `basic` by default.
+        options: Limits, workers and device of this run.
+        storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
+        watcher: Is told what happens.
+
+    Returns:
+        The study as it is stored now, and why the run ended.
+
+    Raises:
+        UsageError: A value that cannot be right, or that differs from the stored study's.
+        DataError: The data set is missing or damaged.
+        DeviceError: The device is not here.
+        StorageError: The database or the disk refuses, or another process runs the study.
+    """
+    return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=watcher)
+
+
+def resume(
+    study: str, *, options: RunOptions | None = None, storage: str | None = None, watcher: Watcher | None = None
+) -> Outcome:
+    """Continue a study as it was, with settings and space read from it.
+
+    Raises:
+        UsageError: No such study. Else as `run`.
+    """
+    return session.run(study, options=options, storage=storage, watcher=watcher, must_exist=True)
+
+
+def load(study: str, storage: str | None = None) -> StudyRecord:
+    """Return a stored study: settings, space, trials, best; `.study` is Optuna's own object.
+
+    Raises:
+        UsageError: No such study, or one of several objectives.
+        StorageError: The database is missing or cannot be used.
+    """
+    return record.load(study, locate(storage))

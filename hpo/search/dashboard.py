@@ -1,0 +1,46 @@
+"""optuna-dashboard over a study's database, on this machine alone: it has no login and checks no Host header."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from hpo.errors import StorageError
+from hpo.search.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hpo.search.storage import Location
+
+HOST = "127.0.0.1"
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing for each request."""
+
+
+@contextlib.contextmanager
+def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
+    """Make the server; call its `serve_forever`.
+
+    Args:
+        location: The database; it must exist.
+        port: 0 for a free one; the server's `server_port` tells which.
+
+    Raises:
+        StorageError: The database cannot be used, or the port is taken.
+    """
+    from optuna_dashboard import wsgi
+
+    app = wsgi(open_storage(location))
+    try:
+        made = make_server(HOST, port, app, handler_class=_Silent)
+    except OSError as error:
+        raise StorageError(
+            f"the dashboard cannot listen on {HOST}:{port}: {error.strerror}. Leave --port out for a free one."
+        ) from None
+    with made:
+        yield made
