@@ -24,7 +24,6 @@ from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import record, study
 from hpo.search.board import Watcher
-from hpo.search.board import Watcher
 from hpo.search.runner import Runner, failure
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import RunOptions, Settings, study_name
