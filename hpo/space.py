@@ -27,9 +27,9 @@ class Config(BaseModel):
 
     # The four that the project is about.
     depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
-    filters: int = Field(48, ge=1, le=2048, description="filters of the first block")
+    filters: int = Field(32, ge=1, le=2048, description="filters of the first block")
     dropout: float = Field(0.05, ge=0, le=0.95, description="before the last layer; 0.6 of it inside the blocks")
-    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate, a batch")
+    lr: float = Field(0.3, gt=0, le=100, description="peak learning rate, a batch; adamw takes a hundredth of it")
     # The network.
     growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block over those of the one before")
     kernel: Literal[1, 3, 5, 7] = Field(3, description="edge of the blocks' convolutions, pixels")
@@ -42,7 +42,7 @@ class Config(BaseModel):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
+    weight_decay: float = Field(1e-3, ge=0, le=1, description="on weights of convolutions and linear layers")
     batch_size: int = Field(256, ge=1, le=65536, description="images a step")
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
@@ -316,9 +316,9 @@ def _choices(*choices: Value, default: Value) -> dict[str, Any]:
 
 _BASIC = {
     "depth": _int(2, 4, 3),
-    "filters": _int(16, 96, 48, step=8),
+    "filters": _int(16, 64, 32, step=8),
     "dropout": _float(0.0, 0.4, 0.05),
-    "lr": _float(0.02, 1.0, 0.2, log=True),
+    "lr": _float(0.03, 3.0, 0.3, log=True),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -332,7 +332,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pool": _choices("early", "late", default="early"),
         "optimizer": _choices("sgd", "adamw", default="sgd"),
         "momentum": _float(0.7, 0.97, 0.9),
-        "weight_decay": _float(1e-5, 1e-2, 5e-4, log=True),
+        "weight_decay": _float(1e-5, 1e-2, 1e-3, log=True),
         "batch_size": _int(64, 1024, 256, log=True),
         "label_smoothing": _float(0.0, 0.3, 0.1),
         "shift": _int(0, 4, 2),

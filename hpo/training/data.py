@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from hpo.training.archive import Archive
 
-__all__ = ["NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take"]
+__all__ = ["MIRRORABLE", "NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take"]
 
 NAMES = ("cifar10", "digits")
+MIRRORABLE = ("cifar10",)  # a mirrored image is still of its class; a mirrored 2 is none
 
 CELL = 3 * SIDE  # pixels: an image in the preview
 CAPTION = 20  # pixels: the line below it

@@ -18,7 +18,7 @@ from hpo.files import atomic_file, write_atomically
 from hpo.settings import N_VALIDATION
 from hpo.training import checkpoint
 from hpo.training.batches import Images
-from hpo.training.data import hold_out, take
+from hpo.training.data import MIRRORABLE, hold_out, take
 from hpo.training.model import Size, measure
 from hpo.training.train import SCORING_BATCH, DivergedError, Epoch, Training
 
@@ -111,6 +111,8 @@ class Trial:
                 f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
                 f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
             )
+        if task.settings.dataset not in MIRRORABLE:
+            config = config.model_copy(update={"flip": False})
         self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed)
         self._continue()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def history(summary: Summary) -> Figure | None:
     """Score of every trial, best so far, trial 0 and the tutorial."""
-    trials, note = thinned(summary, summary.trials, 2_000)
+    trials, note = thinned(summary, summary.trials, 1_200)
     height = trials["value"].fillna(trials["last"])
     if not np.isfinite(height).any():
         return None

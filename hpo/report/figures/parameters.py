@@ -93,7 +93,7 @@ def map_of_two(summary: Summary) -> Figure | None:
     names = varied(summary)[:2]
     if len(names) < 2 or summary.finished.empty:
         return None
-    drawn, note = thinned(summary, summary.finished, 1_000)
+    drawn, note = thinned(summary, summary.finished, 600)
     drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
     bar = value_axis(summary) | {"thickness": 16}
