@@ -67,9 +67,9 @@ class Artifacts:
 
 
 def read_artifacts(folder: Path | None) -> Artifacts:
-    """Read the winner's files from `folder`."""
+    """Read the winner's files from `folder`; None if there is no such folder."""
     if folder is None:
-        return Artifacts()
+        return Artifacts(missing=["The winner's files were not found: its network and its answers cannot be shown."])
     missing: list[str] = []
     scores, layers = None, []
     try:
@@ -97,12 +97,7 @@ def _scores(path: Path) -> Scores:
     if logits.ndim != 2 or labels.shape != (len(logits),) or not len(logits) or not np.isfinite(logits).all():
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit together, or are not finite")
     labels, shown = _indices(labels, logits.shape[1], "labels"), _indices(shown, len(logits), "picture_indices")
-    if (
-        pictures.ndim != 4
-        or len(pictures) != len(shown)
-        or pictures.dtype != np.uint8
-        or max(pictures.shape[1:3]) > LARGEST
-    ):
+    if pictures.ndim != 4 or len(pictures) != len(shown) or pictures.dtype != np.uint8 or max(pictures.shape[1:3]) > LARGEST:
         raise ValueError(f"pictures {pictures.shape} of {pictures.dtype} are not small colour pictures")
     if pictures.shape[3] == 1:
         pictures = np.repeat(pictures, 3, axis=3)
@@ -114,11 +109,7 @@ def _scores(path: Path) -> Scores:
 
 
 def _indices(values: npt.NDArray[Any], end: int, name: str) -> Integers:
-    if (
-        values.ndim != 1
-        or values.dtype.kind not in "iu"
-        or (len(values) and not 0 <= values.min() <= values.max() < end)
-    ):
+    if values.ndim != 1 or values.dtype.kind not in "iu" or (len(values) and not 0 <= values.min() <= values.max() < end):
         raise ValueError(f"{name} are not whole numbers from 0 to {end - 1}")
     return values.astype(np.int64)
 

@@ -62,9 +62,7 @@ def write(out: Path, page: str) -> Path:
     try:
         write_atomically(out, page.encode("utf-8", "replace"))  # a lone surrogate, which JSON can hold, has no UTF-8
     except OSError as error:
-        raise StorageError(
-            f"cannot write {out}: {error.strerror or error}. Choose another place with --out."
-        ) from error
+        raise StorageError(f"cannot write {out}: {error.strerror or error}. Choose another place with --out.") from error
     return out
 
 

@@ -51,9 +51,7 @@ class Importance:
     p: float
 
 
-def importances(
-    params: pd.DataFrame, values: Floats, distributions: dict[str, Distribution], seed: int = 0
-) -> list[Importance]:
+def importances(params: pd.DataFrame, values: Floats, distributions: dict[str, Distribution], seed: int = 0) -> list[Importance]:
     """Return the importance of every parameter that varies, the largest first.
 
     Args:
@@ -71,17 +69,12 @@ def importances(
     top = _top(values)
     exact = _divergences(grids, top, all_trials)
     resamples = np.array([_resampled(grids, values, rng) for _ in range(RESAMPLES)])
-    shuffled = np.array(
-        [_divergences(grids, rng.choice(n, len(top), replace=False), all_trials) for _ in range(SHUFFLES)]
-    )
+    shuffled = np.array([_divergences(grids, rng.choice(n, len(top), replace=False), all_trials) for _ in range(SHUFFLES)])
     shares = resamples / np.maximum(resamples.sum(axis=1, keepdims=True), 1e-300)
     low, high = np.quantile(shares, [0.1, 0.9], axis=0)
     p = (1 + (shuffled >= exact).sum(axis=0)) / (1 + SHUFFLES)
     share = exact / (exact.sum() or 1.0)
-    found = [
-        Importance(grid.name, float(share[i]), float(low[i]), float(high[i]), float(p[i]))
-        for i, grid in enumerate(grids)
-    ]
+    found = [Importance(grid.name, float(share[i]), float(low[i]), float(high[i]), float(p[i])) for i, grid in enumerate(grids)]
     return sorted(found, key=lambda one: -one.share)
 
 

@@ -109,9 +109,7 @@ def _file_name(name: str) -> str:
 
 def _lead(summary: Summary) -> str:
     what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
-    goal = "accuracy on the " + (
-        "held-out validation images" if summary.settings.get("score") == "validation" else "test set"
-    )
+    goal = "accuracy on the " + ("held-out validation images" if summary.settings.get("score") == "validation" else "test set")
     what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
     what.append(", ".join(f"{n:,} {WORDS[state]}" for state, n in summary.counts.items() if n) or "no trials yet")
     start = summary.trials["start"].min()

@@ -121,9 +121,7 @@ class Summary:
     def importance(self) -> list[Importance]:
         """Importance of each parameter, the largest first; empty with too few finished trials."""
         values = self.finished["value"].to_numpy()
-        return importances(
-            self.params.loc[self.finished.index], values if self.maximize else -values, self.distributions
-        )
+        return importances(self.params.loc[self.finished.index], values if self.maximize else -values, self.distributions)
 
     @cached_property
     def classes(self) -> list[str]:

@@ -86,7 +86,7 @@ def describe(summary: Summary, folder: Path | None) -> Winner | None:
         layers=files.layers,
         figures=[figure for figure in drawn if figure is not None],
         pictures=_galleries(files.scores, names) if files.scores is not None else [],
-        missing=files.missing,
+        missing=files.missing if summary.ours else [],
     )
 
 
@@ -119,9 +119,7 @@ def _again(summary: Summary, best: int) -> str:
     said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
     name = shlex.quote(f"{summary.name}-winner")
     file = "\n".join(["cat > winner.toml <<'END'", *lines, "END"])
-    return (
-        f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
-    )
+    return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
 
 
 def _is_key(name: object) -> bool:

@@ -55,11 +55,7 @@ def trial(i=0, state="COMPLETE", accuracies=(), params=None, space=None, value=N
     space = SPACE if space is None and params else space or {}
     made = create_trial(
         state=TrialState[state],
-        value=value
-        if value is not None
-        else accuracies[-1]
-        if state in ("COMPLETE", "PRUNED") and accuracies
-        else None,
+        value=value if value is not None else accuracies[-1] if state in ("COMPLETE", "PRUNED") and accuracies else None,
         params=params or {},
         distributions={name: space[name] for name in params or {}},
         intermediate_values=dict(enumerate(accuracies, 1)),
@@ -78,9 +74,7 @@ def study(trials, name="made", storage=None, direction="maximize", settings=None
     made.add_trials(trials)
     given = {"dataset": "made", "epochs": EPOCHS, "score": "test", "sampler": "tpe", "pruner": "halving", "seed": 0}
     made.set_user_attr("settings", given | (settings or {}))
-    made.set_user_attr(
-        "environment", {"n_scored": N_SCORED, "data_digest": "abc", "torch": "2.14"} | (environment or {})
-    )
+    made.set_user_attr("environment", {"n_scored": N_SCORED, "data_digest": "abc", "torch": "2.14"} | (environment or {}))
     made.set_user_attr("space", space or {"name": "basic", "parameters": {}})
     made.set_user_attr("command", f"hpo run {name} --trials {len(trials)}")
     return made
@@ -91,9 +85,7 @@ def foreign(n=30, direction="minimize"):
     rng = np.random.default_rng(1)
     made = optuna.create_study(direction=direction, study_name="foreign")
     for x in rng.uniform(-5, 5, n):
-        made.add_trial(
-            create_trial(value=float(x**2), params={"x": float(x)}, distributions={"x": FloatDistribution(-5, 5)})
-        )
+        made.add_trial(create_trial(value=float(x**2), params={"x": float(x)}, distributions={"x": FloatDistribution(-5, 5)}))
     return made
 
 

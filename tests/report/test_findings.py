@@ -158,9 +158,7 @@ def test_a_parameter_that_decides_inside_its_range_is_no_edge():
 
 
 def test_edges_are_seldom_seen_in_noise():
-    seen = sum(
-        "edge" in findings(over(made.SPACE, lambda _p, rng: rng.normal(0.7, 0.05), 40, seed)) for seed in range(30)
-    )
+    seen = sum("edge" in findings(over(made.SPACE, lambda _p, rng: rng.normal(0.7, 0.05), 40, seed)) for seed in range(30))
     assert seen <= 1
 
 

@@ -39,11 +39,7 @@ def test_a_parameter_that_decides_stands_out_from_permutations():
 
 def test_noise_seldom_looks_like_influence():
     space = {name: made.SPACE[name] for name in ("lr", "dropout")}
-    p = [
-        one.p
-        for seed in range(20)
-        for one in summarize(study(40, lambda _, rng: rng.normal(0.5, 0.1), space, seed)).importance
-    ]
+    p = [one.p for seed in range(20) for one in summarize(study(40, lambda _, rng: rng.normal(0.5, 0.1), space, seed)).importance]
     assert np.mean(np.array(p) < 0.05) <= 0.15
     assert np.mean(np.array(p) > 0.1) >= 0.8
 

@@ -133,9 +133,7 @@ def test_missing_files_are_named_and_the_rest_appears(tmp_path):
         lambda path: path.write_bytes(b"PK\x03\x04" + bytes(100)),
         lambda path: path.write_bytes(path.read_bytes()[:500] + bytes(500) + path.read_bytes()[1000:]),
         lambda path: np.savez(path, logits=np.zeros((3, 2))),
-        lambda path: np.savez(
-            path, logits=[[np.nan] * 2], labels=[0], pictures=np.zeros((0, 8, 8, 3), "u1"), picture_indices=[]
-        ),
+        lambda path: np.savez(path, logits=[[np.nan] * 2], labels=[0], pictures=np.zeros((0, 8, 8, 3), "u1"), picture_indices=[]),
         lambda path: np.savez(path, logits=np.array([object()]), labels=[0]),
         lambda path: np.savez(
             path,
@@ -223,14 +221,9 @@ def test_a_hostile_study_breaks_nothing(tmp_path):
     evil = "</script><script>document.title=1</script><img src=x onerror=hacked>{{7*7}}%{x}\0\ud800"
     space = {evil: made.SPACE["lr"], "choice": optuna.distributions.CategoricalDistribution((evil, "b"))}
     rng = np.random.default_rng(0)
-    trials = [
-        made.trial(i, accuracies=made.curve(rng.random()), params=made.point(rng, space), space=space)
-        for i in range(20)
-    ]
+    trials = [made.trial(i, accuracies=made.curve(rng.random()), params=made.point(rng, space), space=space) for i in range(20)]
     trials.append(made.trial(20, "FAIL", reason=evil))
-    study = made.study(
-        trials, name=evil.replace("\ud800", ""), settings={evil: evil}, environment={"x": [evil, {evil: 1}]}
-    )
+    study = made.study(trials, name=evil.replace("\ud800", ""), settings={evil: evil}, environment={"x": [evil, {evil: 1}]})
     study.set_user_attr("space", {"name": evil, "parameters": {evil: {"value": evil}, "lr": evil}})
     study.set_user_attr("command", evil)
     text = written(tmp_path, study, title=evil)

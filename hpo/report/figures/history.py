@@ -97,9 +97,7 @@ def curves(summary: Summary) -> Figure | None:
         if len(some):
             line = {"color": COLORS[state], "width": 1}
             faint = 0.3 if state == "PRUNED" else 0.5
-            data.append(
-                _lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": faint}
-            )
+            data.append(_lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": faint})
     if summary.best in trials.index:
         line = {"color": BEST, "width": 3}
         best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
@@ -150,9 +148,9 @@ def distribution(summary: Summary) -> Figure | None:
 def timeline(summary: Summary) -> Figure | None:
     """Which worker trained which trial when."""
     timed = summary.trials[np.isfinite(summary.trials["began"])]
-    if timed.empty:
+    end = float(timed[["began", "ended"]].max().max())
+    if not end >= 1:  # a study that nobody waited for, or no times at all
         return None
-    end = float(np.nanmax([timed["ended"].max(), timed["began"].max()]))
     drawn, note = thinned(summary, timed, 600)
     unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
     lanes = drawn["worker"] if drawn["worker"].notna().any() else _lanes(drawn, end)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
     from hpo.report.trials import Distribution
 
+FEWEST = 3  # scored trials below which a parameter shows nothing
 MOST = 12  # parameters that get a slice and an axis; a stranger's study may have hundreds
 
 
@@ -63,6 +64,8 @@ def importance(summary: Summary) -> Figure | None:
 
 def slices(summary: Summary) -> list[Figure]:
     """Score against each parameter, the most important first."""
+    if np.isfinite(summary.trials["value"]).sum() < FEWEST:
+        return []
     return [_slice(summary, name, i) for i, name in enumerate(varied(summary)[:MOST])]
 
 
@@ -91,7 +94,7 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 def map_of_two(summary: Summary) -> Figure | None:
     """Scores over the two most important parameters."""
     names = varied(summary)[:2]
-    if len(names) < 2 or summary.finished.empty:
+    if len(names) < 2 or len(summary.finished) < FEWEST:
         return None
     drawn, note = thinned(summary, summary.finished, 600)
     drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
@@ -110,14 +113,12 @@ def map_of_two(summary: Summary) -> Figure | None:
 def parallel(summary: Summary) -> Figure | None:
     """Every finished trial as a line through its parameters; the best tenth in colour, the best in another."""
     names = varied(summary)[:MOST]
-    if len(names) < 2 or len(summary.finished) < 2:
+    if len(names) < 2 or len(summary.finished) < FEWEST:
         return None
     drawn, note = thinned(summary, summary.finished, 400)
-    heights = np.column_stack(
-        [_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names]
-    )
-    order = drawn["value"].rank(ascending=not summary.maximize, method="first")
-    top = (order <= max(1, math.ceil(len(summary.finished) / 10))).to_numpy()
+    heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
+    order = summary.finished["value"].rank(ascending=not summary.maximize, method="first")[drawn.index]
+    top = (order <= math.ceil(len(summary.finished) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
         ("the others", ~top, REFERENCE, 1.0, 0.25),

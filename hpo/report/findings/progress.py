@@ -92,9 +92,7 @@ def pruned_winners(summary: Summary) -> Finding | None:
     agreement = stats.spearman(early[known].to_numpy(), finished["value"][known].to_numpy())
     chances = _chances(summary, pruned, stops)
     expected = float(chances.sum())
-    rank = f"after epoch {rung} finished trials rank like in the end with correlation {agreement:.2f}".replace(
-        "-", MINUS
-    )
+    rank = f"after epoch {rung} finished trials rank like in the end with correlation {agreement:.2f}".replace("-", MINUS)
     basis = (
         f"Spearman's rank correlation over {int(known.sum())} finished trials; each pruned trial given the gain of "
         "every finished trial from the epoch where it was stopped."

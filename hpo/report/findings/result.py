@@ -14,9 +14,7 @@ from hpo.report.words import amount, count, duration, percent, points, points_be
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
-_INTERVAL = (
-    "Wilson's 95 % interval on {n:,} images; for the difference Newcombe's, which takes the two for independent."
-)
+_INTERVAL = "Wilson's 95 % interval on {n:,} images; for the difference Newcombe's, which takes the two for independent."
 _ONE_SEED = "One training each: another seed moves a score too."
 LEAST_SHOWN = 0.0005  # half of the last digit that a sentence shows
 CHEAPER = 0.8  # a trade is worth a sentence where it costs at most so much of what the winner costs

@@ -88,9 +88,7 @@ def _places(values: stats.Floats, distribution: Numeric) -> stats.Floats:
     """Where values lie in their range, from 0 to below 1; whole numbers in the middle of their level."""
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
-        return np.asarray(
-            (np.log(values) - math.log(low)) / (math.log(high) - math.log(low)) * 0.999999, dtype=np.float64
-        )
+        return np.asarray((np.log(values) - math.log(low)) / (math.log(high) - math.log(low)) * 0.999999, dtype=np.float64)
     step = distribution.step or 0.0
     return np.asarray((values - low + step / 2) / (high - low + step) * 0.999999, dtype=np.float64)
 

@@ -1,0 +1,96 @@
+"""Pages in Chromium: every figure drawn, nothing on the console, nothing asked for, nothing of a stranger's run."""
+
+import html
+import re
+
+import made
+import optuna
+import pytest
+from browser import CHROMIUM, look
+
+from hpo.report import write_comparison, write_report
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here"),
+    pytest.mark.timeout(300),
+]
+PLACES = 8
+PAYLOADS = [
+    "<script>document.documentElement.dataset.hacked={n}</script>",
+    "</script><script>document.documentElement.dataset.hacked={n}</script>",
+    "<img src=x onerror='document.documentElement.dataset.hacked={n}'>",
+    "<svg onload=document.documentElement.dataset.hacked={n}>",
+    '"><script>document.documentElement.dataset.hacked={n}</script>',
+    "'-document.documentElement.setAttribute(`data-hacked`,{n})-'",
+    "<a href='javascript:document.documentElement.dataset.hacked={n}'>{n}</a>",
+    "<!--<script>{n}",
+    "]]></textarea><iframe srcdoc='<script>parent.document.documentElement.dataset.hacked={n}</script>'>",
+    "{{{{ 7*{n} }}}}{{% raw %}}",
+    "<b style='position:fixed'>{n}</b><br>&lt;i&gt;&amp;",
+    "%{{x}}<extra>{n}</extra>$x^{n}$",
+    "\u202e{n}\u2028\u2029<plaintext>",
+    "=cmd|' /C calc'!A{n}",
+    "<link rel=stylesheet href=http://192.0.2.1/{n}><meta http-equiv=refresh content='0;url=http://192.0.2.1/{n}'>",
+]
+
+
+def studies():
+    return {
+        "0": made.study([]),
+        "1": made.searched(1),
+        "50": made.searched(50),
+        "running": made.study([made.trial(0, "RUNNING", [0.5, 0.6]), made.trial(1, "WAITING")]),
+        "failed": made.study([made.trial(i, "FAIL", reason="boom") for i in range(5)]),
+        "foreign": made.foreign(),
+    }
+
+
+@pytest.mark.parametrize("name", list(studies()))
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (2560, True)])
+def test_every_figure_is_drawn_and_nothing_is_asked_for(tmp_path, name, width, dark):
+    made.artifacts(tmp_path)
+    text = (page := write_report(studies()[name], tmp_path / "x.html", artifacts=tmp_path)).read_text()
+    seen = look(page, width=width, dark=dark)
+    assert seen.console == []
+    assert seen.requests == []
+    assert seen.drawn == text.count('class="drawing"')
+    assert seen.dom.count('class="main-svg"') >= seen.drawn
+    assert seen.overflow <= 0
+
+
+def test_a_comparison_is_drawn_and_asks_for_nothing(tmp_path):
+    seen = look(write_comparison([made.searched(40, name="a"), made.searched(30, name="b")], tmp_path / "x.html"), width=360)
+    assert (seen.console, seen.requests, seen.overflow) == ([], [], 0)
+    assert seen.drawn >= 2
+
+
+def hostile(i):
+    """Make a study whose every text is hostile: 8 of them a study, in 8 places."""
+    texts = [PAYLOADS[(i + k) % len(PAYLOADS)].format(n=100 * i + k) for k in range(PLACES)]
+    name, parameter, choice, reason, setting, environment, command, label = texts
+    space = {parameter: made.SPACE["lr"], "kind": optuna.distributions.CategoricalDistribution((choice, "b"))}
+    trials = [
+        made.trial(n, accuracies=made.curve(0.5 + n / 50), params={parameter: 0.1 / (n + 1), "kind": choice}, space=space)
+        for n in range(12)
+    ]
+    trials.append(made.trial(12, "FAIL", reason=reason, params={parameter: 0.1, "kind": "b"}, space=space))
+    study = made.study(trials, name=name, settings={"x": setting}, environment={setting: environment, "classes": [label] * 10})
+    study.set_user_attr("command", command)
+    return study, texts
+
+
+@pytest.mark.timeout(900)
+def test_three_hundred_hostile_strings_are_shown_and_never_run(tmp_path):
+    made.artifacts(tmp_path, n=500)
+    n = 0
+    for i in range(38):
+        study, texts = hostile(i)
+        seen = look(write_report(study, tmp_path / "x.html", artifacts=tmp_path))
+        assert "data-hacked" not in re.match(r"<html[^>]*>", seen.dom)[0]
+        assert (seen.console, seen.requests) == ([], [])
+        shown = html.unescape(re.sub(r"<script.*?</script>", "", seen.dom, flags=re.DOTALL))
+        missing = [text for text in texts if " ".join(text.split())[:30] not in " ".join(shown.split())]
+        assert missing == []
+        n += len(texts)
+    assert n >= 300
