@@ -63,7 +63,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         command=summary.command,
         about={"Settings": flat(summary.settings), "Environment": flat(summary.environment)},
         space_name=str(summary.space.get("name", "")),
-        space_rows=_space_rows(summary),
+        space_rows=space_rows(summary),
     )
 
 
@@ -148,7 +148,8 @@ def flat(mapping: Mapping[str, Any]) -> dict[str, str]:
     return lines
 
 
-def _space_rows(summary: Summary) -> list[tuple[str, str, str]]:
+def space_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """Return name, range and default of every parameter, varied ones first."""
     stored = summary.space.get("parameters")
     if not isinstance(stored, dict):
         return [(name, str(one), "") for name, one in summary.distributions.items()]

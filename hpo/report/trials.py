@@ -82,10 +82,9 @@ def read_trials(study: optuna.Study) -> Trials:
     engine = getattr(getattr(storage, "_backend", storage), "engine", None)
     distributions: dict[str, Distribution] = {}
     if engine is None:
-        records = list(_ask_optuna(study, distributions))
-    else:
-        records = _ask_database(engine, study._study_id, distributions)  # noqa: SLF001 - as above
-    return _columns(records, distributions)
+        return _columns(list(_ask_optuna(study, distributions)), distributions)
+    study_id = study._study_id  # noqa: SLF001 - as above
+    return _columns(_ask_database(engine, study_id, distributions), distributions)
 
 
 def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distribution]) -> list[_Record]:

@@ -1,0 +1,130 @@
+"""Several studies side by side: who is ahead, by how much, how soon, and what was set differently.
+
+The first study is the one that the others are held against. Scores compare only where data set, scored images and
+kind of score are the same; elsewhere the table says what differs instead of a gain.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hpo.errors import UsageError
+from hpo.report import document, stats
+from hpo.report.figures import comparison as figures
+from hpo.report.page import flat
+from hpo.report.summary import Summary, summarize
+from hpo.report.words import NOTHING, duration, percent, points, points_between, score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import optuna
+
+_SAME = ("dataset", "score", "limit_test")  # settings that must agree for scores to compare
+
+
+def write_comparison(studies: Sequence[optuna.Study], out: Path) -> Path:
+    """Write the page that compares `studies` to `out`.
+
+    Raises:
+        UsageError: No study, or one of several objectives.
+        StorageError: `out` cannot be written.
+    """
+    named = _named(studies)
+    drawn = [figure for figure in (figures.by_trials(named), figures.by_time(named)) if figure is not None]
+    page = document.render(
+        "compare.html.j2",
+        drawn,
+        None,
+        title=" and ".join(named) if len(named) < 4 else f"{len(named)} studies",
+        rows=_table(named).to_dict("records"),
+        sentences=_sentences(named),
+        drawings=drawn,
+        names=list(named),
+        differences=differences(named),
+    )
+    return document.write(out, page)
+
+
+def comparison_table(studies: Sequence[optuna.Study]) -> pd.DataFrame:
+    """Return one row a study, as text for a person: best, gain over the first study, trials, time.
+
+    Raises:
+        UsageError: No study, or one of several objectives.
+    """
+    return _table(_named(studies))
+
+
+def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
+    """Return the settings that differ, each with its value in every study."""
+    all_settings = [flat(summary.settings) | {"space": str(summary.space.get("name", NOTHING))} for summary in named.values()]
+    keys = dict.fromkeys(key for settings in all_settings for key in settings)
+    found = [(key, [settings.get(key, NOTHING) for settings in all_settings]) for key in keys]
+    return [(key, values) for key, values in found if len(set(values)) > 1]
+
+
+def _named(studies: Sequence[optuna.Study]) -> dict[str, Summary]:
+    """Summaries by name; studies of one name, from two databases, get a number."""
+    if not studies:
+        raise UsageError("there is nothing to compare. Name at least one study: hpo compare A B")
+    named: dict[str, Summary] = {}
+    for study in studies:
+        name = study.study_name
+        times = sum(one.name == name for one in named.values())
+        named[f"{name} ({times + 1})" if times else name] = summarize(study)
+    if len({summary.maximize for summary in named.values()}) > 1:
+        raise UsageError("some of these studies maximize and others minimize; they do not compare.")
+    return named
+
+
+def _table(named: dict[str, Summary]) -> pd.DataFrame:
+    first = next(iter(named.values()))
+    return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in named.items()])
+
+
+def _row(summary: Summary, first: Summary) -> dict[str, str]:
+    best = summary.best
+    n, value = summary.n_scored, summary.best_value
+    return {
+        "best": NOTHING if best is None else score(value, summary),
+        "95 % interval": " to ".join(map(percent, stats.wilson(value, n))) if n and best is not None else NOTHING,
+        "gain": _gain(summary, first),
+        "best trial": NOTHING if best is None else str(best),
+        "finished": str(len(summary.finished)),
+        "trials": str(len(summary.trials)),
+        "time to the best": duration(math.nan if best is None else float(summary.trials["ended"][best])),
+        "training": duration(float(summary.trials["seconds"].sum())),
+    }
+
+
+def _gain(summary: Summary, first: Summary) -> str:
+    if summary is first or summary.best is None or first.best is None:
+        return NOTHING
+    if obstacle := _obstacle(summary, first):
+        return f"does not compare: {obstacle}"
+    gain = summary.best_value - first.best_value
+    if not (summary.n_scored and first.n_scored):
+        return f"{gain:+.4g}"
+    low, high = stats.difference(summary.best_value, first.best_value, summary.n_scored, first.n_scored)
+    noise = ", within noise" if low <= 0 <= high else ""
+    return f"{points(gain)} ({points_between(low, high)}{noise})"
+
+
+def _obstacle(summary: Summary, first: Summary) -> str:
+    """Name what keeps two studies' scores from comparing; empty if nothing does."""
+    other = [key for key in _SAME if summary.settings.get(key) != first.settings.get(key)]
+    return f"other {other[0].replace('_', ' ')}" if other else ""
+
+
+def _sentences(named: dict[str, Summary]) -> list[str]:
+    (first_name, first), *others = named.items()
+    told = []
+    for name, summary in others:
+        gain = _gain(summary, first)
+        if gain != NOTHING:
+            told.append(f"{name} against {first_name}: {gain}.")
+    return told

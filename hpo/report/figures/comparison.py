@@ -1,0 +1,92 @@
+"""Best score so far of several studies, against trials and against time, with bootstrap bands.
+
+A band is the middle 80 % over studies of the same trials drawn with replacement: trials left out of a draw are as if
+they had never been tried, those before and after keep their order (Dodge et al., arXiv:1909.03004, in spirit).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.report.figures.figure import Figure, axis, literal, numbers, value_axis, value_format
+from hpo.report.words import count, listed, score
+
+if TYPE_CHECKING:
+    from hpo.report.stats import Floats
+    from hpo.report.summary import Summary
+
+COLORS = ("#2f7fc1", "#e69f00", "#009e73", "#c2559d", "#d55e00", "#56b4e9", "#8a8a8a")
+DASHES = ("solid", "dash", "dot", "dashdot")
+DRAWS = 200
+MOST = 300  # points of a line; it is a staircase of few steps anyway
+
+
+def by_trials(named: dict[str, Summary]) -> Figure | None:
+    """Best so far against the number of trials that ended."""
+    return _figure(named, "by-trials", "Best so far, by trials", "ended trials", time=False)
+
+
+def by_time(named: dict[str, Summary]) -> Figure | None:
+    """Best so far against the time since the first start."""
+    return _figure(named, "by-time", "Best so far, by time", "minutes since the first start", time=True)
+
+
+def _figure(named: dict[str, Summary], name: str, title: str, noun: str, *, time: bool) -> Figure | None:
+    data = []
+    for i, (study, summary) in enumerate(named.items()):
+        if not summary.finished.empty:
+            data += _traces(summary, literal(study), COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)], time)
+    if not data:
+        return None
+    first = next(summary for summary in named.values() if not summary.finished.empty)
+    bests = [f"{study} {score(one.best_value, one)} in {count(len(one.trials), 'trial')}" for study, one in named.items()]
+    layout = {"xaxis": axis(noun, rangemode="tozero"), "yaxis": value_axis(first)}
+    note = "Bands: the middle 80 % over the same trials drawn with replacement."
+    return Figure(name, title, f"{title}: {listed(bests)}.", data, layout, 440, note)
+
+
+def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> list[dict[str, Any]]:
+    ended = summary.trials[summary.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"])]
+    ended = ended.sort_values("ended", kind="stable")
+    sign = 1 if summary.maximize else -1
+    value = sign * ended["value"].where(ended.index.isin(summary.finished.index), -sign * np.inf).to_numpy()
+    x = ended["ended"].to_numpy() / 60 if time else np.arange(1, len(ended) + 1, dtype=float)
+    line, low, high = band(value)
+    shown = np.unique(np.concatenate([_even(len(x)), np.flatnonzero(np.diff(line, prepend=-np.inf) > 0)]))
+    shown = shown[np.isfinite(line[shown]) & np.isfinite(x[shown])]
+    base = {"type": "scatter", "mode": "lines", "x": numbers(x[shown]), "legendgroup": name}
+    edge = base | {"line": {"width": 0, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip"}
+    hover = f"{name}<br>%{{x:.4g}}: {value_format(summary)}<extra></extra>"
+    return [
+        edge | {"y": numbers(sign * low[shown])},
+        edge | {"y": numbers(sign * high[shown]), "fill": "tonexty", "fillcolor": _faint(color)},
+        base
+        | {"y": numbers(sign * line[shown]), "name": name, "hovertemplate": hover}
+        | {"line": {"color": color, "dash": dash, "width": 2.5, "shape": "hv"}},
+    ]
+
+
+def band(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[Floats, Floats, Floats]:
+    """Return best so far of values in their order, and the middle 80 % over draws with replacement.
+
+    Where a draw has no value yet, it has minus infinity; so has the band, if a tenth of the draws have none.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    drawn = np.zeros((draws, n), dtype=bool)
+    for row in drawn:
+        row[rng.integers(0, n, n)] = True
+    paths = np.maximum.accumulate(np.where(drawn, values, -np.inf), axis=1)
+    low, high = np.quantile(paths, [0.1, 0.9], axis=0, method="nearest")
+    return np.maximum.accumulate(values), low, high
+
+
+def _even(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.linspace(0, n - 1, min(n, MOST)).astype(np.int64)
+
+
+def _faint(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

@@ -1,0 +1,81 @@
+import made
+import numpy as np
+import optuna
+import pytest
+
+from hpo.errors import StorageError, UsageError
+from hpo.report import comparison_table, write_comparison
+from hpo.report.compare import differences
+from hpo.report.figures.comparison import band
+from hpo.report.summary import summarize
+
+
+def study(name, accuracies, **settings):
+    return made.study([made.trial(i, accuracies=[a]) for i, a in enumerate(accuracies)], name=name, settings=settings)
+
+
+def gain(first, second):
+    return comparison_table([first, second])["gain"][1].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_real_gain_has_an_interval_without_zero():
+    assert gain(study("a", [0.7, 0.8]), study("b", [0.85])) == "+5.0 points (+3.9 to +6.1 points)"
+
+
+def test_a_gain_within_noise_is_called_so():
+    assert gain(study("a", [0.8]), study("b", [0.804])).endswith("within noise)")
+
+
+@pytest.mark.parametrize("settings", [{"dataset": "digits"}, {"score": "validation"}, {"limit_test": 100}])
+def test_scores_that_do_not_compare_are_not_compared(settings):
+    assert gain(study("a", [0.8]), study("b", [0.9], **settings)).startswith("does not compare: other ")
+
+
+def test_studies_without_result_have_empty_cells():
+    table = comparison_table([made.study([]), study("b", [0.9])])
+    assert table["best"].tolist() == ["\N{EN DASH}", "90.00\N{NO-BREAK SPACE}%"]
+
+
+def test_two_studies_of_one_name_are_told_apart():
+    assert comparison_table([study("a", [0.8]), study("a", [0.9])])["study"].tolist() == ["a", "a (2)"]
+
+
+def test_only_settings_that_differ_are_listed():
+    named = {"a": summarize(study("a", [0.8], seed=1)), "b": summarize(study("b", [0.8], seed=2))}
+    assert differences(named) == [("seed", ["1", "2"])]
+
+
+def test_studies_that_cannot_be_compared_are_a_users_mistake(tmp_path):
+    with pytest.raises(UsageError, match="nothing to compare"):
+        comparison_table([])
+    with pytest.raises(UsageError, match="2 objectives"):
+        comparison_table([optuna.create_study(directions=["maximize", "minimize"])])
+    with pytest.raises(UsageError, match="minimize"):
+        write_comparison([study("a", [0.8]), made.foreign()], tmp_path / "x.html")
+    with pytest.raises(StorageError, match="cannot write"):
+        write_comparison([study("a", [0.8])], tmp_path / "no" / "such" / "x.html")
+
+
+def test_a_band_holds_the_middle_of_what_chance_would_give():
+    rng = np.random.default_rng(0)
+    line, low, high = band(rng.random(50))
+    assert (low <= high).all()
+    assert (np.diff(low) >= 0).all()
+    assert (high <= line).all(), "a draw has no trial that the study has not"
+    fresh = np.maximum.accumulate(rng.random((2000, 50)), axis=1)[:, -1]
+    assert low[-1] == pytest.approx(np.quantile(fresh, 0.1), abs=0.06)
+
+
+def test_the_page_shows_both_studies_and_is_the_same_every_time(tmp_path):
+    from plotly.graph_objects import Figure
+    from test_page import block
+
+    studies = [made.searched(40, name="a"), made.searched(30, name="<b>", settings={"seed": 3})]
+    first, second = (write_comparison(studies, tmp_path / name).read_text() for name in ("x.html", "y.html"))
+    assert first == second
+    assert "&lt;b&gt; against a: " in first
+    figures = block(first, "figures")
+    assert [one["id"] for one in figures] == ["by-trials", "by-time"]
+    for one in figures:
+        Figure(data=one["data"], layout=one["layout"])
+        assert "<b>" not in str(one)
