@@ -21,6 +21,7 @@ DATASETS = ("cifar10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
+DEFAULT_TRIALS = 50
 N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,12 +41,12 @@ def duration(text: str | float) -> float:
     if isinstance(text, str):
         match = _DURATION.fullmatch(text.strip())
         if not text.strip() or match is None:
-            raise ValueError(f"{text!r} is not a duration; write 90s, 30m, 1h30m or 2d")
+            raise ValueError("is not a duration; write 90s, 30m, 1h30m or 2d")
         seconds = sum(float(n) * u for n, u in zip(match.groups(), (86400, 3600, 60, 1), strict=True) if n)
     else:
-        seconds = float(text)
+        seconds = float(text) if isinstance(text, (int, float)) else 0.0
     if not 0 < seconds <= 366 * 86400:
-        raise ValueError(f"{text!r} is not a duration between 0 and a year")
+        raise ValueError("is not a duration between 0 and a year; write 90s, 30m, 1h30m or 2d")
     return seconds
 
 
@@ -80,7 +81,7 @@ def _device(text: str) -> str:
 def _workers(value: str | int) -> str | int:
     if value == "auto":
         return value
-    if not str(value).isdecimal() or not 1 <= int(value) <= 1024:
+    if not str(value).isdecimal() or len(str(value)) > 4 or not 1 <= int(value) <= 1024:
         raise ValueError("should be 'auto' or a number from 1 to 1024")
     return int(value)
 
@@ -128,7 +129,8 @@ class RunOptions(BaseModel):
     """What one run may choose anew.
 
     Attributes:
-        trials: Finished trials (complete and pruned) that the study shall have in total.
+        trials: Finished trials (complete and pruned) that the study shall have in total; None: as many as the study was asked
+            for last, or `DEFAULT_TRIALS`.
         timeout: Seconds after which no epoch is begun any more.
         target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
         patience: Finished trials in a row without a new best that end the run.
@@ -141,7 +143,7 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: Count = 50
+    trials: Count | None = None
     timeout: Duration | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     patience: Count | None = None
@@ -187,5 +189,12 @@ def _sentence(problem: ErrorDetails, prefix: str) -> str:
         case "value_error" if not prefix:  # our own checks name what they are about
             return f"{key}: {message}" if key else message
         case _:
-            shown = repr(problem["input"])
-            return f"{key} = {shown if len(shown) <= 60 else shown[:60] + '…'}: {message}"
+            return f"{key} = {_shown(problem['input'])}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python's limit
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -16,6 +16,7 @@ from hpo.errors import HpoError
 from hpo.messages import EpochDone, Job, Progress, Ready, SetupFailed, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.search.board import Board, Row
+from hpo.settings import DEFAULT_TRIALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ class Runner:
             study=study.name,
             varied=tuple(study.space.varied),
             epochs=study.settings.epochs,
-            total=options.trials,
+            total=options.trials or DEFAULT_TRIALS,
             timeout=options.timeout,
             rows=[Row() for _ in range(pool.size)],
             best=(best.number, best.value) if best and best.value is not None else None,
@@ -111,7 +112,7 @@ class Runner:
     def _wanted(self) -> bool:
         if self.board.stopping:
             return False
-        return bool(self._waiting) or self.board.n_finished + len(self._seated) < self._options.trials
+        return bool(self._waiting) or self.board.n_finished + len(self._seated) < self.board.total
 
     def trial_folder(self, number: int) -> Path:
         """Return a trial's folder for checkpoints and results."""

@@ -123,6 +123,7 @@ def run(
                 study.check_same(name, before[0], before[1], wanted, wanted_space)
                 study.check_same_data(name, before[2], environment)
                 writable = study.WritableStudy(_open(database), location, name, before[0], before[1])
+            options = options.model_copy(update={"trials": writable.total(options.trials)})
             runner = Runner(writable, _Resumed(pool, early), options, watcher)
             stop.append(runner)
             watcher.opened(runner.board)

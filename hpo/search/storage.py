@@ -11,7 +11,6 @@ import contextlib
 import os
 import sqlite3
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ import sqlalchemy
 from sqlalchemy import URL
 
 from hpo.errors import StorageError
+from hpo.files import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,16 +147,10 @@ def _tables(path: Path) -> set[str]:
 
 def _make(path: Path) -> None:
     """Build an empty database under a temporary name and link it into place, so that it is there whole or not at all."""
+    temporary = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise StorageError(f"the database {path} cannot be made: {error.strerror}.") from None
-    os.close(handle)
-    temporary = Path(name)
-    temporary.chmod(0o644 & ~_umask())
-    try:
-        storage = _connect(URL.create("sqlite", database=name), make_tables=True)
+        storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
         storage.engine.dispose()
         with contextlib.suppress(FileExistsError):  # another process was quicker: use its file
             os.link(temporary, path)
@@ -164,12 +158,6 @@ def _make(path: Path) -> None:
         raise StorageError(f"the database {path} cannot be made: {error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _connect(url: URL, *, make_tables: bool) -> RDBStorage:

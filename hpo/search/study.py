@@ -218,6 +218,15 @@ class WritableStudy:
             mirrored.set_user_attr(key, attribute)
         self._mirror.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
 
+    def total(self, wanted: int | None) -> int | None:
+        """Return how many finished trials the study shall have: what is wanted now, else what was wanted last; keep it."""
+        with guarded(self.location):
+            before = self._record.get_study_user_attrs(self._study_id).get("trials")
+        total = wanted or before
+        if total != before:
+            self.note("trials", total)
+        return total
+
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""
         with guarded(self.location):
