@@ -114,7 +114,7 @@ class Whiten(nn.Conv2d):
         flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 4 * images.shape[1]).double()
         covariance = flat.T @ flat / len(flat)
         values, vectors = torch.linalg.eigh(covariance)
-        vectors = vectors * vectors.sum(0).sign()  # eigh leaves the sign open; fix it, so that the same data give the same net
+        vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # eigh leaves the sign open; the same data give the same net
         filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, images.shape[1], 2, 2)
         self.weight.copy_(torch.cat((filters, -filters)).flip(0))
 
