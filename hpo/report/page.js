@@ -11,7 +11,7 @@ const printed = matchMedia("print");
 function template() {
   const night = dark.matches && !printed.matches;
   const ink = night ? "#e4e7ea" : "#1c2126", line = night ? "#343a40" : "#dde1e4", card = night ? "#1b1f23" : "#ffffff";
-  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, title: { standoff: 8 } };
+  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, title: { standoff: 8 } };
   return {
     layout: {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -19,7 +19,7 @@ function template() {
       xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: card, bordercolor: line, font: { color: ink } },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: ink },
-      margin: { l: 50, r: 12, t: 28, b: 42 }, hovermode: "closest",
+      margin: { l: 58, r: 14, t: 28, b: 46 }, hovermode: "closest",
     },
   };
 }

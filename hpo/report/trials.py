@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import optuna
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
 
 Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
@@ -43,7 +43,7 @@ _QUERIES = {
     "steps": "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values "
     "JOIN trials USING (trial_id) WHERE study_id = :study AND intermediate_value_type = 'FINITE'",
     "attributes": "SELECT trial_id, key, value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
-    "WHERE study_id = :study",
+    "WHERE study_id = :study AND key IN :keys",
 }
 
 
@@ -88,10 +88,8 @@ def read_trials(study: optuna.Study) -> Trials:
 
 
 def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distribution]) -> list[_Record]:
-    from sqlalchemy import text
-
     with engine.connect() as connection:
-        rows = {name: connection.execute(text(query), {"study": study_id}).all() for name, query in _QUERIES.items()}
+        rows = {name: _all(connection, query, study_id) for name, query in _QUERIES.items()}
     records = {row[0]: _Record(row[1], row[2], None, row[3], row[4], {}, {}, {}) for row in rows["trials"]}
     known: dict[str, Distribution] = {}
     # A run may add rows between two queries: those of trials that we have not seen are left out.
@@ -105,11 +103,22 @@ def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distri
         if trial in records:
             records[trial].steps[step] = value
     for trial, key, as_json in rows["attributes"]:
-        if trial in records and (key in NUMBERS or key in OTHERS):
+        if trial in records:
             records[trial].attributes[key] = json.loads(as_json)
     infinite = {"INF_POS": np.inf, "INF_NEG": -np.inf}
     values = {trial: infinite.get(kind, value) for trial, value, kind in rows["values"]}
     return [record._replace(value=values.get(trial)) for trial, record in records.items()]
+
+
+def _all(connection: Connection, query: str, study_id: int) -> list[Any]:
+    from sqlalchemy import bindparam, text
+
+    values: dict[str, Any] = {"study": study_id}
+    statement = text(query)
+    if ":keys" in query:  # a stranger's attributes may be large
+        values["keys"] = NUMBERS + OTHERS
+        statement = statement.bindparams(bindparam("keys", expanding=True))
+    return list(connection.execute(statement, values))
 
 
 def _ask_optuna(study: optuna.Study, distributions: dict[str, Distribution]) -> Iterator[_Record]:

@@ -141,7 +141,7 @@ def distribution(summary: Summary) -> Figure | None:
     low, median, high = np.quantile(values, [0, 0.5, 1])
     low, median, high = (score(float(value), summary) for value in (low, median, high))
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
-    layout = {"barmode": "stack", "bargap": 0, "xaxis": value_axis(summary), "yaxis": axis("trials")}
+    layout = {"barmode": "stack", "bargap": 0, "xaxis": value_axis(summary) | {"nticks": 6}, "yaxis": axis("trials")}
     return Figure("distribution", "How scores are spread", alt, data, layout)
 
 

@@ -180,6 +180,7 @@ def scale(name: str, summary: Summary) -> dict[str, Any]:
         texts = [literal(choice, 14) for choice in distribution.choices]
         return axis(title) | {
             "tickmode": "array",
+            "automargin": True,
             "tickvals": list(range(n)),
             "ticktext": texts,
             "range": [-0.5, n - 0.5],

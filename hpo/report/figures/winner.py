@@ -53,7 +53,7 @@ def learning(summary: Summary) -> Figure | None:
             data.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
     layout: dict[str, Any] = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
     if len(data) > 1:
-        layout["yaxis2"] = axis("loss", overlaying="y", side="right", showgrid=False, rangemode="tozero")
+        layout["yaxis2"] = axis("loss", overlaying="y", side="right", automargin=True, showgrid=False, rangemode="tozero")
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
     return Figure("learning", "How it learned", alt, data, layout)
@@ -88,7 +88,13 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
     }
     heat |= {"text": counts.tolist(), "texttemplate": "%{text}" if few else "", "textfont": {"size": 11}}
     heat |= {"showscale": False, "xgap": 1, "ygap": 1}
-    ticks = {"tickmode": "array", "tickvals": list(range(n)), "ticktext": [literal(name, 14) for name in names]}
+    ticks = {
+        "automargin": True,
+        "tickmode": "array",
+        "automargin": True,
+        "tickvals": list(range(n)),
+        "ticktext": [literal(name, 14) for name in names],
+    }
     if not few:
         ticks = {}
     layout = {"xaxis": axis("predicted", **ticks, tickangle=-45), "yaxis": axis("true", **ticks, autorange="reversed")}
@@ -109,7 +115,7 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     y = list(range(len(seen)))
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
     dots |= {"marker": {"color": COLORS["COMPLETE"], "size": 9}, "hovertemplate": "%{x:.1%}<extra></extra>"}
-    ticks = {"tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
+    ticks = {"automargin": True, "tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
     layout = {"xaxis": axis("accuracy", tickformat=".0%"), "yaxis": ticks if len(seen) <= 50 else {}}
     worst, best = f"{names[seen[-1]]} ({percent(accuracy[-1])})", f"{names[seen[0]]} ({percent(accuracy[0])})"
     alt = f"Accuracy by class with 95 % intervals, from {worst} to {best}."
