@@ -18,7 +18,7 @@ from hpo.space import Config
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")  # else a loss of inf becomes null
 
     def line(self) -> bytes:
         """Return the message as one line of JSON."""

@@ -7,17 +7,29 @@ conditional parameters. Every space has a default point, which trial 0 tries: so
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hpo.errors import SpaceError, nearest
 from hpo.settings import explain
 
 Value = bool | int | float | str
+
+
+def _plain(value: object) -> object:
+    """Refuse what is no Value in one sentence, where pydantic would say one for each member of the union."""
+    if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{value!r} is not a finite number, a text, true or false")
+
+
+PlainValue = Annotated[Value, BeforeValidator(_plain)]
+WholeNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a float holds exactly: ranges are computed with
 
 
 class Config(BaseModel):
@@ -61,7 +73,7 @@ class Fixed(_Parameter):
     """A parameter that does not vary."""
 
     type: Literal["fixed"] = "fixed"
-    value: Value
+    value: PlainValue
 
     @property
     def default(self) -> Value:
@@ -116,10 +128,14 @@ class IntRange(_Range):
     """Whole numbers from low to high, both included."""
 
     type: Literal["int"]
-    low: int
-    high: int
-    step: int | None = None
-    default: int
+    low: WholeNumber
+    high: WholeNumber
+    step: WholeNumber | None = None
+    default: WholeNumber
+
+    def ends(self) -> tuple[Value, ...]:
+        """Return the values that must satisfy Config's bounds: the first few too, since those of `kernel` have gaps."""
+        return (*range(self.low, self.high + 1, self.step or 1)[:8], self.high)
 
 
 class FloatRange(_Range):
@@ -132,14 +148,14 @@ class Choices(_Parameter):
     """One of a few values without an order."""
 
     type: Literal["categorical"]
-    choices: Annotated[tuple[Value, ...], Field(min_length=1, strict=False)]
-    default: Value
+    choices: Annotated[tuple[PlainValue, ...], Field(min_length=1, strict=False)]
+    default: PlainValue
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if len({(type(c), c) for c in self.choices}) < len(self.choices):
+        if len(set(self.choices)) < len(self.choices):
             raise ValueError(f"choices = {list(self.choices)} names a value twice")
-        if self.default not in self.choices:
+        if not any(type(c) is type(self.default) and c == self.default for c in self.choices):  # true is not 1 here
             raise ValueError(f"default = {self.default!r} is not among choices = {list(self.choices)}")
         return self
 
@@ -185,9 +201,11 @@ class SearchSpace(BaseModel):
     @staticmethod
     def _check_bounds(name: str, value: Value) -> None:
         try:
-            Config.model_validate({name: value}, strict=True)
+            config = Config.model_validate({name: value}, strict=True)
         except ValidationError as error:
             raise ValueError("; ".join(explain(error))) from None
+        if isinstance(getattr(config, name), int) and type(getattr(config, name)) is not type(value):
+            raise ValueError(f"{name} = {value!r}: should be a whole number")  # pydantic takes 3.0 for Literal[3]
 
     @property
     def varied(self) -> dict[str, IntRange | FloatRange | Choices]:
@@ -223,7 +241,7 @@ class SearchSpace(BaseModel):
         if name in PRESETS:
             return cls.of(name, PRESETS[name])
         path = Path(name)
-        if path.suffix == ".toml" or path.exists() or "/" in name:
+        if path.suffix == ".toml" or "/" in name or _exists(path):
             return cls.from_toml(path)
         raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} A file's name ends in .toml.")
 
@@ -251,9 +269,9 @@ class SearchSpace(BaseModel):
             table = tomllib.loads(path.read_bytes().decode())
         except FileNotFoundError:
             raise SpaceError(f"there is no space file {path}. `hpo space --toml > {path.name}` writes one.") from None
-        except (IsADirectoryError, PermissionError) as error:
+        except OSError as error:
             raise SpaceError(f"space file {path} cannot be read: {error.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits
             raise SpaceError(f"space file {path} is not TOML: {error}") from None
         name = table.pop("name", path.stem)
         if not isinstance(name, str):
@@ -279,6 +297,13 @@ class SearchSpace(BaseModel):
         return "\n".join(lines) + "\n"
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for a file
+        return False
+
+
 def _expand(value: object) -> object:
     """Allow `lr = 0.1` for a fixed value and leave out `type` where the keys tell it."""
     if not isinstance(value, dict):
@@ -298,7 +323,7 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's escapes are JSON's, but for DEL
     return repr(value)
 
 

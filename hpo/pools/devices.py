@@ -18,6 +18,7 @@ from hpo.errors import DeviceError
 
 WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs to be of use: torch's libraries, its network, its activations
 RESERVE = 0.1  # of the free memory is left to others
+CGROUP = Path("/sys/fs/cgroup")  # a container's limits
 
 _PROBE = """
 import json, torch
@@ -115,6 +116,6 @@ def free_memory() -> int:
 
 def _cgroup(name: str) -> list[str]:
     try:
-        return Path("/sys/fs/cgroup", name).read_text().split()
+        return (CGROUP / name).read_text().split()
     except OSError:
         return []

@@ -1,0 +1,144 @@
+"""As many workers as the machine can feed: cores, memory, container limits and GPUs are counted.
+
+The machine is made up: psutil's and the kernel's answers are given here, the GPUs by a small program in torch's place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from hpo.errors import DeviceError
+from hpo.pools import devices
+from hpo.pools.devices import RESERVE, WORKER_MEMORY, Seat, free_memory, n_cores, seats
+
+GIB = 2**30
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Make up a machine: threads, physical cores, threads that this process may use, free bytes, files of its cgroup."""
+
+    def make(threads=8, cores=8, allowed=None, free=64 * GIB, **cgroup):
+        monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: threads if logical else cores)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed or threads)), raising=False)
+        monkeypatch.setattr(devices, "CGROUP", tmp_path)
+        for name, text in cgroup.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+
+    return make
+
+
+@pytest.fixture
+def gpus(monkeypatch, tmp_path):
+    """Let torch see GPUs of these free bytes."""
+
+    def make(text):
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\n{text}\n")
+        python.chmod(0o755)
+        (tmp_path / "nvidia-smi").symlink_to(python)
+        monkeypatch.setattr(sys, "executable", str(python))
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "expected"),
+    [
+        ({"threads": 8, "cores": 8}, 8),
+        ({"threads": 8, "cores": 4}, 4),  # hyper-threads train no faster
+        ({"threads": 8, "cores": 4, "allowed": 4}, 2),
+        ({"threads": 8, "cores": 4, "allowed": 1}, 1),
+        ({"threads": 8, "cores": None}, 8),  # some virtual machines do not say
+        ({"cpu_max": "200000 100000"}, 2),
+        ({"cpu_max": "50000 100000"}, 1),
+        ({"cpu_max": "max 100000"}, 8),
+        ({"cpu_max": "1600000 100000"}, 8),
+        ({"cpu_max": ""}, 8),
+    ],
+)
+def test_cores_are_physical_allowed_and_within_the_quota(machine, machine_is, expected):
+    machine(**machine_is)
+    assert n_cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "expected"),
+    [
+        ({}, 64 * GIB),
+        ({"memory_max": f"{8 * GIB}\n", "memory_current": f"{3 * GIB}\n"}, 5 * GIB),
+        ({"memory_max": "max\n", "memory_current": f"{3 * GIB}\n"}, 64 * GIB),
+        ({"memory_max": f"{128 * GIB}\n", "memory_current": "0\n"}, 64 * GIB),
+        ({"memory_max": f"{GIB}\n", "memory_current": f"{2 * GIB}\n"}, 0),
+    ],
+)
+def test_free_memory_is_the_machines_or_what_the_container_has_left(machine, machine_is, expected):
+    machine(**machine_is)
+    assert free_memory() == expected
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "count"),
+    [
+        ({"cores": 8}, 8),
+        ({"cores": 8, "free": int(3.5 * WORKER_MEMORY / (1 - RESERVE))}, 3),
+        ({"cores": 8, "free": WORKER_MEMORY // 2}, 1),  # better a worker that may fail than none
+        ({"cores": 8, "free": 0}, 1),
+        ({"cores": 1, "threads": 1}, 1),
+    ],
+)
+def test_auto_is_a_worker_a_core_and_fewer_where_memory_would_not_suffice(machine, machine_is, count):
+    machine(**machine_is)
+    planned = seats("auto", "cpu")
+    assert len(planned) == count
+    assert {seat.device for seat in planned} == {"cpu"}
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (2, 4), (3, 2), (8, 1), (20, 1)])
+def test_a_number_of_workers_is_kept_and_shares_cores_and_memory(machine, workers, threads):
+    machine(free=10 * GIB)
+    share = Seat("cpu", threads, int(10 * GIB * (1 - RESERVE)) // workers)
+    assert seats(workers, "cpu") == [share] * workers
+
+
+def test_auto_takes_every_gpu_that_is_there(machine, gpus):
+    machine()
+    gpus(f"echo '[{10 * GIB}, {20 * GIB}]'")
+    assert seats("auto", "auto") == [Seat("cuda:0", 4, 9 * GIB), Seat("cuda:1", 4, 18 * GIB)]
+    assert seats("auto", "cuda") == seats("auto", "auto")
+
+
+def test_workers_that_share_a_gpu_share_its_memory(machine, gpus):
+    machine()
+    gpus(f"echo '[{10 * GIB}, {20 * GIB}]'")
+    assert seats(3, "cuda:1") == [Seat("cuda:1", 2, 6 * GIB)] * 3
+    assert [seat.device for seat in seats(4, "cuda:1,cuda:0,cuda:1")] == ["cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_the_cpu_can_be_chosen_where_a_gpu_is(machine, gpus):
+    machine()
+    gpus(f"echo '[{10 * GIB}]'")
+    assert {seat.device for seat in seats("auto", "cpu")} == {"cpu"}
+
+
+@pytest.mark.parametrize("answer", ["echo '[]'", "exit 1", "echo 'no torch' >&2; exit 1", "echo nonsense"])
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused_with_the_way_out(machine, gpus, answer):
+    machine()
+    gpus(answer)
+    assert {seat.device for seat in seats("auto", "auto")} == {"cpu"}
+    with pytest.raises(DeviceError, match="--device cuda: torch sees no CUDA device here. Use --device cpu"):
+        seats("auto", "cuda")
+
+
+def test_a_gpu_that_is_not_here_is_refused_with_what_is(machine, gpus):
+    machine()
+    gpus(f"echo '[{10 * GIB}]'")
+    with pytest.raises(DeviceError, match=r"--device cuda:0,cuda:3: there is no cuda:3 here; torch sees 1 CUDA device"):
+        seats("auto", "cuda:0,cuda:3")

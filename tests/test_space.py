@@ -1,0 +1,331 @@
+"""A search space is sound or refused in a sentence, whoever wrote its file, and every point of it is a valid configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo.errors import SpaceError
+from hpo.space import PRESETS, Config, Fixed, SearchSpace
+
+INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
+FLOATS = {
+    "dropout": (0, 0.95),
+    "lr": (1e-9, 100),
+    "growth": (0.25, 8),
+    "momentum": (0, 0.999),
+    "weight_decay": (0, 1),
+    "label_smoothing": (0, 0.999),
+}
+WORDS = {
+    "kernel": (1, 3, 5, 7),  # numbers with gaps
+    "stem": ("none", "whiten"),
+    "norm": ("none", "batch", "group"),
+    "activation": ("relu", "gelu", "silu"),
+    "pool": ("early", "late"),
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("constant", "one-cycle"),
+    "nesterov": (False, True),
+    "standardize": (False, True),
+    "flip": (False, True),
+}
+
+
+@st.composite
+def ranges(draw, low, high, kind):
+    """A range within the bounds, with a default in it: plain, logarithmic or in steps."""
+    numbers = st.integers(low, high) if kind == "int" else st.floats(low, high)
+    low, high = sorted((draw(numbers), draw(numbers)))
+    how = draw(st.sampled_from(["plain", "step", "log"]))
+    if how == "step" and high > low:
+        step = draw(st.integers(1, high - low)) if kind == "int" else (high - low) / draw(st.integers(1, 50))
+        default = low + step * draw(st.integers(0, int((high - low) / step) if kind == "int" else 1))
+        return {"type": kind, "low": low, "high": high, "step": step, "default": min(default, high)} if step > 0 else low
+    default = draw(st.integers(low, high) if kind == "int" else st.floats(low, high))
+    return {"type": kind, "low": low, "high": high, "log": how == "log" and low > 0, "default": default}
+
+
+def choices(values):
+    """A few of the values in any order, one of them the default."""
+    some = st.lists(values, min_size=1, max_size=4, unique=True)
+    return some.flatmap(lambda drawn: st.builds(dict, choices=st.just(drawn), default=st.sampled_from(drawn)))
+
+
+def parameters():
+    """Any sound set of parameters: fixed, ranges, choices."""
+    kinds = {}
+    for name, (low, high) in INTS.items():
+        kinds[name] = st.integers(low, high) | ranges(low, high, "int") | choices(st.integers(low, high))
+    for name, (low, high) in FLOATS.items():
+        kinds[name] = st.floats(low, high) | ranges(low, high, "float") | choices(st.floats(low, high))
+    for name, values in WORDS.items():
+        kinds[name] = st.sampled_from(values) | choices(st.sampled_from(values))
+    return st.fixed_dictionaries({}, optional=kinds)
+
+
+def points(space):
+    """Any point of a space, as a sampler may propose it."""
+
+    def values(p):
+        if hasattr(p, "choices"):
+            return st.sampled_from(p.choices)
+        if p.step:
+            return st.integers(0, math.floor((p.high - p.low) / p.step + 1e-9)).map(lambda n: min(p.low + n * p.step, p.high))
+        return st.integers(p.low, p.high) if p.type == "int" else st.floats(p.low, p.high)
+
+    return st.fixed_dictionaries({}, optional={name: values(p) for name, p in space.varied.items()})
+
+
+spaces = st.builds(SearchSpace.of, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "n_varied"),
+    [("basic", 4), ("wide", 16), ("tutorial", 4)],
+)
+def test_a_preset_varies_the_four_of_the_brief_and_wide_more(name, n_varied):
+    space = SearchSpace.named(name)
+    assert list(space.varied)[:4] == ["depth", "filters", "dropout", "lr"]
+    assert len(space.varied) == n_varied
+    assert space.config() == space.config(space.default)
+
+
+def test_a_space_names_every_parameter_in_configs_order():
+    space = SearchSpace.of("s", {"lr": 0.1, "depth": {"type": "int", "low": 1, "high": 2, "default": 1}})
+    assert list(space.parameters) == list(Config.model_fields)
+    assert space.parameters["lr"] == Fixed(value=0.1)
+    assert list(space.varied) == ["depth"]
+
+
+def test_the_default_point_of_basic_is_configs_own():
+    assert SearchSpace.named("basic").config() == Config()
+
+
+def test_the_default_point_of_tutorial_is_the_tutorials_network():
+    config = SearchSpace.named("tutorial").config()
+    assert (config.depth, config.filters, config.dropout, config.hidden, config.batch_size) == (1, 32, 0.5, 512, 32)
+    assert (config.stem, config.norm, config.schedule, config.lr, config.momentum) == ("none", "none", "constant", 1e-3, 0.9)
+    assert not any((config.nesterov, config.standardize, config.flip, config.shift, config.weight_decay, config.label_smoothing))
+
+
+@given(spaces)
+def test_a_space_written_as_toml_is_read_back_equal(tmp_path_factory, space):
+    path = tmp_path_factory.mktemp("space") / "space.toml"
+    path.write_text(space.to_toml(), encoding="utf-8")
+    assert SearchSpace.from_toml(path) == space
+
+
+@given(spaces)
+def test_a_space_stored_as_json_is_read_back_equal(space):
+    assert SearchSpace.model_validate(json.loads(json.dumps(space.model_dump(mode="json")))) == space
+
+
+@given(spaces, st.data())
+def test_any_point_of_a_space_is_a_configuration(space, data):
+    point = data.draw(points(space))
+    config = space.config(point).model_dump()
+    assert {name: config[name] for name in point} == point
+    assert all(config[name] == p.default for name, p in space.parameters.items() if name not in point)
+
+
+@given(spaces)
+def test_a_space_of_defaults_is_whole_numbers_true_and_words_of_the_right_type(space):
+    config = space.config()
+    for name, value in Config().model_dump().items():
+        assert type(getattr(config, name)) is type(value)
+
+
+def test_kernel_takes_a_range_that_steps_over_its_gaps():
+    space = SearchSpace.of("s", {"kernel": {"type": "int", "low": 1, "high": 7, "step": 2, "default": 3}})
+    assert space.config({"kernel": 5}).kernel == 5
+
+
+@pytest.mark.parametrize(
+    ("point", "parts"),
+    [
+        ({"depth": 9}, ["depth = 9", "outside its range", "'basic'"]),
+        ({"filters": 17}, ["filters = 17", "outside its range"]),
+        ({"lr": math.nan}, ["lr = nan", "outside its range"]),
+        ({"lr": "0.1"}, ["lr = '0.1'", "outside its range"]),
+        ({"kernel": 5}, ["kernel = 5", "outside its range"]),
+        ({"dept": 3}, ["no parameter 'dept'", "Did you mean 'depth'?"]),
+    ],
+)
+def test_a_point_outside_its_space_is_refused(point, parts):
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace.named("basic").config(point)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+INT = 'depth = { type = "int", low = 1, high = 4, default = 2'
+BROKEN = [
+    ("", ["names no parameter", "hpo space --toml"]),
+    ('name = "x"', ["names no parameter"]),
+    ("name = 3\nlr = 0.1", ["name = 3", "text"]),
+    ('name = ""\nlr = 0.1', ["name"]),
+    ("lr = ", ["is not TOML"]),
+    ("lr = 0.1\nlr = 0.2", ["is not TOML", "Cannot overwrite"]),
+    ("lr = " + "[" * 100_000, ["is not TOML"]),
+    ("x" * 5000, ["is not TOML"]),
+    ("learning_rate = 0.1", ["no parameter 'learning_rate'"]),
+    ("dept = 3", ["no parameter 'dept'", "Did you mean 'depth'?"]),
+    (INT + ", min = 3 }", ["depth.min", "no such key"]),
+    ('depth = { type = "int", low = 1, default = 2 }', ["depth.high", "missing"]),
+    ('depth = { type = "int", low = 1, high = 3 }', ["depth.default", "missing"]),
+    ("depth = { low = 1, high = 3, default = 2 }", ["depth", 'type = "int", "float" or "categorical"']),
+    ('depth = { type = "integer", low = 1, high = 3, default = 2 }', ["depth", 'type = "int", "float" or "categorical"']),
+    ('depth = { type = "int", low = 4, high = 2, default = 3 }', ["depth", "low = 4 is above high = 2"]),
+    ('depth = { type = "int", low = 1, high = 2, default = 3 }', ["depth", "default = 3 is outside 1 to 2"]),
+    ('depth = { type = "int", low = 1.5, high = 4, default = 2 }', ["depth.low", "1.5", "integer"]),
+    ('depth = { type = "int", low = "1", high = 4, default = 2 }', ["depth.low", "'1'", "integer"]),
+    ('depth = { type = "int", low = true, high = 4, default = 2 }', ["depth.low", "True", "integer"]),
+    ('depth = { type = "int", low = 0, high = 4, default = 2 }', ["depth = 0", "greater than or equal to 1"]),
+    ('depth = { type = "int", low = 1, high = 9, default = 2 }', ["depth = 9", "less than or equal to 8"]),
+    (INT + ", step = 0 }", ["depth", "step = 0 must be above 0"]),
+    (INT + ", step = -1 }", ["depth", "step = -1 must be above 0"]),
+    (INT + ", step = 2 }", ["depth", "default = 2", "steps of 2 above 1"]),
+    (INT + ", step = 1, log = true }", ["depth", "log and step"]),
+    ('shift = { type = "int", low = 0, high = 4, default = 2, log = true }', ["shift", "low = 0 must be above 0", "log = true"]),
+    ('lr = { type = "float", low = 0.0, high = 1.0, default = 0.1, log = true }', ["lr", "low = 0 must be above 0"]),
+    ('lr = { type = "float", low = -1.0, high = 1.0, default = 0.1, log = true }', ["lr", "low = -1 must be above 0"]),
+    ('lr = { type = "float", low = 0.0, high = 1.0, default = 0.1 }', ["lr = 0", "greater than 0"]),
+    ('lr = { type = "float", low = nan, high = 1.0, default = 0.1 }', ["lr.low", "nan", "finite"]),
+    ('lr = { type = "float", low = 0.1, high = inf, default = 0.1 }', ["lr.high", "inf", "finite"]),
+    ('lr = { type = "float", low = 0.1, high = 1.0, default = nan }', ["lr.default", "nan", "finite"]),
+    ('lr = { type = "float", low = 0.1, high = 1.0, default = 0.1, log = 1 }', ["lr.log", "1", "boolean"]),
+    ("lr = nan", ["lr", "nan"]),
+    ("lr = 1e3", ["lr = 1000", "less than or equal to 100"]),
+    ('lr = "fast"', ["lr = 'fast'", "number"]),
+    ("lr = 2020-01-01", ["lr", "2020"]),
+    ("lr = []", ["lr", "[]"]),
+    ("lr = { value = { value = 1 } }", ["lr", "{'value': 1}"]),
+    ("[lr]", ["lr", 'type = "int", "float" or "categorical"']),
+    ("[[lr]]\nvalue = 1", ["lr"]),
+    ("norm = { choices = [], default = 'batch' }", ["norm.choices", "at least 1"]),
+    ("norm = { choices = ['batch', 'batch'], default = 'batch' }", ["norm", "twice", "['batch', 'batch']"]),
+    ("norm = { choices = ['batch'], default = 'group' }", ["norm", "default = 'group'", "['batch']"]),
+    ("norm = { choices = ['batch', 'layer'], default = 'batch' }", ["norm = 'layer'", "'none', 'batch' or 'group'"]),
+    ("norm = { choices = 'batch', default = 'batch' }", ["norm.choices", "'batch'"]),
+    ("lr = { choices = [0.1, nan], default = 0.1 }", ["lr.choices", "nan"]),
+    ("lr = { choices = [1, 1.0], default = 1 }", ["lr", "twice"]),
+    ("kernel = { choices = [1, 3], default = true }", ["kernel", "True"]),
+    ("kernel = { choices = [1, 3], default = 3.0 }", ["kernel", "3.0"]),
+    ("kernel = 2", ["kernel = 2", "1, 3, 5 or 7"]),
+    ("kernel = 3.0", ["kernel = 3.0", "whole number"]),
+    ("kernel = true", ["kernel = True", "whole number"]),
+    ("kernel = { type = 'int', low = 1, high = 7, default = 3 }", ["kernel = 2", "1, 3, 5 or 7"]),
+    ("kernel = { type = 'float', low = 1.0, high = 7.0, default = 3.0 }", ["kernel = 1.0", "whole number"]),
+    ("flip = 1", ["flip = 1", "boolean"]),
+    ("flip = { type = 'int', low = 0, high = 1, default = 0 }", ["flip", "boolean"]),
+    ("depth = 99999999999999999999999", ["depth", "less than or equal to 8"]),
+    (f"depth = {{ type = 'int', low = 1, high = 1{'0' * 400}, default = 2 }}", ["depth"]),
+    (f"lr = {{ type = 'float', low = 1, high = 1{'0' * 400}, default = 2 }}", ["lr"]),
+    (f"lr = {{ type = 'int', low = 1{'0' * 400}, high = 1, default = 2 }}", ["lr"]),
+    (f"depth = 0x{'f' * 5000}", ["thousands of digits"]),
+    (f"depth = {{ type = 'int', low = 0x{'f' * 5000}, high = 1, default = 2 }}", ["depth.low", "thousands of digits"]),
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), BROKEN, ids=[text[:60] for text, _ in BROKEN])
+def test_a_broken_file_is_refused_with_file_key_value_and_bound(tmp_path, text, parts):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace.named(str(path))
+    for part in [str(path), *parts]:
+        assert part in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 600
+
+
+def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path):
+    with pytest.raises(SpaceError, match=r"there is no space file .*mine\.toml.*hpo space --toml > mine\.toml"):
+        SearchSpace.named(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("folder.toml", "Is a directory"),
+        ("file/below.toml", "Not a directory"),
+        ("x" * 300 + ".toml", "File name too long"),
+        ("latin1.toml", "is not TOML"),
+    ],
+)
+def test_a_path_that_holds_no_text_is_refused_in_a_sentence(tmp_path, name, says):
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "latin1.toml").write_bytes("name = 'é'".encode("latin-1"))
+    with pytest.raises(SpaceError, match=says):
+        SearchSpace.named(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("basik", "Did you mean 'basic'?"), ("zzz", "basic, tutorial, wide"), ("x" * 300, ".toml")]
+)
+def test_an_unknown_preset_is_refused_with_the_nearest(name, hint):
+    with pytest.raises(SpaceError) as caught:
+        SearchSpace.named(name)
+    assert hint in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_space_or_a_space_error(tmp_path_factory, content):
+    _read(tmp_path_factory, content)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.dates()
+    | st.sampled_from([10**400, -(10**4000)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+keys = st.sampled_from(["type", "low", "high", "step", "log", "default", "choices", "value"])
+tables = st.dictionaries(
+    st.sampled_from([*Config.model_fields, "name", "other"]),
+    values | st.dictionaries(keys, values | st.sampled_from(["int", "float", "categorical", "fixed"]), max_size=6),
+    max_size=4,
+)
+
+
+@given(tables)
+def test_any_table_is_a_space_or_a_space_error(table):
+    with contextlib.suppress(SpaceError):
+        SearchSpace.of("any", table).config()
+
+
+@given(tables)
+def test_any_toml_is_a_space_or_a_space_error(tmp_path_factory, table):
+    _read(tmp_path_factory, "\n".join(f"{key} = {_inline(value)}" for key, value in table.items()).encode())
+
+
+def _inline(value) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return json.dumps(value) if isinstance(value, (str, bool)) else str(value)
+
+
+def _read(tmp_path_factory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_bytes(content)
+    with contextlib.suppress(SpaceError):
+        SearchSpace.from_toml(path).config()
+
+
+def test_every_preset_comes_back_from_its_own_file(tmp_path):
+    for name in PRESETS:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(SearchSpace.named(name).to_toml())
+        assert SearchSpace.named(str(path)) == SearchSpace.named(name)
