@@ -56,8 +56,9 @@ class Figure:
 
 
 def literal(value: object, longest: int = 40) -> str:
-    """Return a text that Plotly shows as it is: it would read `<b>` as bold and `<a href>` as a link."""
-    return html.escape(clipped(" ".join(str(value).split()), longest), quote=False) or " "
+    """Return a text that Plotly shows as it is: it would read `<b>` as bold, `<a href>` as a link, `$x$` as a formula."""
+    escaped = html.escape(clipped(" ".join(str(value).split()), longest), quote=False)
+    return escaped.replace("$", "&#36;") or " "
 
 
 def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:

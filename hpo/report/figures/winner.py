@@ -91,7 +91,6 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
     ticks = {
         "automargin": True,
         "tickmode": "array",
-        "automargin": True,
         "tickvals": list(range(n)),
         "ticktext": [literal(name, 14) for name in names],
     }
