@@ -180,16 +180,22 @@ def _run(
     from hpo import console
     from hpo.search import session
 
-    with console.watching(quiet=quiet, verbose=verbose) as watcher:
-        outcome = session.run(
-            study,
-            settings=settings,
-            space=space,
-            options=options,
-            storage=storage,
-            watcher=watcher,
-            must_exist=must_exist,
+    try:
+        with console.watching(quiet=quiet, verbose=verbose) as watcher:
+            outcome = session.run(
+                study,
+                settings=settings,
+                space=space,
+                options=options,
+                storage=storage,
+                watcher=watcher,
+                must_exist=must_exist,
+            )
+    except (KeyboardInterrupt, SystemExit):
+        console.complain(
+            "ended at once. What was finished is kept; the same command goes on, trials in training from their last epoch."
         )
+        raise
     page = _page(outcome.record, quiet=quiet) if report and outcome.record.trials else None
     console.result(outcome.record, outcome.reason, quiet=quiet, storage=storage, page=page)
     if outcome.exit_code == 0 and not outcome.record.counts["complete"]:
@@ -345,6 +351,32 @@ def report(
     return 0
 
 
+@app.command(epilog="Examples:  hpo compare cifar10 cifar10-wide    hpo compare a b c --out reports/abc.html")
+def compare(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of two or more studies.")],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        _option("--out", metavar="FILE", help="Where to. Default: reports/A-B….html."),
+    ] = None,
+    storage: Storage = None,
+    form: Form = Format.table,
+) -> int:
+    """Compare studies: a table here, and a page with curves and intervals."""
+    from hpo import console
+    from hpo.report import comparison_table, write_comparison
+    from hpo.search.record import load
+    from hpo.search.storage import locate
+
+    if len(studies) < 2:
+        raise UsageError("compare needs two studies or more: hpo compare A B")
+    location = locate(storage)
+    loaded = [load(name, location).study for name in studies]
+    console.show_rows(comparison_table(loaded).to_dict("records"), form, empty="")
+    page = write_comparison(loaded, out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
+    console.err().print(f"wrote {page}", soft_wrap=True)
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code (DESIGN: 0 done, 1 bug, 2 usage, 3 data, 4 storage, 5 no result)."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -382,5 +414,7 @@ def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    from hpo import console
+
+    console.complain(message)
     return code

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hpo.search.record import StudyRecord
     from hpo.search.study import OpenTrial
 
+LONG = 12  # characters: longer cells may wrap
 STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 
 
@@ -240,7 +241,8 @@ def result(record: StudyRecord, reason: str, *, quiet: bool, storage: str | None
         print(f"{record.name}\t{record.best.number}\t{record.best.value:.4f}" if complete else f"{record.name}\t\t")
         return
     console = err()
-    counted = ", ".join(f"{n} {state}" for state, n in sorted(record.counts.items()))
+    words = {"fail": "failed", "running": "to be continued"}
+    counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(record.counts.items()))
     console.print(f"study {record.name}: ended ({reason}); {counted or 'no trials'}.", soft_wrap=True)
     if complete:
         best(record)
@@ -260,7 +262,8 @@ def best(record: StudyRecord) -> None:
     trial, first = record.best, record.trials[0]
     settings = record.settings
     scored = f" on {record.attributes.get('environment', {}).get('n_scored', '?'):,} {settings.score} images" if settings else ""
-    table = Table(title=f"best: trial {trial.number}, {trial.value:.2%}{scored}", title_justify="left", box=None, padding=(0, 2))
+    out().print(f"best: trial {trial.number}, {trial.value:.2%}{scored}")
+    table = Table(box=None, padding=(0, 2))
     table.add_column("", style="dim")
     table.add_column(f"trial {trial.number}", justify="right")
     if first.number != trial.number:
@@ -303,8 +306,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str) -> No
         shown = [c for c in columns if any(row.get(c) is not None for row in rows)]
         for column in shown:
             numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-            words = column == shown[-1] and not numeric
-            table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=not words, overflow="fold")
+            long = max(len(cell(column, row.get(column))) for row in rows) > LONG
+            table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=not long, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell(column, row.get(column)), style=STYLES.get(str(row.get(column)), "")) for column in shown))
         out().print(table)

@@ -90,7 +90,7 @@ def run(
     settings, options = settings or Settings(), options or RunOptions()
     wanted = {key: getattr(settings, key) for key in settings.model_fields_set}
     wanted_space = SearchSpace.named(space) if isinstance(space, str) else space
-    name = study_name(name or settings.dataset)
+    name = study_name(settings.dataset if name is None else name)
     location = locate(storage)
     watcher = watcher or Watcher()
 

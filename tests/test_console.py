@@ -1,0 +1,107 @@
+"""What a run looks like, on a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from hpo import console
+from hpo.messages import EpochDone
+from hpo.search.board import Board, Row
+from hpo.search.study import OpenTrial
+from hpo.space import SearchSpace
+
+SPACE = SearchSpace.named("basic")
+
+
+@pytest.fixture
+def board() -> Board:
+    """Two workers, one in training; trial 1 leads."""
+    made = Board(study="first", varied=tuple(SPACE.varied), epochs=10, total=50, best=(1, 0.9), baseline=0.875)
+    made.rows = [Row(trial(4), epoch=3, fraction=0.5, accuracy=0.61, images_per_second=1234.4), Row()]
+    made.counts.update(complete=2, pruned=5, fail=1, running=1)
+    made.ended = [60.0, 60.0, 60.0]
+    return made
+
+
+def trial(number: int) -> OpenTrial:
+    return OpenTrial(number, dict(SPACE.default), SPACE.config(), accuracies={1: 0.4, 2: 0.5})
+
+
+def drawn(board: Board, width: int = 120, **options: object) -> str:
+    out = Console(file=io.StringIO(), width=width, **options)  # type: ignore[arg-type]
+    out.print(console.draw(board))
+    return out.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> None:
+    text = drawn(board)
+    assert "depth 3  filters 32  dropout 0.05  lr 0.3" in text
+    assert "4/10" in text
+    assert "61.00%" in text
+    assert "1,234" in text
+    assert "waiting" in text
+    assert "7 of 50 finished: 2 complete, 5 pruned, 1 failed, 1 running" in text
+    assert "best 90.00%, trial 1, +2.50 points against trial 0" in text
+    assert "about 22 min left" in text  # 43 trials of a minute on two workers
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 1000])
+def test_the_live_table_fits_any_terminal(board: Board, width: int) -> None:
+    assert max(len(line) for line in drawn(board, width).splitlines()) <= width
+
+
+def test_no_estimate_is_given_before_three_trials_ended(board: Board) -> None:
+    board.ended = [60.0, 60.0]
+    assert "known after three trials" in drawn(board)
+
+
+def test_a_timeout_bounds_the_estimate(board: Board) -> None:
+    board.timeout = 600
+    assert "about 10 min left" in drawn(board)
+
+
+def test_an_ending_run_says_why_and_what_a_second_ctrl_c_does(board: Board) -> None:
+    board.stopping = "interrupted"
+    text = drawn(board)
+    assert "interrupted: workers finish their epoch" in text
+    assert "Ctrl-C again ends at once" in text
+
+
+def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
+    out = io.StringIO()
+    view = console.PlainView(Console(file=out, width=60, highlight=False, markup=False))
+    view.preparing("decoding images", 1, 2)
+    view.preparing("decoding images", 2, 2)
+    view.opened(board)
+    pruned = trial(5)
+    pruned.attributes["reason"] = "stopped by [bold]"
+    view.ended(board, pruned, "pruned")
+    board.stopping = "timeout"
+    view.changed(board)
+    view.changed(board)
+    lines = [line[10:] for line in out.getvalue().splitlines()]
+    assert lines[:2] == ["decoding images …", "study first: 7 of 50 trials finished, 10 epochs each at most, 2 workers"]
+    assert lines[2].startswith("trial 5 pruned 50.00%  depth 3")
+    assert "(stopped by [bold])" in lines[2]
+    assert lines[3:] == ["timeout: workers finish their epoch; nothing is lost"]
+
+
+@pytest.mark.parametrize(("verbose", "seconds", "said"), [(False, 1.0, False), (True, 1.0, True), (False, 60.0, True)])
+def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
+    board: Board, verbose: bool, seconds: float, said: bool
+) -> None:
+    out = io.StringIO()
+    view = console.PlainView(Console(file=out), verbose=verbose)
+    done = EpochDone(trial=4, epoch=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
+    view.epoch(board, trial(4), done)
+    assert ("trial 4 epoch 3/10: 50.00%, 100 images/s" in out.getvalue()) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11_100, "3 h 05 min")]
+)
+def test_spans_read_as_a_person_says_them(seconds: float, text: str) -> None:
+    assert console.span(seconds) == text
