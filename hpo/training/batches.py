@@ -7,6 +7,7 @@ both views. Shifted-in pixels are reflections.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from hpo.space import Config
 
 
-class Images(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Images:
     """Images of a split on a device, and which of them to use."""
 
     pixels: Tensor  # (all of the split, H, W, channels) uint8
@@ -79,7 +81,7 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
     shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator)
     corners = torch.rand((len(images), 2), generator=generator)
     chosen = images.chosen
-    for part in torch.split(order, config.batch_size):
+    for part in _parts(order, config.batch_size):
         index = chosen[part.to(device)]
         flips = mirrored[part].to(device) if config.flip else None
         pixels = _select(images.pixels, index, flips, shifts[part].to(device) if config.shift else None)
@@ -87,6 +89,14 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
         if config.cutout:
             _blank(inputs, corners[part].to(device), config.cutout)
         yield inputs, images.labels[index]
+
+
+def _parts(order: Tensor, size: int) -> list[Tensor]:
+    """Cut an order into batches; a single image left over joins the last one, since batch norm needs two."""
+    parts = list(torch.split(order, size))
+    if len(parts) > 1 and len(parts[-1]) == 1 < size:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:

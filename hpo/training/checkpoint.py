@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,10 @@ def load(path: Path) -> dict[str, Any]:
         raise StorageError(f"cannot read the checkpoint {path}: {error.strerror}.") from error
     if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
         raise StorageError(f"{path} is not a whole checkpoint of hpo.")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise StorageError(f"{path} holds something else than tensors and numbers.") from error
     return state
 
 
@@ -73,4 +77,5 @@ def newest(folder: Path) -> dict[str, Any] | None:
 def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted((p for p in folder.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered, reverse=True)]

@@ -1,0 +1,176 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny import PLAIN, config
+
+from hpo.errors import UsageError
+from hpo.settings import Settings
+from hpo.space import Config
+from hpo.training import checkpoint, data
+from hpo.training.objective import N_PICTURES, Task, Trial, TrialError
+
+CPU = torch.device("cpu")
+GIB = 2**30
+SETTINGS = Settings(dataset="digits", epochs=3, limit_train=200, limit_test=120)
+LEARNED = config(norm="batch", lr=0.02, standardize=True, dropout=0.1)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return data.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def task(digits):
+    return Task.of(SETTINGS, digits, CPU, GIB)
+
+
+@pytest.fixture(scope="module")
+def done(task, tmp_path_factory):
+    """A trial that was trained to its end, and its last checkpoint."""
+    trial = Trial(task, LEARNED, 7, tmp_path_factory.mktemp("done"))
+    assert [epoch.number for epoch in trial.epochs()] == [1, 2, 3]
+    return trial, trial.finish()
+
+
+def curve(epochs):
+    return [epoch[:4] for epoch in epochs]
+
+
+def test_scores_hold_what_the_network_said_of_each_scored_image(done, digits):
+    trial, path = done
+    scores = np.load(path.parent / "scores.npz")
+    assert scores["logits"].shape == (120, 10)
+    assert scores["logits"].dtype == np.float32
+    assert np.array_equal(scores["labels"], digits.test.labels[data.take(digits.test, 120, seed=0)])
+    right = scores["logits"].argmax(1) == scores["labels"]
+    assert right.mean() == pytest.approx(trial.history[-1].accuracy)
+
+
+def test_pictures_are_the_most_confident_mistakes_and_then_successes(done, digits):
+    scores = np.load(done[1].parent / "scores.npz")
+    shown, logits, labels = scores["picture_indices"], scores["logits"], scores["labels"]
+    tested = digits.test.images[data.take(digits.test, 120, seed=0)]
+    assert np.array_equal(scores["pictures"], tested[shown])
+    right = logits.argmax(1) == labels
+    n_wrong = min(N_PICTURES, (~right).sum())
+    assert not right[shown[:n_wrong]].any()
+    assert right[shown[n_wrong:]].all()
+    assert len(shown) == n_wrong + min(N_PICTURES, right.sum())
+    confidence = torch.from_numpy(logits).softmax(1).max(1).values.numpy()
+    mistakes = np.sort(confidence[~right])[::-1][:n_wrong]
+    assert confidence[shown[:n_wrong]] == pytest.approx(mistakes, rel=1e-4)
+
+
+def test_layers_are_a_table_of_name_kind_shape_and_cost(done):
+    trial, path = done
+    layers = json.loads((path.parent / "layers.json").read_text())
+    assert layers[0] == {
+        "name": "blocks.0.0",
+        "kind": "Conv2d",
+        "output_shape": [4, 32, 32],
+        "parameters": 108,
+        "macs": 108 * 32 * 32,
+    }
+    assert sum(layer["parameters"] for layer in layers) == trial.size.n_parameters
+    assert layers[-1]["output_shape"] == [10]
+
+
+def test_the_last_checkpoint_is_named_and_holds_the_trained_weights(done):
+    trial, path = done
+    assert path.name == "epoch-0003.ckpt"
+    stored = checkpoint.load(path)
+    assert stored["history"] == [tuple(epoch) for epoch in trial.history]
+    assert stored["training"]["net"].keys() == trial._training.net.state_dict().keys()
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_a_trial_that_was_stopped_after_any_epoch_goes_on_as_if_it_never_was(task, done, tmp_path, stopped_after):
+    first = Trial(task, LEARNED, 7, tmp_path)
+    for _ in zip(range(stopped_after), first.epochs(), strict=False):
+        pass
+    second = Trial(task, LEARNED, 7, tmp_path)
+    assert second.history == first.history  # times too: these epochs were not trained again
+    assert [epoch.number for epoch in second.epochs()] == list(range(stopped_after + 1, 4))
+    assert curve(second.history) == curve(done[0].history)
+
+
+def test_a_trial_that_is_done_is_scored_again_from_its_checkpoint_alone(task, done):
+    trial, path = done
+    before = np.load(path.parent / "scores.npz")["logits"]
+    again = Trial(task, LEARNED, 7, trial.folder)
+    assert list(again.epochs()) == []
+    assert again.finish() == path
+    assert np.array_equal(np.load(path.parent / "scores.npz")["logits"], before)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "seed", "settings"),
+    [
+        (LEARNED.model_copy(update={"lr": 0.03}), 7, SETTINGS),
+        (LEARNED, 8, SETTINGS),
+        (LEARNED, 7, SETTINGS.model_copy(update={"epochs": 4})),
+        (LEARNED, 7, SETTINGS.model_copy(update={"limit_train": 199})),
+    ],
+    ids=["configuration", "seed", "epochs", "images"],
+)
+def test_a_checkpoint_of_another_configuration_seed_or_setting_is_not_used(digits, done, configuration, seed, settings):
+    assert Trial(Task.of(settings, digits, CPU, GIB), configuration, seed, done[0].folder).history == []
+
+
+def test_a_network_that_cannot_be_built_is_refused_with_the_reason(task, tmp_path):
+    with pytest.raises(TrialError, match=r"depth = 6: after 5 blocks the image is 1 pixel wide") as refused:
+        Trial(task, config(depth=6), 0, tmp_path)
+    assert refused.value.cause == "shape"
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [Config(filters=2048, depth=4, growth=8.0), config(batch_size=65536, filters=256), config(hidden=8192, filters=2048)],
+    ids=["weights", "activations", "hidden layer"],
+)
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_allocated(task, tmp_path, huge):
+    with pytest.raises(TrialError, match=r"would take about [\d,]+ MiB and 1,024 MiB are free \(filters = \d+") as refused:
+        Trial(task, huge, 0, tmp_path)
+    assert refused.value.cause == "memory"
+
+
+def test_a_loss_that_is_not_finite_is_a_failure_with_the_epoch_and_the_rate(task, tmp_path):
+    trial = Trial(task, config(lr=100.0, depth=2, hidden=8, standardize=True), 0, tmp_path)
+    with pytest.raises(TrialError, match=r"not finite in epoch \d \(lr = 100\)") as failed:
+        list(trial.epochs())
+    assert failed.value.cause == "diverged"
+
+
+def test_validation_images_come_out_of_the_training_set_and_the_test_set_is_never_read(digits):
+    unread = replace(digits, test=data.Split(digits.test.images[:0], digits.test.labels[:0]))
+    task = Task.of(Settings(dataset="digits", score="validation"), unread, CPU, GIB)
+    trained, scored = set(task.train.chosen.tolist()), set(task.score.chosen.tolist())
+    assert not trained & scored
+    assert trained | scored == set(range(1437))
+    assert len(scored) == 143
+
+
+@pytest.mark.parametrize("limits", [{"limit_train": 1438}, {"limit_test": 361}, {"limit_test": 9}])
+def test_a_limit_that_does_not_fit_the_data_is_refused(digits, limits):
+    with pytest.raises(UsageError, match="A limit of"):
+        Task.of(Settings(dataset="digits", **limits), digits, CPU, GIB)
+
+
+def test_digits_are_not_mirrored_whatever_the_space_says(task, tmp_path):
+    mirrored, plain = (Trial(task, config(flip=flip, lr=0.01), 1, tmp_path / str(flip)) for flip in (True, False))
+    assert curve(mirrored.epochs()) == curve(plain.epochs())
+
+
+def test_every_epoch_is_finite_numbers_and_an_accuracy_between_0_and_1(done):
+    for epoch in done[0].history:
+        assert all(math.isfinite(value) for value in epoch)
+        assert 0 <= epoch.accuracy <= 1
+
+
+def test_plain_settings_are_enough(task, tmp_path):
+    assert Trial(task, PLAIN, 0, tmp_path).history == []

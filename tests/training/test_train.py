@@ -1,0 +1,165 @@
+import copy
+
+import pytest
+import torch
+from tiny import PLAIN, TUTORIAL, config, noise
+from torch import nn
+
+from hpo.training import data
+from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.training.train import DivergedError, Training, fast_dtype, learning_rate
+
+EVERYTHING = config(
+    stem="whiten", norm="batch", dropout=0.2, flip=True, shift=2, cutout=4, standardize=True, label_smoothing=0.1, lr=0.1,
+    schedule="one-cycle", weight_decay=1e-3, nesterov=True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """300 digits to train on and 100 to score."""
+    loaded = data.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    sizes = ((loaded.train, 300), (loaded.test, 100))
+    return [Images.of(s.images, s.labels, data.take(s, n, seed=0), torch.device("cpu")) for s, n in sizes]
+
+
+def training(configuration, images=None, n_epochs=3, seed=0, score=None):
+    images = images or noise(96)
+    return Training(configuration, images, score or images, n_classes=10, n_epochs=n_epochs, seed=seed)
+
+
+def curve(epochs):
+    """What of each epoch does not depend on the clock."""
+    return [epoch[:4] for epoch in epochs]
+
+
+@pytest.mark.parametrize(
+    ("changes", "progress", "expected"),
+    [
+        ({"schedule": "constant"}, 0.0, 0.4),
+        ({"schedule": "constant"}, 0.99, 0.4),
+        ({"schedule": "one-cycle"}, 0.0, 0.04),
+        ({"schedule": "one-cycle"}, 0.125, 0.22),
+        ({"schedule": "one-cycle"}, 0.25, 0.4),
+        ({"schedule": "one-cycle"}, 0.625, 0.2),
+        ({"schedule": "one-cycle"}, 1.0, 0.0),
+        ({"schedule": "constant", "optimizer": "adamw"}, 0.5, 0.004),
+        ({"schedule": "one-cycle", "optimizer": "adamw"}, 0.25, 0.004),
+    ],
+)
+def test_the_learning_rate_is_constant_or_one_cycle_and_a_hundredth_for_adamw(changes, progress, expected):
+    assert learning_rate(config(lr=0.4, **changes), progress) == pytest.approx(expected)
+
+
+def test_a_network_learns_the_digits(digits):
+    train, score = digits
+    learned = config(norm="batch", filters=8, hidden=16, lr=0.02, standardize=True)
+    epochs = list(training(learned, train, n_epochs=5, score=score).epochs())
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
+    assert epochs[-1].train_loss < 0.7 * epochs[0].train_loss
+    assert epochs[-1].accuracy > 0.8
+    assert all(epoch.images_per_second > 0 and epoch.seconds > 0 for epoch in epochs)
+
+
+def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits):
+    train, score = digits
+    run = training(config(dropout=0.9, filters=8, standardize=True), train, score=score)
+    run.dtype = torch.float32
+    epoch = list(run.epochs())[-1]
+    net, logits = run.net.eval(), []
+    with torch.no_grad():
+        for start in range(0, 100, 7):
+            images = score.pixels[score.chosen[start : start + 7]].permute(0, 3, 1, 2)
+            logits.append(net(images * run.scale.factor + run.scale.offset))
+    logits, labels = torch.cat(logits), score.labels[score.chosen]
+    torch.testing.assert_close(run.logits, logits, rtol=1e-4, atol=1e-4)
+    assert epoch.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    assert epoch.score_loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
+
+
+def test_tutorials_recipe_is_plain_sgd_with_momentum_at_a_constant_rate():
+    """Against the loop that the tutorial writes, on a narrower network and without dropout, whose masks are random."""
+    images = noise(128)
+    narrow = TUTORIAL.model_copy(update={"filters": 8, "hidden": 32, "dropout": 0.0})
+    run = training(narrow, images, n_epochs=2, seed=3)
+    run.dtype = torch.float32
+    net = copy.deepcopy(run.net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+    scale = Scale.of(images, standardize=False)
+    for epoch in run.epochs():
+        total = 0.0
+        net.train()
+        for inputs, labels in training_batches(images, narrow, scale, epoch.number, seed=3):
+            assert len(labels) == 32
+            optimizer.zero_grad()
+            loss = nn.CrossEntropyLoss()(net(inputs.contiguous()), labels)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(labels)
+        assert epoch.train_loss == pytest.approx(total / 128, rel=1e-5)
+        inputs, labels = next(scoring_batches(images, scale, 128))
+        assert epoch.score_loss == pytest.approx(nn.functional.cross_entropy(net.eval()(inputs), labels).item(), rel=1e-5)
+    for ours, theirs in zip(run.net.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [PLAIN, EVERYTHING, config(optimizer="adamw", weight_decay=0.01, dropout=0.5), config(norm="group", hidden=8, lr=0.01)],
+    ids=["plain", "everything", "adamw", "hidden"],
+)
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_going_on_from_a_state_is_bitwise_what_would_have_come_without_the_stop(configuration, stopped_after):
+    whole = training(configuration, seed=11)
+    expected = curve(whole.epochs())
+
+    first = training(configuration, seed=11)
+    got = curve(epoch for _, epoch in zip(range(stopped_after), first.epochs(), strict=False))
+    state = copy.deepcopy(first.state())
+    torch.manual_seed(99)  # another process: nothing of the first is left
+    second = training(configuration, seed=11)
+    second.restore(state)
+    got += curve(second.epochs())
+
+    assert got == expected
+    for name, tensor in whole.net.state_dict().items():
+        assert torch.equal(second.net.state_dict()[name], tensor), name
+    assert torch.equal(second.logits, whole.logits)
+
+
+def test_another_seed_is_another_training():
+    assert curve(training(EVERYTHING, seed=1).epochs()) != curve(training(EVERYTHING, seed=2).epochs())
+
+
+def test_a_training_that_is_done_yields_nothing_more():
+    run = training(PLAIN, n_epochs=1)
+    assert len(list(run.epochs())) == 1
+    assert list(run.epochs()) == []
+
+
+def test_weight_decay_shrinks_weights_and_leaves_biases_and_norms_alone():
+    groups = training(config(norm="batch", hidden=8, weight_decay=0.1)).optimizer.param_groups
+    assert [(group["weight_decay"], {p.dim() for p in group["params"]}) for group in groups] == [(0.1, {2, 4}), (0.0, {1})]
+
+
+def test_a_last_batch_of_one_image_does_not_stop_a_deep_network():
+    deep = config(depth=4, stem="whiten", norm="batch", pool="early")  # one pixel is left behind the last maximum
+    assert len(list(training(deep, noise(33), n_epochs=1).epochs())) == 1
+
+
+def test_a_loss_that_is_not_finite_is_told():
+    with pytest.raises(DivergedError):
+        list(training(config(lr=100.0, depth=2, hidden=8, standardize=True), n_epochs=20).epochs())
+
+
+def test_signs_of_life_come_with_the_share_that_is_done(monkeypatch):
+    monkeypatch.setattr("hpo.training.train.TICK", 0.0)
+    ticks = []
+    list(training(PLAIN, n_epochs=2).epochs(lambda *tick: ticks.append(tick)))
+    assert [(number, fraction) for number, fraction, _ in ticks] == [(e, pytest.approx(f / 3)) for e in (1, 2) for f in (1, 2, 3)]
+    assert all(speed > 0 for _, _, speed in ticks)
+
+
+def test_a_processor_multiplies_in_bfloat16_only_where_its_hardware_does():
+    native = any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
+    assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
