@@ -185,7 +185,10 @@ def scale(name: str, summary: Summary) -> dict[str, Any]:
             "ticktext": texts,
             "range": [-0.5, n - 0.5],
         }
-    return log_axis(title, distribution.low, distribution.high) if distribution.log else axis(title)
+    if distribution.log:
+        return log_axis(title, distribution.low, distribution.high)
+    few = isinstance(distribution, IntDistribution) and distribution.high - distribution.low <= 10 * distribution.step
+    return axis(title, dtick=distribution.step, tick0=distribution.low) if few else axis(title)
 
 
 def _unit(column: pd.Series, distribution: Distribution) -> Floats:
