@@ -371,7 +371,8 @@ def compare(
         raise UsageError("compare needs two studies or more: hpo compare A B")
     location = locate(storage)
     loaded = [load(name, location).study for name in studies]
-    console.show_rows(comparison_table(loaded).to_dict("records"), form, empty="")
+    rows = [{str(key): value for key, value in row.items()} for row in comparison_table(loaded).to_dict("records")]
+    console.show_rows(rows, form, empty="")
     page = write_comparison(loaded, out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
     console.err().print(f"wrote {page}", soft_wrap=True)
     return 0

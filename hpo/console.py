@@ -306,8 +306,9 @@ def show_rows(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str) -> No
         shown = [c for c in columns if any(row.get(c) is not None for row in rows)]
         for column in shown:
             numeric = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-            long = max(len(cell(column, row.get(column))) for row in rows) > LONG
-            table.add_column(column.replace("_", " "), justify="right" if numeric else "left", no_wrap=not long, overflow="fold")
+            width = max(len(cell(column, row.get(column))) for row in rows)
+            heading = column.replace("_", " ")
+            table.add_column(heading, justify="right" if numeric else "left", min_width=min(width, LONG), overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell(column, row.get(column)), style=STYLES.get(str(row.get(column)), "")) for column in shown))
         out().print(table)
