@@ -110,7 +110,9 @@ def free_memory() -> int:
     free = int(psutil.virtual_memory().available)
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
     if limit and used and limit[0].isdecimal():
-        free = min(free, max(0, int(limit[0]) - int(used[0])))
+        stat = _cgroup("memory.stat")  # names and numbers in turn
+        cache = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # is given back on demand
+        free = min(free, max(0, int(limit[0]) - int(used[0]) + cache))
     return free
 
 

@@ -47,7 +47,7 @@ class Location:
     folder: Path
 
     def __str__(self) -> str:
-        return str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+        return str(self.path) if self.path else self.url.set(query={}).render_as_string(hide_password=True)
 
 
 def locate(text: str | None = None) -> Location:
@@ -74,13 +74,15 @@ def locate(text: str | None = None) -> Location:
 
 
 def _file(path: Path) -> Location:
+    if not path.name:  # . and /, which are folders: whoever opens them says so
+        return Location(URL.create("sqlite", database=str(path)), path, path)
     folder = path.with_suffix("") if path.suffix else path.with_name(path.name + ".files")
     return Location(URL.create("sqlite", database=str(path)), path, folder)
 
 
 def exists(location: Location) -> bool:
     """Whether there is something at the location; a server is taken to be there."""
-    return location.path is None or location.path.exists() or location.path.is_symlink()
+    return location.path is None or os.path.lexists(location.path)  # Path.exists raises where a name is too long
 
 
 def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
@@ -154,10 +156,13 @@ def _make(path: Path) -> None:
         storage.engine.dispose()
         with contextlib.suppress(FileExistsError):  # another process was quicker: use its file
             os.link(temporary, path)
-    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise StorageError(f"the database {path} cannot be made: {error}.") from None
+    except OSError as error:
+        raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
+    except sqlalchemy.exc.DBAPIError as error:
+        raise StorageError(f"the database {path} cannot be made: {error.orig}.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _connect(url: URL, *, make_tables: bool) -> RDBStorage:

@@ -74,6 +74,10 @@ def test_cores_are_physical_allowed_and_within_the_quota(machine, machine_is, ex
     [
         ({}, 64 * GIB),
         ({"memory_max": f"{8 * GIB}\n", "memory_current": f"{3 * GIB}\n"}, 5 * GIB),
+        (
+            {"memory_max": f"{8 * GIB}\n", "memory_current": f"{7 * GIB}\n", "memory_stat": f"anon 1\ninactive_file {4 * GIB}\n"},
+            5 * GIB,  # what it read from files can go
+        ),
         ({"memory_max": "max\n", "memory_current": f"{3 * GIB}\n"}, 64 * GIB),
         ({"memory_max": f"{128 * GIB}\n", "memory_current": "0\n"}, 64 * GIB),
         ({"memory_max": f"{GIB}\n", "memory_current": f"{2 * GIB}\n"}, 0),
@@ -133,7 +137,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused_with_the_way_out(mach
     machine()
     gpus(answer)
     assert {seat.device for seat in seats("auto", "auto")} == {"cpu"}
-    with pytest.raises(DeviceError, match="--device cuda: torch sees no CUDA device here. Use --device cpu"):
+    with pytest.raises(DeviceError, match=r"--device cuda: torch sees no CUDA device here\. Use --device cpu"):
         seats("auto", "cuda")
 
 
