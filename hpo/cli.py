@@ -44,8 +44,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="A line each epoch where there is no terminal.")]
 Form = Annotated[Format, typer.Option("--format", help="How to print.")]
 DataDir = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar="HPO_DATA_DIR", help="Where data sets lie, or are put.", show_default="data"),
+    Optional[Path],  # noqa: UP045
+    typer.Option("--data-dir", envvar="HPO_DATA_DIR", help="Where data sets lie, or are put. Default: data."),
 ]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Text = Optional[str]  # noqa: UP045
@@ -72,7 +72,7 @@ def run(
     study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Name; default: the data set's.", show_default=False)] = None,
     trials: Trials = None,
     dataset: Annotated[Text, _option("--dataset", metavar="cifar10|digits", help="Images to learn. Default: cifar10.")] = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = None,
     epochs: Annotated[Whole, _option("--epochs", help="Of a trial that is not stopped early. Default: 10.")] = None,
     space: Annotated[
         Text, _option("--space", metavar="basic|wide|tutorial|FILE.toml", help="What to vary. Default: basic.")
@@ -135,7 +135,7 @@ def run(
 def resume(
     study: Study,
     trials: Trials = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = None,
     workers: Workers = "auto",
     device: Device = "auto",
     timeout: Timeout = None,
@@ -287,7 +287,7 @@ def space(
 @app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png")
 def data(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="cifar10 or digits.")] = "cifar10",
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = None,
     preview: Annotated[
         Optional[Path],  # noqa: UP045
         _option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images."),
@@ -295,12 +295,12 @@ def data(
 ) -> int:
     """Fetch a data set if need be, verify it, and say what it holds."""
     from hpo import console
-    from hpo.settings import Settings
+    from hpo.settings import DATA_DIR, Settings
     from hpo.training import data as sets
 
     Settings.of(dataset=dataset)
     with console.watching(quiet=False, verbose=False) as watcher:
-        loaded = sets.load(dataset, data_dir, progress=watcher.preparing)
+        loaded = sets.load(dataset, data_dir or Path(DATA_DIR), progress=watcher.preparing)
     console.show_data(loaded)
     if preview:
         sets.preview(loaded, preview)

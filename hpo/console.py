@@ -96,6 +96,10 @@ class PlainView(Watcher):
             self._said_stopping = True
             self._say(f"{board.stopping}: workers finish their epoch; nothing is lost")
 
+    def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
+        """Say where a trial goes on."""
+        self._say(f"trial {trial.number} goes on after epoch {epoch}/{board.epochs}")
+
     def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
         """Say how an epoch went."""
         if self._verbose or epoch.seconds > 20:

@@ -22,6 +22,7 @@ SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
 DEFAULT_TRIALS = 50
+DATA_DIR = "data"
 N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -136,7 +137,7 @@ class RunOptions(BaseModel):
         patience: Finished trials in a row without a new best that end the run.
         workers: Processes, or `auto`: one a core, one a GPU, fewer where memory would not suffice.
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
-        data_dir: Where data sets lie or are put.
+        data_dir: Where data sets lie or are put; None: where the study's lay last, or `data`.
         trial_timeout: Seconds of silence after which a worker is ended.
         keep_checkpoints: Keep the weights of this many best trials (the best's are always kept).
     """
@@ -149,7 +150,7 @@ class RunOptions(BaseModel):
     patience: Count | None = None
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     device: Annotated[str, AfterValidator(_device)] = "auto"
-    data_dir: Path = Path("data")
+    data_dir: Path | None = None
     trial_timeout: Duration | None = None
     keep_checkpoints: Annotated[int, Field(ge=1, le=1_000_000)] = 1
 

@@ -95,6 +95,9 @@ class Watcher:
     def changed(self, board: Board) -> None:
         """Something on the board is new; called several times a second."""
 
+    def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
+        """A trial of an earlier run, or of a dead worker, goes on after `epoch`."""
+
     def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
         """A trial has finished an epoch."""
 

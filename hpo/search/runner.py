@@ -110,9 +110,7 @@ class Runner:
         return trial
 
     def _wanted(self) -> bool:
-        if self.board.stopping:
-            return False
-        return bool(self._waiting) or self.board.n_finished + len(self._seated) < self.board.total
+        return not self.board.stopping and self.board.n_finished + len(self._seated) < self.board.total
 
     def trial_folder(self, number: int) -> Path:
         """Return a trial's folder for checkpoints and results."""
@@ -141,6 +139,7 @@ class Runner:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
                 go_on = self._epoch_done(worker, seated.trial, message)
+                self._watcher.epoch(self.board, seated.trial, message)
                 self._answer(worker, seated, go_on=go_on)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = str(message.checkpoint)
@@ -153,6 +152,8 @@ class Runner:
         trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
         trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
         go_on = True
+        if message.epochs:
+            self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
         for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
             go_on = self._epoch_done(worker, trial, epoch)
         self._answer(worker, self._seated[worker], go_on=go_on)
@@ -168,7 +169,6 @@ class Runner:
         row = self.board.rows[worker]
         row.epoch, row.fraction, row.accuracy = epoch.epoch, 0.0, epoch.accuracy
         row.images_per_second = epoch.images_per_second
-        self._watcher.epoch(self.board, trial, epoch)
         return not prune
 
     def _answer(self, worker: int, seated: Seated, *, go_on: bool) -> None:

@@ -26,14 +26,12 @@ from hpo.search import record, study
 from hpo.search.board import Watcher
 from hpo.search.runner import Runner, failure
 from hpo.search.storage import exists, locate, open_storage
-from hpo.settings import RunOptions, Settings, study_name
+from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
-
-    from optuna.storages import RDBStorage
 
     from hpo.pools import Event, Pool
 
@@ -95,47 +93,49 @@ def run(
     watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
-        database: RDBStorage | None = None
-        before = None
-        if exists(location):
-            database = open_storage(location, create=location.path is None)
-            before = study.stored(database, location, name)
+        before = study.stored(open_storage(location), location, name) if exists(location) else None
         if before is None and must_exist:
             record.load(name, location)  # says which studies there are
         lock = Lock(location.folder / name / "lock", holder=_holder())
         if before is not None:
-            study.check_same(name, before[0], before[1], wanted, wanted_space)
-            settings = before[0]
+            study.check_same(name, before, wanted, wanted_space)
             _take(lock, name, stack)
-        final_space = before[1] if before else wanted_space or SearchSpace.named("basic")
-        pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir)
+            settings, options = before.settings, _remembered(options, before.options)
+        pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir or Path(DATA_DIR))
         stack.callback(pool.close)
-        with _signals() as stop:
-            environment, early = _first_ready(pool, watcher)
-            if before is None:
-                database = database or open_storage(location, create=True)
-                _take(lock, name, stack)
-                before = study.stored(database, location, name)  # another run may have made it in the meantime
-            if before is None:
-                described = environment | _environment(pool.size)
-                writable = study.create(_open(database), location, name, settings, final_space, described, _command())
-            else:
-                study.check_same(name, before[0], before[1], wanted, wanted_space)
-                study.check_same_data(name, before[2], environment)
-                writable = study.WritableStudy(_open(database), location, name, before[0], before[1])
-            options = options.model_copy(update={"trials": writable.total(options.trials)})
-            runner = Runner(writable, _Resumed(pool, early), options, watcher)
-            stop.append(runner)
-            watcher.opened(runner.board)
-            reason = runner.run()
-            writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        runners = stack.enter_context(_signals())
+        environment, early = _first_ready(pool, watcher)
+
+        database = open_storage(location, create=True)
+        _take(lock, name, stack)
+        before = study.stored(database, location, name)  # another run may have made it in the meantime
+        if before is None:
+            described = environment | _environment(pool.size)
+            writable = study.create(
+                database, location, name, settings, wanted_space or SearchSpace.named("basic"), described, _command()
+            )
+        else:
+            study.check_same(name, before, wanted, wanted_space)
+            study.check_same_data(name, before.environment, environment)
+            writable = study.WritableStudy(database, location, name, before.settings, before.space)
+        writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
+        runner = Runner(writable, _Resumed(pool, early), options, watcher)
+        runners.append(runner)
+        watcher.opened(runner.board)
+        reason = runner.run()
+        writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
     return Outcome(record.load(name, location), reason)
 
 
-def _open(database: RDBStorage | None) -> RDBStorage:
-    if database is None:
-        raise AssertionError("the database is open by now")
-    return database
+def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
+    """Return the options with what an earlier run of the study was given and this one was not."""
+    trials, data_dir = before.get("trials"), before.get("data_dir")
+    return options.model_copy(
+        update={
+            "trials": options.trials or trials,
+            "data_dir": options.data_dir or (Path(data_dir) if data_dir else None),
+        }
+    )
 
 
 def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:

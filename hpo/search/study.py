@@ -12,7 +12,7 @@ import contextlib
 import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
 from optuna.trial import TrialState, create_trial
@@ -21,6 +21,8 @@ from hpo.errors import StorageError, UsageError
 from hpo.search.record import FINISHED, names, quiet_load
 from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.storage import guarded
+from hpo.settings import Settings
+from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.search.storage import Location
-    from hpo.settings import Settings
-    from hpo.space import Config, SearchSpace
+    from hpo.space import Config
 
 _LASTING = (
     "data_digest",
@@ -218,15 +219,6 @@ class WritableStudy:
             mirrored.set_user_attr(key, attribute)
         self._mirror.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
 
-    def total(self, wanted: int | None) -> int | None:
-        """Return how many finished trials the study shall have: what is wanted now, else what was wanted last; keep it."""
-        with guarded(self.location):
-            before = self._record.get_study_user_attrs(self._study_id).get("trials")
-        total = wanted or before
-        if total != before:
-            self.note("trials", total)
-        return total
-
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""
         with guarded(self.location):
@@ -250,10 +242,16 @@ def create(
     environment: Mapping[str, Any],
     command: str,
 ) -> WritableStudy:
-    """Make a study with all that it takes to do it again."""
+    """Make a study with all that it takes to do it again; one of that name without trials and settings is made whole.
+
+    Raises:
+        UsageError: An empty study of that name has another direction.
+    """
     with guarded(location):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+        if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
+            raise UsageError(f"study {name!r} in {location} was not made by hpo. Choose another name: hpo run {name}-2")
         with experimental():
             study.set_metric_names(["accuracy"])
         for key, value in (
@@ -266,8 +264,17 @@ def create(
     return WritableStudy(storage, location, name, settings, space)
 
 
-def stored(storage: RDBStorage, location: Location, name: str) -> tuple[Settings, SearchSpace, dict[str, Any]] | None:
-    """Return settings, space and environment of a study, or None where there is none of that name.
+class Stored(NamedTuple):
+    """What a study was made with, and what its last run was given."""
+
+    settings: Settings
+    space: SearchSpace
+    environment: dict[str, Any]
+    options: dict[str, Any]  # trials, data_dir
+
+
+def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
+    """Return what is known of a study, or None where there is none of that name.
 
     Raises:
         UsageError: The study is not one that hpo made.
@@ -277,19 +284,18 @@ def stored(storage: RDBStorage, location: Location, name: str) -> tuple[Settings
             return None
         study = quiet_load(name, storage)
         attributes = study.user_attrs
-        if "settings" not in attributes and not study.get_trials(deepcopy=False) and len(study.directions) == 1:
-            optuna.delete_study(study_name=name, storage=storage)  # a run died while it made this study
-            return None
+        if "settings" not in attributes and not study.get_trials(deepcopy=False):
+            return None  # a run died while it made this study: `create` makes it whole
     if not {"settings", "space"} <= attributes.keys():
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
-    from hpo.settings import Settings
-    from hpo.space import SearchSpace
-
-    settings = Settings.model_validate(attributes["settings"])
-    space = SearchSpace.model_validate(attributes["space"])
-    return settings, space, attributes.get("environment", {})
+    return Stored(
+        Settings.model_validate(attributes["settings"]),
+        SearchSpace.model_validate(attributes["space"]),
+        attributes.get("environment", {}),
+        attributes.get("options", {}),
+    )
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -307,28 +313,25 @@ def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]
             )
 
 
-def check_same(
-    name: str, before: Settings, before_space: SearchSpace, wanted: Mapping[str, Any], space: SearchSpace | None
-) -> None:
+def check_same(name: str, before: Stored, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
     """Refuse to continue a study with other settings or another space than it was made with.
 
     Args:
         name: The study.
-        before: Its settings.
-        before_space: Its space.
+        before: What it was made with.
         wanted: The settings that were asked for explicitly.
         space: The space that was asked for explicitly, or None.
 
     Raises:
         UsageError: Names each difference with both values, and the way out.
     """
-    stored_values = before.model_dump()
+    stored_values = before.settings.model_dump()
     differences = [f"{k} = {stored_values[k]!r}, and you asked for {v!r}" for k, v in wanted.items() if stored_values[k] != v]
     if space is not None:
-        for key, parameter in before_space.parameters.items():
+        for key, parameter in before.space.parameters.items():
             if space.parameters[key] != parameter:
                 old, new = _brief(parameter), _brief(space.parameters[key])
-                differences.append(f"space {before_space.name!r} with {key}: {old}, and you asked for {new}")
+                differences.append(f"space {before.space.name!r} with {key}: {old}, and you asked for {new}")
     if differences:
         raise UsageError(
             f"study {name!r} was run with {'; '.join(differences[:4])}{' …' if len(differences) > 4 else ''}. "
