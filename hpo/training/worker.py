@@ -12,9 +12,9 @@ import os
 import platform
 import queue
 import signal
-import sys
 import threading
 import traceback
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import DeviceError, HpoError
@@ -52,9 +52,15 @@ class Line:
         threading.Thread(target=self._listen, name="line", daemon=True).start()
 
     def _listen(self) -> None:
-        for line in self._source:
-            self._inbox.put(read_job_side(line))
-        os._exit(0)  # the runner is gone or done: there is nobody to train for
+        code = 1
+        try:
+            for line in self._source:
+                self._inbox.put(read_job_side(line))
+            code = 0
+        except ValueError:  # not a message: a runner of another version
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # the runner is gone or done: there is nobody to train for
 
     def receive(self) -> ToWorker:
         """Return the next message, waiting for it."""
@@ -74,7 +80,8 @@ def main() -> None:
     for name in ("SIGINT", "SIGHUP"):  # the terminal's signals are the runner's to handle
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    line = Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+    # Copies of both: sys.stdin, waited for by a thread, would abort the interpreter's exit.
+    line = Line(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     setup = line.receive()
     if not isinstance(setup, Setup):
@@ -126,7 +133,6 @@ def _device(name: str) -> torch.device:
 
 def _environment(task: Task, loaded: Any, device: torch.device) -> dict[str, Any]:  # noqa: ANN401
     import torch
-    import torchvision
 
     from hpo.training.train import fast_dtype
 
@@ -141,7 +147,7 @@ def _environment(task: Task, loaded: Any, device: torch.device) -> dict[str, Any
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": metadata.version("torchvision"),  # importing it would cost a second
     }
 
 

@@ -1,0 +1,208 @@
+"""The worker as the runner meets it: a process, and lines of JSON over its pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hpo.messages import (
+    EpochDone,
+    Job,
+    Progress,
+    Ready,
+    Setup,
+    SetupFailed,
+    Started,
+    Tick,
+    TrialDone,
+    TrialFailed,
+    Verdict,
+    read_worker_side,
+)
+from hpo.settings import Settings
+from hpo.space import Config
+
+TINY = Config(depth=1, filters=4, batch_size=64, lr=0.05)
+LONG = Config(depth=3, filters=128, batch_size=100)  # an epoch of many seconds
+SETTINGS = Settings(dataset="digits", epochs=2, limit_train=200, limit_test=100)
+
+NOISY = """
+import os
+from hpo.training import worker
+
+quiet = worker.prepare
+
+def noisy(*arguments):
+    print("printed", flush=True)
+    os.write(1, b"written by a library\\n")
+    os.system("echo said by a child")
+    return quiet(*arguments)
+
+worker.prepare = noisy
+worker.main()
+"""
+
+
+class Worker:
+    """A process that speaks the worker's side; ready for jobs unless `how` it is begun or set up says otherwise."""
+
+    def __init__(self, folder, cache, how=("-m", "hpo.training.worker"), **setup):
+        self.folder = folder
+        environment = {"OMP_NUM_THREADS": "1", "HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        self.process = subprocess.Popen([sys.executable, *how], env=os.environ | environment, **pipes)
+        plain = {"settings": SETTINGS, "data_dir": folder / "data", "device": "cpu", "memory": 2**30}
+        self.send(Setup(**plain | setup))
+        self.greeting = self.receive()
+
+    def send(self, message):
+        self.process.stdin.write(message.line())
+        self.process.stdin.flush()
+
+    def receive(self, *also):
+        """Return the next message that is of more than passing interest."""
+        for line in self.process.stdout:
+            message = read_worker_side(line)
+            if not isinstance(message, (Progress, Tick)) or isinstance(message, also):
+                return message
+        return None
+
+    def begin(self, trial, config=TINY):
+        """Hand out a job and return the answer."""
+        self.send(Job(trial=trial, config=config, folder=self.folder / f"trial-{trial}", seed=1))
+        return self.receive()
+
+    def go_on(self, trial, *also):
+        """Tell it to go on and return what comes."""
+        self.send(Verdict(trial=trial, go_on=True))
+        return self.receive(*also)
+
+    def end(self):
+        """Close its input; return exit code, seconds that it took, and what it wrote to standard error."""
+        began = time.monotonic()
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, time.monotonic() - began, errors.decode()
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory):
+    """Start workers; whichever is left is killed."""
+    cache, workers = tmp_path_factory.mktemp("cache"), []
+
+    def start(**options):
+        workers.append(Worker(tmp_path_factory.mktemp("worker"), cache, **options))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        with worker.process as process:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def worker(new):
+    return new()
+
+
+def test_it_says_ready_with_what_its_trials_share(worker):
+    assert isinstance(worker.greeting, Ready)
+    shared = worker.greeting.environment
+    assert (shared["n_train"], shared["n_scored"], shared["threads"], shared["device"]) == (200, 100, 1, "cpu")
+    assert shared["classes"] == list("0123456789")
+    assert len(shared["data_digest"]) == 64
+    assert shared["precision"] in ("float32", "bfloat16")
+    assert {"torch", "torchvision", "python", "data"} <= shared.keys()
+
+
+def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
+    started = worker.begin(1)
+    assert isinstance(started, Started)
+    assert (started.trial, started.epochs) == (1, ())
+    assert started.n_parameters > 1000
+    assert started.macs > 100_000
+    for number in (1, 2):
+        epoch = worker.go_on(1)
+        assert isinstance(epoch, EpochDone)
+        assert (epoch.trial, epoch.epoch) == (1, number)
+    folder = worker.folder / "trial-1"
+    assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "epoch-0002.ckpt")
+    assert sorted(p.name for p in folder.iterdir()) == ["epoch-0001.ckpt", "epoch-0002.ckpt", "layers.json", "scores.npz"]
+
+
+def test_a_stopped_trial_is_left_after_its_epoch_and_started_again_from_there(worker):
+    worker.begin(2)
+    epoch = worker.go_on(2)
+    worker.send(Verdict(trial=2, go_on=False))
+    assert worker.begin(2).epochs == (epoch,)
+    assert worker.go_on(2).epoch == 2
+    assert isinstance(worker.go_on(2), TrialDone)
+
+
+def test_a_trial_that_cannot_be_trained_fails_alone_with_cause_and_reason(worker):
+    failed = worker.begin(3, Config(depth=8))
+    assert isinstance(failed, TrialFailed)
+    assert (failed.trial, failed.cause) == (3, "shape")
+    assert failed.reason.startswith("depth = 8: after 4 blocks")
+    assert isinstance(worker.begin(4), Started)
+    worker.send(Verdict(trial=4, go_on=False))
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_the_trial_with_the_path(worker):
+    (worker.folder / "trial-5").touch()  # a file where the folder should be
+    worker.begin(5)
+    failed = worker.go_on(5)
+    assert (failed.trial, failed.cause) == (5, "StorageError")
+    assert "epoch-0001.ckpt" in failed.reason
+
+
+def test_the_terminals_signals_are_left_to_the_runner(worker):
+    for number in (signal.SIGINT, signal.SIGHUP):
+        worker.process.send_signal(number)
+    assert isinstance(worker.begin(6), Started)
+    worker.send(Verdict(trial=6, go_on=False))
+
+
+def test_it_ends_within_two_seconds_of_its_input_in_the_middle_of_an_epoch(new):
+    worker = new()
+    worker.begin(0, LONG)
+    assert isinstance(worker.go_on(0, Tick), Tick)
+    code, seconds, _ = worker.end()
+    assert code == 0
+    assert seconds < 2
+
+
+def test_an_unreadable_message_ends_it_with_the_reason(new):
+    worker = new()
+    worker.process.stdin.write(b'{"kind": "joke"}\n')
+    worker.process.stdin.flush()
+    assert worker.receive() is None
+    assert worker.process.wait(timeout=5) == 1
+    assert "joke" in worker.process.stderr.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("setup", "error", "says"),
+    [
+        ({"settings": Settings(dataset="cifar10")}, "DataError", "No CIFAR-10 in "),
+        ({"device": "cuda:7"}, "DeviceError", "device cuda:7 is not here: torch "),
+        ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "A limit of 5,000 images is more than"),
+    ],
+    ids=["data", "device", "limit"],
+)
+def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, setup, error, says):
+    worker = new(**setup)
+    assert isinstance(worker.greeting, SetupFailed)
+    assert worker.greeting.error == error
+    assert says in worker.greeting.message
+    assert worker.process.wait(timeout=5) == 0  # without waiting for the end of its input
+    assert worker.process.stderr.read() == b""
+
+
+def test_whatever_else_is_printed_lands_on_standard_error(new):
+    worker = new(how=("-c", NOISY))
+    assert isinstance(worker.greeting, Ready)
+    _, _, errors = worker.end()
+    assert errors.splitlines() == ["printed", "written by a library", "said by a child"]
