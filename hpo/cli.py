@@ -378,6 +378,31 @@ def compare(
     return 0
 
 
+@app.command(epilog="Examples:  hpo doctor    hpo doctor cifar10 --repair    hpo doctor --json")
+def doctor(
+    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Only this one.", show_default=False)] = None,
+    repair: Annotated[bool, _option("--repair", help="Do the safe repairs, after a backup of the database.")] = False,
+    as_json: Annotated[bool, _option("--json", help="Print the findings as JSON.")] = False,
+    storage: Storage = None,
+) -> int:
+    """Say what is wrong with database, checkpoints and machine, and the command that mends it."""
+    from hpo import console
+    from hpo.search import doctor as checks
+    from hpo.search.storage import locate
+
+    location = locate(storage)
+    findings = checks.examine(location, study)
+    console.show_findings(findings, as_json=as_json)
+    repairs = [(finding.found, finding.repair) for finding in findings if finding.repair]
+    if repair and repairs:
+        copy = checks.backup(location)
+        for found, mend in repairs:
+            mend()
+            console.err().print(f"repaired: {found}", soft_wrap=True)
+        console.err().print(f"The database as it was: {copy}", soft_wrap=True)
+    return 4 if any(finding.state == "bad" for finding in findings) else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code (DESIGN: 0 done, 1 bug, 2 usage, 3 data, 4 storage, 5 no result)."""
     words = sys.argv[1:] if arguments is None else arguments

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hpo.messages import EpochDone
     from hpo.search.board import Board
+    from hpo.search.doctor import Finding
     from hpo.search.record import StudyRecord
     from hpo.search.study import OpenTrial
 
@@ -422,6 +423,21 @@ def show_space(space: Any) -> None:  # noqa: ANN401  # hpo.space is imported by 
             how = " (log)" if parameter.log else f" (step {plain(parameter.step)})" if parameter.step else ""
             values = f"{plain(parameter.low)} to {plain(parameter.high)}{how}"
         table.add_row(name, values, plain(parameter.default), described)
+    out().print(table)
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what the doctor found, and the command that mends it."""
+    if as_json:
+        print(json.dumps([{key: getattr(f, key) for key in ("check", "state", "found", "mend")} for f in findings], indent=2))
+        return
+    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "bad": ("bad", "red")}
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for finding in findings:
+        text = Text(finding.found)
+        if finding.mend:
+            text.append(f"\n→ {finding.mend}", style="bold")
+        table.add_row(Text(*marks[finding.state]), Text(finding.check, style="dim"), text)
     out().print(table)
 
 

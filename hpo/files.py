@@ -84,6 +84,20 @@ class Lock:
         self._handle = handle
         return True
 
+    def is_free(self) -> bool:
+        """Whether nobody holds the lock; nothing is made or written."""
+        try:
+            handle = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return True
+        try:
+            _try_lock(handle)
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
     def wait(self, sleep: Callable[[float], None]) -> None:
         """Take the lock, asking again twice a second until it is free."""
         while not self.acquire():
