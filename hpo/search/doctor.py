@@ -1,7 +1,7 @@
 """What is wrong with a study, its files and this machine, and the command that mends it.
 
-Each check is a function that looks and yields findings; none changes anything. Findings whose mending is safe (nothing that anybody
-needs is lost) carry a `repair`, to be called after a `backup` of the database.
+Each check is a function that looks and yields findings; none changes anything. Findings whose mending is safe (nothing that
+anybody needs is lost) carry a `repair`, to be called after a `backup` of the database.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StudyLockedError
+from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StorageError, StudyLockedError
 from hpo.files import Lock
 from hpo.messages import Progress, Ready, SetupFailed
 from hpo.pools import Died
@@ -28,6 +29,8 @@ from hpo.search.runner import Runner, failure
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
+
+FREE_SPACE = 200 * 2**20  # bytes, for the database and two checkpoints a worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,6 +111,7 @@ def run(
 
         database = open_storage(location, create=True)
         _take(lock, name, stack)
+        _check_space(location.folder)
         before = study.stored(database, location, name)  # another run may have made it in the meantime
         if before is None:
             described = environment | _environment(pool.size)
@@ -152,6 +156,20 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
             f"Wait for it, or end it; watch it with: hpo show {name}"
         )
     stack.callback(lock.release)
+
+
+def _check_space(folder: Path) -> None:
+    """Refuse to begin on a disk that is all but full.
+
+    Raises:
+        StorageError: Names the folder and the bytes.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < FREE_SPACE:
+        raise StorageError(
+            f"only {free:,} bytes are free in {folder}, and checkpoints and database need {FREE_SPACE:,}. "
+            "Make space, then run the same command."
+        )
 
 
 def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:

@@ -17,7 +17,7 @@ import traceback
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import DeviceError, HpoError
+from hpo.errors import DeviceError, HpoError, StorageError
 from hpo.messages import (
     EpochDone,
     Job,
@@ -159,6 +159,8 @@ def serve(job: Job, task: Task, line: Line) -> None:
         _train(job, task, line)
     except TrialError as error:
         line.send(TrialFailed(trial=job.trial, cause=error.cause, reason=str(error)))
+    except StorageError as error:  # the disk's fault, not the trial's: the run ends, and the trial goes on another time
+        line.send(SetupFailed(error=type(error).__name__, message=str(error)))
     except HpoError as error:
         line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=str(error)))
     except Exception as error:  # noqa: BLE001  # a bug fails its trial with the reason, not the study
