@@ -115,7 +115,7 @@ class LocalPool:
 
     def _listen(self, worker: int, process: subprocess.Popen[bytes]) -> None:
         words: collections.deque[bytes] = collections.deque(maxlen=LAST_LINES)
-        listener = threading.Thread(target=words.extend, args=(process.stderr,), daemon=True)
+        listener = threading.Thread(target=_drain, args=(process.stderr, words), daemon=True)
         listener.start()
         with process.stdout as lines:  # type: ignore[union-attr]  # a pipe was asked for
             for line in lines:
@@ -129,6 +129,11 @@ class LocalPool:
         listener.join(timeout=1)
         died = Died(_why(code), b"".join(words).decode(errors="replace").strip())
         self._events.put((process, Event(worker, died)))
+
+
+def _drain(stream: IO[bytes], words: collections.deque[bytes]) -> None:
+    with stream:
+        words.extend(stream)
 
 
 def _why(code: int) -> str:

@@ -1,0 +1,111 @@
+"""Real worker processes, killed and replaced."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, Verdict
+from hpo.pools import Died
+from hpo.pools.devices import Seat
+from hpo.pools.local import LocalPool
+from hpo.settings import Settings
+from hpo.space import Config
+
+SETTINGS = Settings(dataset="digits", epochs=1, limit_train=100, limit_test=50)
+TINY = Config(depth=1, filters=4, batch_size=50)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """A folder for data, and a cache that belongs to these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield tmp_path_factory.mktemp("data")
+
+
+def make(data_dir, n=1, device="cpu", threads=1):
+    return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir)
+
+
+@pytest.fixture(scope="module")
+def pool(data_dir):
+    made = make(data_dir, threads=2)
+    made.start()
+    yield made
+    made.close()
+
+
+def heard(pool, kind, seconds=30):
+    """Return the next event of this kind."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        event = pool.receive(timeout=0.5)
+        if event is not None and isinstance(event.message, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} within {seconds} s")
+
+
+def test_a_worker_says_ready_and_has_the_threads_of_its_seat(pool):
+    event = heard(pool, Ready)
+    assert event.worker == 0
+    assert event.message.environment["threads"] == 2
+
+
+def test_a_job_is_trained_and_each_step_is_an_event(pool, tmp_path):
+    pool.send(0, Job(trial=3, config=TINY, folder=tmp_path, seed=0))
+    for kind in (Started, EpochDone):
+        assert heard(pool, kind).message.trial == 3
+        pool.send(0, Verdict(trial=3, go_on=True))
+    assert heard(pool, TrialDone).message.trial == 3
+
+
+def test_silence_is_none_after_the_timeout(pool):
+    began = time.monotonic()
+    assert pool.receive(timeout=0.1) is None
+    assert 0.1 <= time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(signal.SIGKILL, "killed, signal 9 (SIGKILL); out of memory?"), (signal.SIGSEGV, "killed, signal 11 (SIGSEGV)")],
+)
+def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_its_place(pool, number, why, tmp_path):
+    os.kill(pool.pids[0], number)
+    event = heard(pool, Died)
+    assert (event.worker, event.message.why) == (0, why)
+    pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
+    assert pool.receive(timeout=0.1) is None
+    pool.restart(0)
+    heard(pool, Ready)
+
+
+def test_a_worker_that_is_replaced_alive_leaves_no_process_and_no_word(pool, tmp_path):
+    before = pool.pids[0]
+    pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))
+    pool.restart(0)
+    assert not psutil.pid_exists(before)
+    assert isinstance(heard(pool, object).message, Ready)  # the first that is heard
+
+
+def test_a_worker_that_ends_by_itself_leaves_its_last_words(data_dir):
+    pool = make(data_dir, device="abacus")
+    pool.start()
+    died = heard(pool, Died).message
+    pool.close()
+    assert died.why == "ended, exit code 1"
+    assert "RuntimeError" in died.last_words
+    assert "abacus" in died.last_words
+
+
+def test_closing_ends_all_workers_at_once_and_twice_is_no_error(data_dir):
+    pool = make(data_dir, n=2)
+    pool.start()
+    pids = pool.pids
+    assert pool.size == len(pids) == 2
+    pool.close()
+    pool.close()
+    assert pool.pids == []
+    assert not any(psutil.pid_exists(pid) for pid in pids)
