@@ -41,6 +41,7 @@ class Seen(NamedTuple):
         drawn: Figures that were drawn; None if the drawing did not end in time.
         milliseconds: From the start of the navigation to the last figure drawn.
         overflow: Pixels by which the page is wider than its window.
+        answer: What the script asked for came to.
     """
 
     dom: str
@@ -49,6 +50,7 @@ class Seen(NamedTuple):
     drawn: int | None
     milliseconds: int | None
     overflow: int
+    answer: Any
 
 
 class _Browser:
@@ -100,8 +102,10 @@ class _Browser:
         self._out.close()
 
 
-def look(page: Path, *, width: int = 1280, dark: bool = False, picture: Path | None = None, seconds: int = 30) -> Seen:
-    """Open a page in a window of `width` pixels, wait until its figures are drawn, and tell what happened."""
+def look(
+    page: Path, *, width: int = 1280, dark: bool = False, picture: Path | None = None, script: str = "", seconds: int = 30
+) -> Seen:
+    """Open a page in a window of `width` pixels, wait until its figures are drawn, run `script`, tell what happened."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = _Browser(profile)
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -118,12 +122,13 @@ def look(page: Path, *, width: int = 1280, dark: bool = False, picture: Path | N
             browser.value(f"document.documentElement.{name}")
             for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
         )
+        answer = browser.value(script) if script else None
         if picture:
             whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
             picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
         browser.close()
     number = int(drawn) if drawn else None
-    return Seen(dom, _console(browser.events), _requests(browser.events), number, int(milliseconds or 0), wide - width)
+    return Seen(dom, _console(browser.events), _requests(browser.events), number, int(milliseconds or 0), wide - width, answer)
 
 
 def _whole(browser: _Browser, width: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Pages in Chromium: every figure drawn, nothing on the console, nothing asked for, nothing of a stranger's run."""
 
 import html
+import json
 import re
 
 import made
@@ -63,6 +64,30 @@ def test_a_comparison_is_drawn_and_asks_for_nothing(tmp_path):
     seen = look(write_comparison([made.searched(40, name="a"), made.searched(30, name="b")], tmp_path / "x.html"), width=360)
     assert (seen.console, seen.requests, seen.overflow) == ([], [], 0)
     assert seen.drawn >= 2
+
+
+def test_cells_that_a_spreadsheet_would_run_are_harmless(tmp_path):
+    cells = ["=1+1", "+1", "-1", "@x", "\tx", 'a"b,c', "plain", -1.5, None, True]
+    seen = look(write_report(made.searched(3), tmp_path / "x.html"), script=f"{json.dumps(cells)}.map(csvCell)")
+    assert seen.answer == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", '"a""b,c"', "plain", "-1.5", "", "true"]
+
+
+def test_the_table_filters_and_sorts(tmp_path):
+    script = """(() => {
+        const column = (i) => [...document.querySelectorAll("#table tbody tr")].map((row) => row.children[i].textContent);
+        const filter = document.querySelector("#table input");
+        filter.value = "pruned"; filter.oninput();
+        const states = column(1);
+        filter.value = ""; filter.oninput();
+        document.querySelectorAll("#table thead button")[2].click();
+        return { states, values: column(2) };
+    })()"""
+    study = made.searched(30)
+    seen = look(write_report(study, tmp_path / "x.html"), script=script).answer
+    assert seen["states"] == ["pruned"] * sum(trial.state.name == "PRUNED" for trial in study.trials)
+    values = [float(value) for value in seen["values"] if value != "\N{EN DASH}"]
+    assert values == sorted(values, reverse=True)
+    assert seen["values"][-1] == "\N{EN DASH}", "what is missing comes last"
 
 
 def hostile(page):

@@ -127,7 +127,7 @@ def test_a_search_that_still_improves_is_worth_going_on():
     found = findings(made.study(finished(np.linspace(0.5, 0.9, 40))))
     assert found.keys() == {"winner", "optimism", "progress"}
     assert "more trials look worth it" in found["progress"]
-    assert "trial 39, 0 trials before the end" in found["progress"]
+    assert "trial 39, the last one" in found["progress"]
 
 
 def test_a_best_value_at_the_edge_is_named_with_the_range_to_try():

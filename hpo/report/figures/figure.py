@@ -83,6 +83,11 @@ def axis(title: str, **more: object) -> dict[str, Any]:
     return {"title": {"text": title}, **more}
 
 
+def epoch_axis(n: int) -> dict[str, Any]:
+    """Return the axis of epochs: a tick for each while there are few."""
+    return axis("epoch", dtick=1) if n <= 12 else axis("epoch")
+
+
 def log_axis(title: str, low: float, high: float, tickformat: str = "~g") -> dict[str, Any]:
     """Return a logarithmic axis from about `low` to `high`, with ticks that do not crowd."""
     return axis(title, type="log", dtick=1 if high > 30 * low else "D2", tickformat=tickformat)

@@ -13,6 +13,7 @@ from hpo.report.figures.figure import (
     WORDS,
     Figure,
     axis,
+    epoch_axis,
     numbers,
     points,
     thinned,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hpo.report.summary import Summary
+
+
+DASH = 0.08  # epochs to either side
 
 
 def history(summary: Summary) -> Figure | None:
@@ -103,7 +107,7 @@ def curves(summary: Summary) -> Figure | None:
         best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
         data.append(best | {"name": f"trial {summary.best}, the best", "line": line})
     alt = f"Learning curves of {count(len(with_curve), 'trial')} over {count(len(summary.curves.columns), 'epoch')}."
-    layout = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
+    layout = {"xaxis": epoch_axis(len(summary.curves.columns)), "yaxis": value_axis(summary)}
     return Figure("curves", "Learning curves", alt, data, layout, 420, note)
 
 
@@ -115,12 +119,14 @@ def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]
     of: list[int | None] = []
     for trial, row in zip(trials.index, table, strict=True):
         known = np.isfinite(row)
-        x += [*steps[known].tolist(), None]
-        y += [*numbers(row[known], 4), None]
-        of += [*[int(trial)] * int(known.sum()), None]
-    hover = f"trial %{{customdata}}, epoch %{{x}}<br>{shown}<extra></extra>"
-    mode = "lines+markers" if len(steps) == 1 else "lines"
-    return {"type": "scatter", "mode": mode, "x": x, "y": y, "customdata": of, "hovertemplate": hover}
+        at, heights = steps[known].tolist(), numbers(row[known], 4)
+        if len(at) == 1:  # a line needs two ends: one epoch becomes a dash
+            at, heights = [at[0] - DASH, at[0] + DASH], heights * 2
+        x += [*at, None]
+        y += [*heights, None]
+        of += [int(trial)] * len(at) + [None]
+    hover = f"trial %{{customdata}}<br>{shown}<extra></extra>"
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "customdata": of, "hovertemplate": hover}
 
 
 def distribution(summary: Summary) -> Figure | None:

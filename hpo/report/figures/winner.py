@@ -14,6 +14,7 @@ from hpo.report.figures.figure import (
     SCALE,
     Figure,
     axis,
+    epoch_axis,
     literal,
     numbers,
     value_axis,
@@ -51,7 +52,7 @@ def learning(summary: Summary) -> Figure | None:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
             data.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
-    layout: dict[str, Any] = {"xaxis": axis("epoch"), "yaxis": value_axis(summary)}
+    layout: dict[str, Any] = {"xaxis": epoch_axis(len(epochs)), "yaxis": value_axis(summary)}
     if len(data) > 1:
         layout["yaxis2"] = axis("loss", overlaying="y", side="right", automargin=True, showgrid=False, rangemode="tozero")
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))

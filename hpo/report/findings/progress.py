@@ -53,7 +53,8 @@ def last_improvement(summary: Summary) -> Finding | None:
         if clear
         else "the last third of the trials brought nothing beyond noise, so more of the same look hardly worth it"
     )
-    text = f"The best came with trial {best}, {count(since, 'trial')} before the end; {verdict}."
+    when = f"{count(since, 'trial')} before the end" if since else "the last one"
+    text = f"The best came with trial {best}, {when}; {verdict}."
     basis = f"Best so far before and after trial {third}; noise is one standard error on {n:,} images."
     return Finding("progress", text, basis, "history")
 
