@@ -12,6 +12,8 @@ import secrets
 import sys
 from typing import TYPE_CHECKING
 
+from hpo.failpoints import reach
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -32,9 +34,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as file:
             yield file
+            reach("file.filled")
             file.flush()
             os.fsync(file.fileno())
+        reach("file.synced")
         temporary.replace(path)
+        reach("file.renamed")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

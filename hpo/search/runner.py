@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo.errors import HpoError
+from hpo.failpoints import reach
 from hpo.messages import EpochDone, Job, Progress, Ready, SetupFailed, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.search.board import Board, Row
@@ -102,6 +103,7 @@ class Runner:
             folder = self.trial_folder(trial.number)
             job = Job(trial=trial.number, config=trial.config, folder=folder, seed=self._study.seed(trial.number))
             self._pool.send(worker, job)
+            reach("job.sent")
         return self._wanted()
 
     def _ask(self) -> OpenTrial:
@@ -205,7 +207,9 @@ class Runner:
             if self.board.best is None or accuracy > self.board.best[1]:
                 self.board.best = (trial.number, accuracy)
                 self._without_best = 0
+        reach("trial.tidying")
         self._tidy(trial.number)
+        reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self._check_limits()
 

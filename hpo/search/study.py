@@ -18,7 +18,8 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from hpo.errors import StorageError, UsageError
-from hpo.search.record import FINISHED, names, quiet_load
+from hpo.failpoints import reach
+from hpo.search.record import FINISHED, names, quiet_load, validated
 from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.storage import guarded
 from hpo.settings import Settings
@@ -129,7 +130,7 @@ class WritableStudy:
         return [
             OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
             for t in orphans
-            if t.params
+            if t.params or not self._distributions  # else another program has only begun it
         ]
 
     def seed(self, number: int) -> int:
@@ -150,6 +151,7 @@ class WritableStudy:
             trial = self._mirror.ask(self._distributions)
         if trial.number != number:
             raise AssertionError(f"the mirror is at trial {trial.number}, the record at {number}")
+        reach("trial.asked")
         frozen = create_trial(state=TrialState.RUNNING, params=trial.params, distributions=self._distributions)
         with guarded(self.location):
             trial_id = self._record.create_new_trial(self._study_id, template_trial=frozen)
@@ -159,6 +161,7 @@ class WritableStudy:
                     f"Continue with what is there: hpo resume {self.name}"
                 )
             self._copy_study_attributes()
+        reach("trial.recorded")
         self._ids.append(trial_id)
         self._open[number] = trial
         return OpenTrial(number, trial.params, self.space.config(trial.params))
@@ -181,7 +184,9 @@ class WritableStudy:
             trial.accuracies[epoch] = accuracy
             mirrored.report(accuracy, epoch)
             with guarded(self.location):
+                reach("epoch.reporting")
                 self._record.set_trial_intermediate_value(trial_id, epoch, accuracy)
+                reach("epoch.reported")
         if trial.number == 0 or epoch >= self.settings.epochs:
             return False
         before = self._system_attributes(trial.number)
@@ -214,7 +219,9 @@ class WritableStudy:
         with guarded(self.location):
             for key, attribute in trial.attributes.items():
                 self._record.set_trial_user_attr(trial_id, key, attribute)
+            reach("trial.described")
             self._record.set_trial_state_values(trial_id, state, None if value is None else [value])
+        reach("trial.ended")
         for key, attribute in trial.attributes.items():
             mirrored.set_user_attr(key, attribute)
         self._mirror.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
@@ -260,6 +267,7 @@ def create(
             ("command", command),
             ("settings", settings.model_dump(mode="json")),  # last: a study with settings is whole
         ):
+            reach("study.describing")
             study.set_user_attr(key, value)
     return WritableStudy(storage, location, name, settings, space)
 
@@ -286,16 +294,12 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         attributes = study.user_attrs
         if "settings" not in attributes and not study.get_trials(deepcopy=False):
             return None  # a run died while it made this study: `create` makes it whole
-    if not {"settings", "space"} <= attributes.keys():
+    settings, space = validated(Settings, attributes.get("settings")), validated(SearchSpace, attributes.get("space"))
+    if settings is None or space is None:
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
-    return Stored(
-        Settings.model_validate(attributes["settings"]),
-        SearchSpace.model_validate(attributes["space"]),
-        attributes.get("environment", {}),
-        attributes.get("options", {}),
-    )
+    return Stored(settings, space, attributes.get("environment", {}), attributes.get("options", {}))
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

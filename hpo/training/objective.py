@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hpo.errors import HpoError, SpaceError
+from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
 from hpo.settings import N_VALIDATION
 from hpo.training import checkpoint
@@ -136,7 +137,9 @@ class Trial:
         try:
             for epoch in self._training.epochs(tick):
                 self.history.append(epoch)
+                reach("epoch.trained")
                 self._save()
+                reach("epoch.saved")
                 yield epoch
         except DivergedError:
             number = self._training.epoch + 1
@@ -166,6 +169,7 @@ class Trial:
         pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
         with atomic_file(self.folder / "scores.npz") as file:
             np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
+        reach("result.scores")
         rows = [layer._asdict() for layer in self.size.layers]
         write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
         return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
