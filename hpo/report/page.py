@@ -13,7 +13,7 @@ from hpo.report.figures.parameters import slices, varied
 from hpo.report.findings import find
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
-from hpo.report.words import NOTHING, duration, parameter, score
+from hpo.report.words import NOTHING, clipped, duration, parameter, score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,7 @@ def trial_table(summary: Summary) -> dict[str, Any]:
         if trials[name].notna().any():
             columns[name.replace("_", " ")] = [_cell(value, digits) for value in trials[name]]
     if trials["reason"].notna().any():
-        columns["reason"] = [_cell(value) for value in trials["reason"]]
+        columns["reason"] = [value and clipped(value, 1000) for value in trials["reason"]]
     return {
         "name": _file_name(summary.name),
         "columns": list(columns),
