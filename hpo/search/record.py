@@ -57,12 +57,12 @@ class StudyRecord:
     @property
     def settings(self) -> Settings | None:
         """What it was run with; None where hpo did not make it."""
-        return _stored(Settings, self.attributes.get("settings"))
+        return validated(Settings, self.attributes.get("settings"))
 
     @property
     def space(self) -> SearchSpace | None:
         """What it searches; None where hpo did not make it."""
-        return _stored(SearchSpace, self.attributes.get("space"))
+        return validated(SearchSpace, self.attributes.get("space"))
 
     @cached_property
     def trials(self) -> list[FrozenTrial]:
@@ -121,7 +121,8 @@ class StudyRecord:
         }
 
 
-def _stored(model: type[Model], value: object) -> Model | None:
+def validated(model: type[Model], value: object) -> Model | None:
+    """Return a stored attribute as what it was made from, or None where hpo did not make it."""
     try:
         return model.model_validate(value)
     except ValidationError:

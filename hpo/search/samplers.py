@@ -7,6 +7,7 @@ repeating its first suggestions.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import TYPE_CHECKING
 
 import optuna
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
+    from hpo.space import FloatRange, SearchSpace
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
 REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1, 3 and 9
@@ -61,12 +62,14 @@ def make_pruner(settings: Settings) -> BasePruner:
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return the varied parameters in Optuna's words."""
-    found: dict[str, BaseDistribution] = {}
-    for name, p in space.varied.items():
-        if isinstance(p, Choices):
-            found[name] = CategoricalDistribution(p.choices)
-        elif isinstance(p, IntRange):
-            found[name] = IntDistribution(p.low, p.high, log=p.log, step=p.step or 1)
-        else:
-            found[name] = FloatDistribution(p.low, p.high, log=p.log, step=p.step)
-    return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a range that is no whole number of steps ends at its last one
+        return {name: _distribution(p) for name, p in space.varied.items()}
+
+
+def _distribution(p: IntRange | FloatRange | Choices) -> BaseDistribution:
+    if isinstance(p, Choices):
+        return CategoricalDistribution(p.choices)
+    if isinstance(p, IntRange):
+        return IntDistribution(p.low, p.high, log=p.log, step=p.step or 1)
+    return FloatDistribution(p.low, p.high, log=p.log, step=p.step)
