@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,14 @@ from hypothesis import settings
 
 settings.register_profile("hpo", deadline=None, max_examples=60)  # other processes share the cores
 settings.load_profile("hpo")
+
+MEMORY = Path("/dev/shm")
+
+
+def pytest_configure() -> None:
+    """Let tmp_path be in memory where there is room: SQLite waits for the disk at every commit, and tests are full of them."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(autouse=True)

@@ -90,6 +90,7 @@ class WritableStudy:
         self._system = dict(system)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
+        self._rungs: dict[int, dict[str, Any]] = {}  # reached by trials that are to be pruned, by number
         for trial in trials:
             self._load(trial)
 
@@ -176,8 +177,9 @@ class WritableStudy:
     def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> bool:
         """Record an epoch's accuracy and return whether the pruner would stop the trial here.
 
-        An epoch that is known already changes nothing, and is judged again with the same outcome. Trial 0 is never stopped: the
-        others are compared with it. Nor is a trial at its last epoch: it is complete.
+        An epoch that is known already changes nothing, and is judged again: alike, if it was to stop the trial and this process
+        died before it did. Trial 0 is never stopped: the others are compared with it. Nor is a trial at its last epoch: it is
+        complete.
         """
         mirrored, trial_id = self._open[trial.number], self._ids[trial.number]
         if epoch not in trial.accuracies:
@@ -191,11 +193,17 @@ class WritableStudy:
             return False
         before = self._system_attributes(trial.number)
         prune = mirrored.should_prune()
-        with guarded(self.location):
-            for key, value in self._system_attributes(trial.number).items():  # the rungs that halving has seen it reach
-                if before.get(key) != value:
-                    self._record.set_trial_system_attr(trial_id, key, value)
+        reached = {k: v for k, v in self._system_attributes(trial.number).items() if before.get(k) != v}  # halving's rungs
+        if prune:  # a rung that is recorded is not judged again: only with the trial's end
+            self._rungs[trial.number] = reached
+        else:
+            self._record_rungs(trial_id, reached)
         return prune
+
+    def _record_rungs(self, trial_id: int, reached: Mapping[str, Any]) -> None:
+        with guarded(self.location):
+            for key, value in reached.items():
+                self._record.set_trial_system_attr(trial_id, key, value)
 
     def _system_attributes(self, number: int) -> dict[str, Any]:
         mirrored = self._memory.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
@@ -220,6 +228,7 @@ class WritableStudy:
             for key, attribute in trial.attributes.items():
                 self._record.set_trial_user_attr(trial_id, key, attribute)
             reach("trial.described")
+            self._record_rungs(trial_id, self._rungs.pop(trial.number, {}))
             self._record.set_trial_state_values(trial_id, state, None if value is None else [value])
         reach("trial.ended")
         for key, attribute in trial.attributes.items():

@@ -1,0 +1,39 @@
+"""The two sides stay apart: a command that needs no torch does not wait for it, a worker needs no Optuna."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
+READING = (
+    "hpo.search.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session hpo.search.study hpo.console"
+)
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules in a fresh Python after it ran `code`."""
+    shown = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import hpo; hpo.Settings, hpo.SearchSpace, hpo.RunOptions, hpo.Config, hpo.HpoError", HEAVY),
+        ("import hpo.cli, hpo.pools.local, hpo.pools.devices, hpo.messages", HEAVY),
+        ("from hpo.cli import main; main(['--help'])", HEAVY),
+        ("from hpo.cli import main; main(['run', '--help'])", HEAVY),
+        ("from hpo.cli import main; main(['space', 'wide'])", HEAVY),
+        (f"import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
+        ("import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome", {"torch", "torchvision"}),
+        ("import hpo.training.worker", {"optuna", "sqlalchemy", "torch"}),
+        ("import hpo.training.objective, hpo.training.data, hpo.training.train", {"optuna", "sqlalchemy"}),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(code, absent):
+    assert loaded(code) & absent == set()

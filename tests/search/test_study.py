@@ -1,0 +1,320 @@
+"""The mirror in memory and the record in the database say the same at every moment, and a study goes on as if never closed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from instant import EPOCHS, curve, new_study, reopen
+from optuna.trial import TrialState
+
+from hpo.errors import StorageError, UsageError
+from hpo.search import record
+from hpo.search.storage import locate, open_storage
+from hpo.search.study import Stored, check_same, check_same_data, stored
+from hpo.settings import Settings
+from hpo.space import SearchSpace
+
+SAMPLERS = ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
+RUNG = (0.5, 0.6, 0.7, 0.1)  # after epoch 1: three that may go on, one that may not
+SPACE = SearchSpace.of(
+    "small",
+    {
+        "filters": {"type": "int", "low": 16, "high": 64, "step": 16, "default": 32},
+        "dropout": {"type": "float", "low": 0, "high": 0.5, "default": 0},
+        "lr": {"type": "float", "low": 1e-3, "high": 1, "log": True, "default": 0.1},
+        "norm": {"choices": ["batch", "none"], "default": "none"},
+    },
+)
+
+
+def seen(trials) -> list[tuple]:
+    """What must be equal of trials, whoever keeps them."""
+    return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs, rungs(t)) for t in trials]
+
+
+def rungs(trial) -> dict:
+    return {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
+
+
+def assert_same(study) -> None:
+    """The mirror is what is stored, and what it would be if it were opened now."""
+    recorded = seen(study._record.get_all_trials(study._study_id))
+    assert seen(study.trials) == recorded
+    assert seen(reopen(study).trials) == recorded
+
+
+def train(study, trial, epochs=EPOCHS) -> bool:
+    """Report epochs until the pruner says stop; return whether it did."""
+    begun = len(trial.accuracies)
+    return any(study.report(trial, e, curve(trial.config, e)) for e in range(begun + 1, epochs + 1))
+
+
+def finish(study, trial) -> None:
+    if train(study, trial):
+        study.prune(trial)
+    else:
+        study.complete(trial, trial.accuracies[EPOCHS])
+
+
+@pytest.mark.parametrize("space", ["basic", "wide", "tutorial"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_trial_0_is_the_default_point(tmp_path, sampler, space):
+    study = new_study(tmp_path / "hpo.db", space=space, sampler=sampler)
+    first, second = study.ask(), study.ask()
+    assert first.params == study.space.default
+    assert first.config == study.space.config()
+    assert second.params != first.params
+
+
+def test_trial_0_and_a_last_epoch_are_never_pruned(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    default = study.ask()
+    others = [study.ask() for _ in range(6)]
+    for trial in others:
+        for epoch in range(1, EPOCHS):
+            study.report(trial, epoch, 0.9)
+    assert not any(study.report(default, epoch, 0.01) for epoch in range(1, EPOCHS + 1))
+    assert not study.report(others[0], EPOCHS, 0.0)
+
+
+def test_a_loser_is_pruned_at_its_first_rung(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    assert [study.report(study.ask(), 1, accuracy) for accuracy in RUNG] == [False, False, False, True]
+
+
+def test_halvings_rungs_survive_a_reopening(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trials = [study.ask() for _ in range(5)]
+    assert [study.report(trial, 1, accuracy) for trial, accuracy in zip(trials[1:], RUNG, strict=True)] == [False] * 3 + [True]
+    study.prune(trials[4])
+    study = reopen(study)
+    assert [rungs(trial).get("completed_rung_0") for trial in study.trials] == [None, *RUNG]
+    assert study.report(study.ask(), 1, 0.2)
+
+
+def test_an_epoch_reported_twice_counts_once(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trial = study.ask()
+    study.report(trial, 1, 0.1)
+    study.report(trial, 1, 0.8)
+    assert study.trials[0].intermediate_values == {1: 0.1}
+    assert_same(study)
+
+
+@pytest.mark.parametrize("pruner", ["halving", "median", "hyperband"])
+def test_a_loser_that_a_dying_run_did_not_come_to_stop_is_stopped_by_the_next(tmp_path, pruner):
+    study = new_study(tmp_path / "hpo.db", pruner=pruner)
+    for _ in range(8):
+        finish(study, study.ask())
+    loser = study.ask()
+    epoch = next(epoch for epoch in range(1, EPOCHS) if study.report(loser, epoch, 0.01))
+    study = reopen(study)
+    [loser] = study.unfinished()
+    assert study.report(loser, epoch, 0.01)
+    study.prune(loser)
+    assert_same(study)
+
+
+def test_ends_are_recorded_with_state_value_and_attributes(tmp_path):
+    study = new_study(tmp_path / "hpo.db", pruner="none")
+    done, pruned, failed, running = (study.ask() for _ in range(4))
+    for trial in (done, pruned, running):
+        train(study, trial, epochs=2)
+    done.attributes["train_loss"] = [1.0, 0.5]
+    failed.attributes["reason"] = "the loss was not finite in epoch 1 (lr = 1)."
+    study.complete(done, 0.75)
+    study.prune(pruned)
+    study.fail(failed)
+    assert_same(study)
+    trials = record.load("first", study.location).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+    assert [trial.value for trial in trials] == [0.75, pruned.accuracies[2], None, None]
+    assert trials[0].user_attrs == done.attributes
+    assert trials[2].user_attrs == failed.attributes
+    assert all((trial.datetime_complete is None) == (trial.state == TrialState.RUNNING) for trial in trials)
+    assert study.n_finished == 2
+    assert study.best.number == 0
+
+
+def test_of_equal_trials_the_first_is_the_best(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trials = [study.ask() for _ in range(3)]
+    for trial in reversed(trials):
+        study.complete(trial, 0.5)
+    assert study.best.number == record.load("first", study.location).best.number == 0
+
+
+steps = st.lists(
+    st.one_of(
+        st.just(("ask",)),
+        st.tuples(st.just("report"), st.integers(0, 3), st.floats(0, 1)),
+        st.tuples(st.sampled_from(["complete", "prune", "fail"]), st.integers(0, 3)),
+        st.just(("reopen",)),
+    ),
+    max_size=20,
+)
+
+
+@given(steps, st.sampled_from(["halving", "median", "hyperband", "none"]))
+@settings(max_examples=12)
+def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence, pruner):
+    study = new_study(tmp_path_factory.mktemp("any") / "hpo.db", space=SPACE, sampler="random", pruner=pruner)
+    going = {}
+    for what, *values in sequence:
+        trial = list(going.values())[values[0] % len(going)] if values and going else None
+        if what == "ask":
+            trial = study.ask()
+            going[trial.number] = trial
+        elif what == "reopen":
+            study = reopen(study)
+            assert {t.number: (t.params, t.accuracies) for t in study.unfinished()} == {
+                t.number: (t.params, t.accuracies) for t in going.values()
+            }
+            going = {trial.number: trial for trial in study.unfinished()}
+        elif trial and what == "report":
+            study.report(trial, len(trial.accuracies) + 1, values[1])
+        elif trial and (trial.accuracies or what == "fail"):
+            going.pop(trial.number)
+            study.complete(trial, max(trial.accuracies.values())) if what == "complete" else getattr(study, what)(trial)
+    assert_same(study)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_study_reopened_anywhere_goes_on_with_the_same_suggestions(tmp_path, sampler):
+    """Two trials are in training at any time; one of the studies is opened anew after every second trial."""
+
+    def suggestions(path, *, reopened):
+        study = new_study(path, space=SPACE, sampler=sampler, seed=3)
+        going, params = [study.ask()], []
+        for number in range(1, 18):
+            going.append(study.ask())
+            params.append(going[-1].params)
+            finish(study, going.pop(0)) if number % 5 else study.fail(going.pop(0))
+            if reopened and number % 2:
+                study = reopen(study)
+                going = study.unfinished()
+        return params
+
+    assert suggestions(tmp_path / "a.db", reopened=True) == suggestions(tmp_path / "b.db", reopened=False)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_suggestions_differ_from_trial_to_trial_and_from_seed_to_seed(tmp_path, sampler):
+    points = []
+    for seed in (0, 1):
+        study = new_study(tmp_path / f"{seed}.db", sampler=sampler, seed=seed)
+        trials = [study.ask() for _ in range(6)]
+        points += [tuple(trial.params.values()) for trial in trials[1:]]
+    assert len(set(points)) == 10
+
+
+def test_a_space_without_anything_to_vary_is_tried_and_continued(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space=SearchSpace.of("fixed", {"lr": 0.1}))
+    assert study.ask().params == {}
+    assert [trial.number for trial in reopen(study).unfinished()] == [0]
+
+
+def test_what_another_program_queued_keeps_its_number(tmp_path):
+    study = new_study(tmp_path / "hpo.db", sampler="random")
+    study.complete(study.ask(), 0.5)
+    record.load("first", study.location).study.enqueue_trial({"depth": 2})
+    study = reopen(study)
+    assert study.ask().number == 2
+    assert study.unfinished() == [] or [trial.number for trial in study.unfinished()] == [2]
+
+
+def test_trials_that_another_program_added_meanwhile_are_refused_with_the_way_on(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    record.load("first", study.location).study.ask()
+    with pytest.raises(StorageError, match=r"another program has added trials .* hpo resume first"):
+        study.ask()
+
+
+def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space="wide", seed=5)
+    found = record.load("first", study.location)
+    assert (found.settings, found.space) == (study.settings, study.space)
+    assert found.attributes.keys() == {"settings", "space", "environment", "command"}
+    assert found.study.metric_names == ["accuracy"]
+    assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert stored(open_storage(study.location), study.location, "first") == (study.settings, study.space, {"cores": 2}, {})
+    assert stored(open_storage(study.location), study.location, "second") is None
+
+
+FOREIGN = {
+    "no attributes": {},
+    "attributes of other things": {"settings": "mine", "space": "outer"},
+    "settings of another hpo": {"settings": {"dataset": "cifar10", "epoch": 3}, "space": {"name": "s", "parameters": {}}},
+    "half": {"settings": Settings().model_dump(mode="json")},
+}
+
+
+@pytest.mark.parametrize("attributes", FOREIGN.values(), ids=FOREIGN)
+def test_a_study_that_hpo_did_not_make_is_refused_and_left_as_it_is(tmp_path, attributes):
+    location = locate(str(tmp_path / "hpo.db"))
+    storage = open_storage(location, create=True)
+    theirs = optuna.create_study(storage=storage, study_name="theirs")
+    theirs.add_trial(optuna.trial.create_trial(value=1.0))
+    for key, value in attributes.items():
+        theirs.set_user_attr(key, value)
+    with pytest.raises(UsageError, match=r"'theirs' in .* was not made by (this )?hpo.*hpo run theirs-2"):
+        stored(storage, location, "theirs")
+    assert len(record.load("theirs", location).trials) == 1
+
+
+def test_a_study_half_made_is_left_as_it_is_until_it_is_made_whole(tmp_path):
+    """Another run may be about to make it."""
+    location = locate(str(tmp_path / "hpo.db"))
+    storage = open_storage(location, create=True)
+    optuna.create_study(storage=storage, study_name="first", direction="maximize")
+    assert stored(storage, location, "first") is None
+    assert record.names(storage) == ["first"]
+    assert new_study(location.path).ask().number == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "space", "parts"),
+    [
+        ({"epochs": 20}, None, ["epochs = 10, and you asked for 20"]),
+        ({"sampler": "gp", "seed": 1}, None, ["sampler = 'tpe', and you asked for 'gp'", "seed = 0, and you asked for 1"]),
+        ({"limit_train": 500}, None, ["limit_train = None, and you asked for 500"]),
+        (
+            {},
+            SearchSpace.of("b", {"lr": 0.1}),
+            ["space 'basic' with depth: low 2, high 4", "default 3, and you asked for value 3"],
+        ),
+        ({}, SearchSpace.named("wide"), ["space 'basic' with growth: value 2.0, and you asked for low 1.0, high 2.5", "…"]),
+    ],
+)
+def test_other_settings_or_another_space_are_refused_with_both_values_and_the_way_out(wanted, space, parts):
+    with pytest.raises(UsageError) as caught:
+        check_same("first", Stored(Settings(), SearchSpace.named("basic"), {}, {}), wanted, space)
+    for part in ["study 'first'", "hpo resume first", "hpo run first-2", *parts]:
+        assert part in str(caught.value)
+
+
+def test_the_same_settings_and_the_same_space_of_another_name_are_no_difference():
+    basic = SearchSpace.named("basic")
+    renamed = basic.model_copy(update={"name": "mine"})
+    check_same("first", Stored(Settings(), basic, {}, {}), Settings().model_dump(), renamed)
+
+
+def test_other_images_are_refused_with_both_values():
+    before = {"data_digest": "aa", "n_train": 100, "cores": 2}
+    check_same_data("first", before, {"data_digest": "aa", "n_train": 100, "cores": 64})
+    with pytest.raises(UsageError, match=r"n_train = 100, and here it is 200.*hpo run first-2"):
+        check_same_data("first", before, {"data_digest": "aa", "n_train": 200})
+
+
+def test_times_are_those_of_the_trial(tmp_path):
+    began = datetime.now()  # noqa: DTZ005  # Optuna's are naive and local
+    study = new_study(tmp_path / "hpo.db")
+    study.complete(study.ask(), 0.5)
+    [trial] = record.load("first", study.location).trials
+    assert began <= trial.datetime_start <= trial.datetime_complete <= datetime.now()  # noqa: DTZ005
