@@ -8,6 +8,7 @@ read through Optuna. Both ways give the same columns, whatever strangers wrote i
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -31,6 +32,7 @@ Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
 NUMBERS = ("seconds", "images_per_second", "n_parameters", "macs", "worker")
 OTHERS = ("reason", "checkpoint", "train_loss", "score_loss")
+LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
 
 _QUERIES = {
@@ -100,7 +102,7 @@ def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distri
             distributions[name] = known[as_json]
             records[trial].params[name] = known[as_json].to_external_repr(value)
     for trial, step, value in rows["steps"]:
-        if trial in records:
+        if trial in records and abs(value) < LARGEST:
             records[trial].steps[step] = value
     for trial, key, as_json in rows["attributes"]:
         if trial in records:
@@ -131,7 +133,7 @@ def _ask_optuna(study: optuna.Study, distributions: dict[str, Distribution]) -> 
             _utc(trial.datetime_start),
             _utc(trial.datetime_complete),
             trial.params,
-            {step: value for step, value in trial.intermediate_values.items() if np.isfinite(value)},
+            {step: value for step, value in trial.intermediate_values.items() if abs(value) < LARGEST},
             {key: trial.user_attrs[key] for key in NUMBERS + OTHERS if key in trial.user_attrs},
         )
 
@@ -145,7 +147,7 @@ def _columns(records: list[_Record], distributions: dict[str, Distribution]) -> 
     index = pd.Index([record.number for record in records], name="number", dtype="int64")
     columns: dict[str, Any] = {
         "state": [record.state for record in records],
-        "value": np.array([np.nan if record.value is None else record.value for record in records], dtype=float),
+        "value": np.array([_value(record.value) for record in records], dtype=float),
         "epochs": np.array([len(record.steps) for record in records], dtype=int),
         "last": np.array([record.steps[max(record.steps)] if record.steps else np.nan for record in records]),
         "start": pd.to_datetime(pd.Series([r.start for r in records], dtype=object), format="ISO8601").to_numpy(),
@@ -184,11 +186,17 @@ def _thinned(steps: list[int]) -> list[int]:
     return [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, MAX_STEPS).astype(int))]
 
 
+def _value(value: float | None) -> float:
+    if value is None:
+        return np.nan
+    return value if abs(value) < LARGEST else math.copysign(np.inf, value)
+
+
 def _number(value: object) -> float:
     """Attributes may hold anything; what is no finite number is missing."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return np.nan
-    return float(value) if abs(value) < 1e300 else np.nan
+    return float(value) if abs(value) < LARGEST else np.nan
 
 
 def texts(values: Iterable[object]) -> list[str | None]:

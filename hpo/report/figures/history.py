@@ -135,6 +135,9 @@ def distribution(summary: Summary) -> Figure | None:
     if len(reached) < 2:
         return None
     values = reached["value"].to_numpy()
+    span = float(np.ptp(values))
+    if 0 < span < max(1e-9 * float(np.abs(values).max()), 1e-300):
+        return None  # too narrow for floating-point numbers to divide
     edges = np.histogram_bin_edges(values, bins=min(40, max(8, round(len(values) ** 0.5))))
     middle = numbers((edges[1:] + edges[:-1]) / 2)
     data = []
