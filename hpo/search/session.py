@@ -208,13 +208,13 @@ class _Resumed:
 def _signals() -> Iterator[list[Runner]]:
     """Let SIGINT, SIGTERM and SIGHUP stop the runner at the end of the workers' epochs; the second one at once.
 
-    Yields a list to put the runner into; before it is there, a signal ends the run at once.
+    Yields a list to put the runner into; before it is there, and when the run is ending anyway, a signal ends it at once.
     """
     runners: list[Runner] = []
     names = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if not runners or runners[0].board.stopping in names.values():
+        if not runners or runners[0].board.stopping:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         runners[0].stop(names[signal.Signals(number).name])
 
