@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from hpo.search.storage import Location
 
 HOST = "127.0.0.1"
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    """A thread a request: a browser asks for many things at once."""
+
+    daemon_threads = True
 
 
 class _Silent(WSGIRequestHandler):
@@ -37,7 +44,7 @@ def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
 
     app = wsgi(open_storage(location))
     try:
-        made = make_server(HOST, port, app, handler_class=_Silent)
+        made = make_server(HOST, port, app, _Threaded, _Silent)
     except OSError as error:
         raise StorageError(
             f"the dashboard cannot listen on {HOST}:{port}: {error.strerror}. Leave --port out for a free one."
