@@ -189,10 +189,10 @@ class WritableStudy:
                 reach("epoch.reporting")
                 self._record.set_trial_intermediate_value(trial_id, epoch, accuracy)
                 reach("epoch.reported")
-        if trial.number == 0 or epoch >= self.settings.epochs:
+        if epoch >= self.settings.epochs:
             return False
         before = self._system_attributes(trial.number)
-        prune = mirrored.should_prune()
+        prune = mirrored.should_prune() and trial.number > 0  # asked for trial 0 too: it takes part in the competition of the rungs
         reached = {k: v for k, v in self._system_attributes(trial.number).items() if before.get(k) != v}  # halving's rungs
         if prune:  # a rung that is recorded is not judged again: only with the trial's end
             self._rungs[trial.number] = reached

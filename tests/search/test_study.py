@@ -177,7 +177,8 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
             }
             going = {trial.number: trial for trial in study.unfinished()}
         elif trial and what == "report":
-            study.report(trial, len(trial.accuracies) + 1, values[1])
+            if study.report(trial, len(trial.accuracies) + 1, values[1]):
+                study.prune(going.pop(trial.number))  # as the runner does, at once
         elif trial and (trial.accuracies or what == "fail"):
             going.pop(trial.number)
             study.complete(trial, max(trial.accuracies.values())) if what == "complete" else getattr(study, what)(trial)
@@ -318,3 +319,12 @@ def test_times_are_those_of_the_trial(tmp_path):
     study.complete(study.ask(), 0.5)
     [trial] = record.load("first", study.location).trials
     assert began <= trial.datetime_start <= trial.datetime_complete <= datetime.now()  # noqa: DTZ005
+
+
+def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_path):
+    """Of three at the first rung one goes on: trial 0 is better than the second, so the second is stopped."""
+    study = new_study(tmp_path / "hpo.db", pruner="halving")
+    first, second = study.ask(), study.ask()
+    assert not study.report(first, 1, 0.8)
+    assert study.report(second, 1, 0.5)
+    assert not study.report(first, 2, 0.1)
