@@ -26,7 +26,7 @@ from hpo.settings import Settings
 from hpo.space import Config
 
 TINY = Config(depth=1, filters=4, batch_size=64, lr=0.05)
-LONG = Config(depth=3, filters=128, batch_size=100)  # an epoch of many seconds
+LONG = Config(depth=3, filters=96, batch_size=50)  # an epoch of many seconds
 SETTINGS = Settings(dataset="digits", epochs=2, limit_train=200, limit_test=100)
 
 NOISY = """

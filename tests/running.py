@@ -1,0 +1,129 @@
+"""The whole program: `python -m hpo` in a folder of its own, on digits, with networks that train in no time."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from hpo.search.record import StudyRecord, load
+from hpo.search.storage import locate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = """
+depth = { type = "int", low = 1, high = 2, default = 1 }
+filters = { type = "int", low = 2, high = 6, default = 4 }
+lr = { type = "float", low = 0.01, high = 0.5, log = true, default = 0.05 }
+dropout = 0.1
+stem = "none"
+batch_size = 64
+"""
+LONG = """
+lr = { type = "float", low = 0.01, high = 0.5, log = true, default = 0.05 }
+filters = 96
+batch_size = 50
+"""
+DIGITS = ("--dataset", "digits", "--limit-train", "200", "--limit-test", "100", "--no-report")
+
+
+class Program:
+    """A running command, with what it says in files.
+
+    Args:
+        words: The command line.
+        folder: Where it runs.
+        environment: On top of ours.
+    """
+
+    def __init__(self, words: tuple[object, ...], folder: Path, environment: dict[str, str]) -> None:
+        name = f"{time.monotonic_ns()}"
+        self._out, self._err = folder / "logs" / f"{name}.out", folder / "logs" / f"{name}.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            command = [sys.executable, *map(str, words)]
+            self.process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err)
+        if hasattr(os, "sched_setaffinity"):  # one core, so one thread a worker: two wait for each other on a busy machine
+            os.sched_setaffinity(self.process.pid, {random.choice(sorted(os.sched_getaffinity(0)))})
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def says(self, text: str, seconds: float = 100) -> Program:
+        """Wait until it has said something."""
+        end = time.monotonic() + seconds
+        while text not in self.err + self.out:
+            assert self.process.poll() is None, f"ended without saying {text!r}: {self.err}"
+            assert time.monotonic() < end, f"did not say {text!r}: {self.err}"
+            time.sleep(0.01)
+        return self
+
+    def children(self) -> list[psutil.Process]:
+        """Return its worker processes."""
+        return psutil.Process(self.process.pid).children()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, seconds: float = 100) -> int:
+        """Wait for its end and return the exit code."""
+        return self.process.wait(seconds)
+
+
+class Hpo:
+    """`python -m hpo` in a folder; whatever still runs at the end is killed."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        (folder / "logs").mkdir()
+        (folder / "short.toml").write_text(SHORT)
+        (folder / "long.toml").write_text(LONG)
+        self._environment = {"HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
+        self._programs: list[Program] = []
+
+    def start(self, *words: object) -> Program:
+        """Start a command."""
+        return self.start_python("-m", "hpo", *words)
+
+    def start_python(self, *words: object) -> Program:
+        self._programs.append(Program(words, self.folder, self._environment))
+        return self._programs[-1]
+
+    def __call__(self, *words: object) -> Program:
+        """Run a command to its end."""
+        program = self.start(*words)
+        program.ended()
+        return program
+
+    def study(self, name: str, storage: str = "studies/hpo.db") -> StudyRecord:
+        return load(name, locate(str(self.folder / storage)))
+
+    def close(self) -> None:
+        for program in self._programs:
+            program.process.kill()
+            program.process.wait()
+
+
+def left_over(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """Return which of the processes live on after some seconds; those that nobody buries are dead enough."""
+    end = time.monotonic() + seconds
+    while (living := [p for p in processes if _lives(p)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return living
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,82 @@
+"""The Python API from a script, as a person writes it: without `if __name__ == "__main__"`."""
+
+import json
+
+import pytest
+from running import Hpo
+
+SCRIPT = """
+import json
+import threading
+
+import hpo
+from hpo.search.board import Watcher
+
+class Counter(Watcher):
+    epochs = 0
+    def epoch(self, board, trial, epoch):
+        self.epochs += 1
+
+counter = Counter()
+outcome = hpo.run(
+    "scripted",
+    settings=hpo.Settings(dataset="digits", epochs=2, limit_train=200, limit_test=100, pruner="none"),
+    space=hpo.SearchSpace.of("mine", {
+        "depth": 1, "filters": 4, "batch_size": 64,
+        "lr": {"type": "float", "low": 0.01, "high": 0.1, "default": 0.05},
+    }),
+    options=hpo.RunOptions(trials=2, workers=1, device="cpu"),
+    storage="scripted.db",
+    watcher=counter,
+)
+said = {"reason": outcome.reason, "code": outcome.exit_code, "finished": outcome.record.n_finished, "epochs": counter.epochs}
+
+def elsewhere():  # in another thread signals are the caller's to handle
+    said["resumed"] = hpo.resume("scripted", options=hpo.RunOptions(trials=3, workers=1), storage="scripted.db").record.n_finished
+
+thread = threading.Thread(target=elsewhere)
+thread.start()
+thread.join()
+
+record = hpo.load("scripted", "scripted.db")
+frame = record.dataframe()
+said |= {
+    "default": record.trials[0].params, "best": [record.best.value, float(frame.accuracy.max())], "columns": list(frame.columns),
+    "settings": record.settings.epochs, "space": record.space.name, "numbers": frame.number.tolist(),
+}
+try:
+    hpo.load("scriptd", "scripted.db")
+except hpo.HpoError as error:
+    said["error"] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What the script prints."""
+    hpo = Hpo(tmp_path_factory.mktemp("api"), tmp_path_factory.mktemp("cache"))
+    (hpo.folder / "script.py").write_text(SCRIPT)
+    program = hpo.start_python("-W", "error", "script.py")
+    assert program.ended() == 0, program.err
+    assert program.err == ""
+    return json.loads(program.out)
+
+
+def test_run_trains_to_the_total_and_tells_its_watcher(said):
+    assert (said["reason"], said["code"], said["finished"], said["epochs"]) == ("total", 0, 2, 4)
+    assert said["default"] == {"lr": 0.05}
+
+
+def test_resume_goes_on_from_another_thread_too(said):
+    assert said["resumed"] == 3
+
+
+def test_load_returns_what_is_stored(said):
+    assert (said["settings"], said["space"], said["numbers"]) == (2, "mine", [0, 1, 2])
+    assert said["best"][0] == said["best"][1]
+    assert {"number", "state", "accuracy", "lr", "seconds", "n_parameters"} <= set(said["columns"])
+
+
+def test_errors_are_hpos_own_and_say_what_is_there(said):
+    assert said["error"] == "there is no study 'scriptd' in scripted.db. Did you mean 'scripted'?"
