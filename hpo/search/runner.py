@@ -57,7 +57,7 @@ class Runner:
         self._idle: set[int] = set()
         self._waiting = deque(study.unfinished())
         self._deaths: dict[int, int] = {}  # of workers, by trial
-        self._died_trials: deque[int] = deque(maxlen=DEATHS_IN_A_ROW)  # in a row
+        self._died_trials: deque[int | None] = deque(maxlen=DEATHS_IN_A_ROW)  # in a row
         self._causes: deque[str] = deque(maxlen=SAME_FAILURES)  # in a row
         self._without_best = 0
         best = study.best
@@ -239,7 +239,7 @@ class Runner:
         self.board.rows[worker] = Row()
         if seated is None:
             self._watcher.warned(f"worker {worker} {died.why} while idle; starting another. {_last_line(died)}")
-            self._note_death(-1 - worker, died)
+            self._note_death(None, died)
         else:
             trial = seated.trial
             self._watcher.warned(
@@ -256,12 +256,14 @@ class Runner:
         if not self.board.stopping:
             self._pool.restart(worker)
 
-    def _note_death(self, trial: int, died: Died) -> None:
-        if trial not in self._died_trials:
+    def _note_death(self, trial: int | None, died: Died) -> None:
+        """Count the deaths in a row: those over one trial once, each of a worker that had none."""
+        if trial is None or trial not in self._died_trials:
             self._died_trials.append(trial)
         if len(self._died_trials) == DEATHS_IN_A_ROW:
             self.stop(
-                f"deaths: workers died over {DEATHS_IN_A_ROW} trials in a row ({died.why}). Try --workers 1 or smaller networks."
+                f"deaths: workers died {DEATHS_IN_A_ROW} times in a row, not over one trial ({died.why}). "
+                f"Try --workers 1 or smaller networks."
             )
 
     def _tidy(self, number: int) -> None:

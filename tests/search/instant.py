@@ -141,15 +141,16 @@ class InstantPool:
 class Notes(Watcher):
     """A watcher that remembers: ends as (number, state), warnings as they are; and does something after each epoch."""
 
-    def __init__(self, after_epoch: Callable[[int], None] = lambda n_epochs: None) -> None:  # noqa: ARG005
-        self._after_epoch, self._epochs = after_epoch, 0
+    def __init__(self) -> None:
+        self.after_epoch: Callable[[int], object] = lambda n_epochs: None  # noqa: ARG005
+        self._epochs = 0
         self.ends: list[tuple[int, str]] = []
         self.warnings: list[str] = []
 
     def epoch(self, *_: object) -> None:
         """Count an epoch."""
         self._epochs += 1
-        self._after_epoch(self._epochs)
+        self.after_epoch(self._epochs)
 
     def ended(self, _board, trial, state) -> None:
         """Note an end."""

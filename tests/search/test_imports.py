@@ -31,6 +31,8 @@ def loaded(code: str) -> set[str]:
         ("from hpo.cli import main; main(['space', 'wide'])", HEAVY),
         (f"import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
         ("import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome", {"torch", "torchvision"}),
+        ("import hpo.search.publishing", HEAVY),
+        ("import hpo.report.dashboard", {"torch", "torchvision", "optuna_dashboard", "sklearn", "plotly"}),
         ("import hpo.training.worker", {"optuna", "sqlalchemy", "torch"}),
         ("import hpo.training.objective, hpo.training.data, hpo.training.train", {"optuna", "sqlalchemy"}),
     ],

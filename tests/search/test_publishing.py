@@ -1,0 +1,104 @@
+"""When a run is published: seldom enough to cost nothing, often enough to be current, and in any case at the end."""
+
+import inspect
+import itertools
+
+import pytest
+from instant import Notes, new_study, run
+
+from hpo.search.board import Board, Watcher
+from hpo.search.publishing import MINIMUM, Publishing
+from hpo.search.study import OpenTrial
+
+TRIAL = OpenTrial(number=0, params={}, config=None)
+BOARD = Board(study="first", varied=(), epochs=1, total=1)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Published(Publishing):
+    """Remembers when it published; a publication takes `costs` seconds."""
+
+    def __init__(self, costs=0.1):
+        self.clock, self.times, self.notes = Clock(), [], Notes()
+
+        def publish(name):
+            assert name == "first"
+            self.times.append(self.clock.now - 1000)
+            self.clock.now += costs
+
+        super().__init__(self.notes, publish, self.clock)
+        self.opened(BOARD)
+
+    def live(self, seconds, ends_every=None):
+        """Let time pass; a trial ends now and then."""
+        for second in range(1, seconds + 1):
+            self.clock.now += 1
+            if ends_every and second % ends_every == 0:
+                self.ended(BOARD, TRIAL, "complete")
+            self.changed(BOARD)
+
+
+def test_it_publishes_once_a_minute_while_trials_end():
+    published = Published()
+    published.live(400, ends_every=3)
+    assert published.times[0] == MINIMUM
+    assert len(published.times) == 6
+    assert all(later - earlier >= MINIMUM for earlier, later in itertools.pairwise(published.times))
+
+
+def test_without_a_trial_that_ended_there_is_nothing_to_publish():
+    published = Published()
+    published.live(400)
+    assert not published.times
+
+
+def test_publications_take_at_most_a_hundredth_of_the_run():
+    published = Published(costs=3)
+    published.live(2000, ends_every=1)
+    assert len(published.times) == 7
+    assert all(later - earlier >= 300 for earlier, later in itertools.pairwise(published.times))
+
+
+def test_a_run_that_is_ending_publishes_at_its_end_alone():
+    published = Published()
+    board = Board(study="first", varied=(), epochs=1, total=1, stopping="interrupted")
+    published.ended(board, TRIAL, "complete")
+    published.clock.now += 1000
+    published.changed(board)
+    assert not published.times
+    published.closing(board)
+    assert published.times == [1000]
+
+
+def test_a_publication_that_fails_is_a_warning_said_once_and_the_run_goes_on(tmp_path):
+    shown, tried = Notes(), []
+
+    def publish(name):
+        tried.append(name)
+        raise RuntimeError("disk full")
+
+    publishing = Publishing(shown, publish, clock=itertools.count(0, 1000).__next__)
+    study = new_study(tmp_path / "hpo.db")
+    assert run(study, 6, watcher=publishing) == "total"
+    publishing.closing(Board(study="first", varied=(), epochs=1, total=1))
+    assert len(tried) > 2
+    assert set(tried) == {"first"}
+    assert shown.warnings == ["the dashboard's note and pictures are not up to date: disk full"]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if name[0] != "_"])
+def test_everything_is_passed_on(name):
+    heard = []
+    shown = type("Shown", (Watcher,), {name: lambda self, *given: heard.append(given)})()  # noqa: ARG005
+    given = tuple(object() for _ in list(inspect.signature(getattr(Watcher, name)).parameters)[1:])
+    if name in ("changed", "closing"):
+        given = (BOARD,)
+    getattr(Publishing(shown, lambda study: None), name)(*given)  # noqa: ARG005
+    assert heard == [given]
