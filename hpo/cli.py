@@ -5,15 +5,19 @@ Everything heavy is imported by the command that needs it: `hpo --help` loads ne
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from hpo.errors import INTERRUPTED, HpoError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
 
@@ -179,9 +183,11 @@ def _run(
 ) -> int:
     from hpo import console
     from hpo.search import session
+    from hpo.search.publishing import Publishing
 
     try:
-        with console.watching(quiet=quiet, verbose=verbose) as watcher:
+        with console.watching(quiet=quiet, verbose=verbose) as shown:
+            watcher = Publishing(shown, _publisher(storage))
             outcome = session.run(
                 study,
                 settings=settings,
@@ -201,6 +207,24 @@ def _run(
     if outcome.exit_code == 0 and not outcome.record.counts["complete"]:
         return 5 if outcome.reason == "total" else 0
     return outcome.exit_code
+
+
+def _publisher(storage: str | None) -> Callable[[str], None]:
+    """Return what brings a study's place in the dashboard up to date; the report side is loaded when it is called."""
+
+    @functools.cache
+    def study(name: str) -> Any:  # noqa: ANN401
+        from hpo.search.record import load
+        from hpo.search.storage import locate
+
+        return load(name, locate(storage))
+
+    def publish(name: str) -> None:
+        from hpo.report import dashboard
+
+        dashboard.publish(study(name))
+
+    return publish
 
 
 def _page(record: Any, *, quiet: bool) -> Path | None:  # noqa: ANN401
@@ -308,10 +332,11 @@ def data(
     return 0
 
 
-@app.command(epilog="Examples:  hpo dashboard    hpo dashboard --port 8080")
+@app.command(epilog="Examples:  hpo dashboard    hpo dashboard --open    hpo dashboard --port 8080")
 def dashboard(
     storage: Storage = None,
     port: Annotated[int, _option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    open_it: Annotated[bool, _option("--open", help="Open it in the browser.")] = False,
 ) -> int:
     """Serve optuna-dashboard for the database, on this machine alone, until Ctrl-C."""
     from hpo import console
@@ -319,9 +344,12 @@ def dashboard(
     from hpo.search.storage import locate
 
     with server(locate(storage), port) as made:
-        console.out().print(f"http://{HOST}:{made.server_port}/dashboard/")
+        address = f"http://{HOST}:{made.server_port}/dashboard/"
+        console.out().print(address)
         console.err().print("Ctrl-C ends it.")
         sys.stdout.flush()
+        if open_it:  # the port listens already: the browser is answered once we serve
+            typer.launch(address)
         made.serve_forever()
     return 0
 

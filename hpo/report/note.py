@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from hpo.report.findings import find
 from hpo.report.page import flat, space_rows
 from hpo.report.summary import summarize
-from hpo.report.words import parameter, score
+from hpo.report.words import clipped, parameter, score
 
 if TYPE_CHECKING:
     import optuna
 
     from hpo.report.summary import Summary
 
+LONGEST_REASON = 900  # characters; escaped it still fits one of the attributes that the dashboard keeps notes in
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
 
 
@@ -24,11 +25,21 @@ def study_note(study: optuna.Study) -> str:
     Raises:
         UsageError: The study has several objectives.
     """
-    summary = summarize(study)
+    return note_of(summarize(study))
+
+
+def note_of(summary: Summary) -> str:
+    """Return the note of a study whose numbers are there already."""
     parts = [f"# {literal(summary.name)}", _best(summary), _findings(summary), _settings(summary), _space(summary)]
     if summary.command:
         parts.append("## Commands\n\n" + _code(f"{summary.command}\nhpo report {summary.name}"))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def trial_note(state: str, reason: str | None, value: str = "") -> str:
+    """Return why a trial failed or was stopped, as Markdown, and how far it had come."""
+    said = literal(clipped(reason, LONGEST_REASON)) if reason else "the study does not tell why"
+    return f"**{'Failed' if state == 'FAIL' else 'Stopped early'}:** {said}" + (f" ({literal(value)})" if value else "") + "\n"
 
 
 def literal(text: str) -> str:

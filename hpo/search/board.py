@@ -104,5 +104,8 @@ class Watcher:
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """A trial is complete, pruned or failed."""
 
+    def closing(self, board: Board) -> None:
+        """The run has ended in good order, its last word is stored, and the study is still its own."""
+
     def warned(self, text: str) -> None:
         """Something went wrong that the run survives."""

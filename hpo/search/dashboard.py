@@ -7,11 +7,15 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from optuna.artifacts import FileSystemArtifactStore
+
 from hpo.errors import StorageError
 from hpo.search.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
 
     from hpo.search.storage import Location
 
@@ -29,6 +33,23 @@ class _Silent(WSGIRequestHandler):
         """Say nothing for each request."""
 
 
+def artifacts_folder(location: Location) -> Path:
+    """Return where a database's artifacts are: one folder for all of its studies."""
+    return location.folder / "artifacts"
+
+
+class _Store(FileSystemArtifactStore):
+    """Makes its folder when something is put into it: to look at a database leaves nothing behind."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        super().write(artifact_id, content_body)
+
+
 @contextlib.contextmanager
 def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
     """Make the server; call its `serve_forever`.
@@ -42,7 +63,7 @@ def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
     """
     from optuna_dashboard import wsgi
 
-    app = wsgi(open_storage(location))
+    app = wsgi(open_storage(location), artifact_store=_Store(artifacts_folder(location)))
     try:
         made = make_server(HOST, port, app, _Threaded, _Silent)
     except OSError as error:

@@ -128,6 +128,7 @@ def run(
         watcher.opened(runner.board)
         reason = runner.run()
         writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        watcher.closing(runner.board)
     return Outcome(record.load(name, location), reason)
 
 

@@ -80,7 +80,7 @@ class WritableStudy:
         with guarded(location):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
-            system = storage.get_study_system_attrs(self._study_id)
+            system = _of_samplers(storage.get_study_system_attrs(self._study_id))
         with experimental():
             pruner = make_pruner(settings)
         self._mirror = optuna.create_study(study_name=name, storage=self._memory, direction="maximize", pruner=pruner)
@@ -192,7 +192,7 @@ class WritableStudy:
         if epoch >= self.settings.epochs:
             return False
         before = self._system_attributes(trial.number)
-        prune = mirrored.should_prune() and trial.number > 0  # asked for trial 0 too: it takes part in the competition of the rungs
+        prune = mirrored.should_prune() and trial.number > 0  # trial 0 is asked about too: it competes for the rungs
         reached = {k: v for k, v in self._system_attributes(trial.number).items() if before.get(k) != v}  # halving's rungs
         if prune:  # a rung that is recorded is not judged again: only with the trial's end
             self._rungs[trial.number] = reached
@@ -239,6 +239,11 @@ class WritableStudy:
         """Store an attribute of the study."""
         with guarded(self.location):
             self._record.set_study_user_attr(self._study_id, key, value)
+
+
+def _of_samplers(system: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the dashboard's notes and artifacts: there may be thousands, and the mirror is looked through at every trial."""
+    return {key: value for key, value in system.items() if not key.startswith(("dashboard:", "artifacts:", "hpo:"))}
 
 
 @contextlib.contextmanager

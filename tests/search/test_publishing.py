@@ -84,7 +84,9 @@ def test_a_publication_that_fails_is_a_warning_said_once_and_the_run_goes_on(tmp
         tried.append(name)
         raise RuntimeError("disk full")
 
-    publishing = Publishing(shown, publish, clock=itertools.count(0, 1000).__next__)
+    clock = Clock()
+    shown.after_epoch = lambda _: setattr(clock, "now", clock.now + MINIMUM)
+    publishing = Publishing(shown, publish, clock)
     study = new_study(tmp_path / "hpo.db")
     assert run(study, 6, watcher=publishing) == "total"
     publishing.closing(Board(study="first", varied=(), epochs=1, total=1))

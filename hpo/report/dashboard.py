@@ -1,0 +1,193 @@
+"""What Optuna's dashboard shows of a study beyond its trials: a note, why trials ended early, and the winner in two pictures.
+
+All of it lies in the study's system attributes, in the dashboard's own format, and the pictures in a folder beside the
+checkpoints. Only a study's runner publishes: it alone writes. What a person wrote or removed in the dashboard stays so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpo.errors import StorageError
+from hpo.files import write_atomically
+from hpo.report import pictures
+from hpo.report.artifacts import read_artifacts
+from hpo.report.figures.figure import BEST, COLORS, REFERENCE
+from hpo.report.note import note_of, trial_note
+from hpo.report.summary import summarize
+from hpo.report.trials import LARGEST
+from hpo.report.winner import class_names
+from hpo.report.words import score
+from hpo.search import attributes
+from hpo.search.dashboard import artifacts_folder
+from hpo.search.storage import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hpo.report.summary import Summary
+    from hpo.search.record import StudyRecord
+
+PART = 2045  # characters of a note in one attribute, as in optuna_dashboard/_note.py, which takes 2.5 s to import
+MOST = 1000  # notes of trials: the dashboard looks through all of a study's notes for each of its trials that has one
+DIGEST = "hpo:note"  # of the note that we wrote last: another one is a person's
+PICTURE = "artifacts:"  # the dashboard's key of a study's artifact, before its id
+
+
+def publish(record: StudyRecord) -> None:
+    """Bring what the dashboard shows of a study up to date; of one that hpo did not make, nothing.
+
+    Raises:
+        StorageError: The database or the folder of pictures refuses.
+    """
+    if record.settings is None:
+        return
+    with guarded(record.location):
+        summary = summarize(record.study)
+    before = attributes.read(record)
+    values = _study_note(note_of(summary), before) | _trial_notes(summary, before, record)
+    try:
+        drawn, removed = _pictures(summary, before, record)
+    except OSError as error:
+        raise StorageError(f"a picture of the winner cannot be stored: {error}") from None
+    attributes.write(record, values | drawn, removed)
+    for key in removed:
+        with contextlib.suppress(OSError):
+            (_folder(record) / key.removeprefix(PICTURE)).unlink()
+
+
+# -- notes -------------------------------------------------------------------------------------------------------------
+
+
+def _study_note(body: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    shown = _body(before)
+    if shown == body or (shown and _digest(shown) != before.get(DIGEST)):
+        return {}
+    longer = dict.fromkeys((key for key in before if key.startswith(_key("str:"))), "")  # parts of a longer note
+    return longer | _noted(body, before.get(_key("ver"), 0) + 1) | {DIGEST: _digest(body)}
+
+
+def _trial_notes(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
+    """Return the notes of trials that failed or were stopped and have none yet; failures first, if there is not room for all."""
+    trials = summary.trials
+    ended = trials.loc[trials["state"].isin(["FAIL", "PRUNED"])].sort_values("state", kind="stable")
+    room = MOST - sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
+    if ended.empty or room <= 0:
+        return {}
+    ids = attributes.trial_ids(record)
+    new = [number for number in ended.index if _key("ver", ids[number]) not in before][:room]
+    found: dict[str, Any] = {}
+    for number in new:
+        state, reason, last = (trials[column][number] for column in ("state", "reason", "last"))
+        value = score(last, summary) if state == "PRUNED" and np.isfinite(last) else ""
+        found |= _noted(trial_note(state, reason, value), 1, ids[number])
+    return found
+
+
+def _body(stored: Mapping[str, Any]) -> str:
+    """Return the study's note as the dashboard puts it together."""
+    parts = [key for key in stored if key.startswith(_key("str:"))]
+    return "".join(stored.get(f"{_key('str:')}{i}", "") for i in range(len(parts)))
+
+
+def _noted(body: str, version: int, trial_id: int | None = None) -> dict[str, Any]:
+    parts = {f"{_key('str:', trial_id)}{i // PART}": body[i : i + PART] for i in range(0, len(body), PART)}
+    return {_key("ver", trial_id): version} | parts
+
+
+def _key(what: str, trial_id: int | None = None) -> str:
+    return f"dashboard:note_{what}" if trial_id is None else f"dashboard:{trial_id}:note_{what}"
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, Any], list[str]]:
+    """Draw what is new of the winner; return entries to store, and the keys of an earlier winner's."""
+    kept: set[str] = set()
+    entries: dict[str, Any] = {}
+    for kind, draw in _drawings(summary).items():
+        picture = _id(kind, summary, record)
+        key = PICTURE + picture
+        if key in before and (not _is_ours(before[key]) or (_folder(record) / picture).exists()):
+            kept.add(key)  # it is there, or a person removed it
+        elif (png := draw()) is not None:
+            write_atomically(_folder(record) / picture, png)
+            name = f"trial-{summary.best}-{kind}.png"
+            entry = {"artifact_id": picture, "filename": name, "mimetype": "image/png", "encoding": None, "by": "hpo"}
+            entries[key] = json.dumps(entry)
+    ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(value)}
+    return entries, sorted(ours - kept - set(entries))
+
+
+def _is_ours(value: object) -> bool:
+    try:
+        entry = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and entry.get("by") == "hpo"
+
+
+def _id(kind: str, summary: Summary, record: StudyRecord) -> str:
+    """The same for the same picture, another for any other: a study's folder is shared by all studies of its database."""
+    study = record.study._study_id  # noqa: SLF001  # there is no public one
+    what = f"{record.name} {study} {kind} {summary.best} {0 in summary.finished.index}"
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, what))
+
+
+def _folder(record: StudyRecord) -> Path:
+    return artifacts_folder(record.location)
+
+
+def _drawings(summary: Summary) -> dict[str, Callable[[], bytes | None]]:
+    best = summary.best
+    if best is None:
+        return {}
+    return {"confusion": lambda: _confusion(summary, best), "learning": lambda: _learning(summary, best)}
+
+
+def _confusion(summary: Summary, best: int) -> bytes | None:
+    checkpoint = summary.trials["checkpoint"][best]
+    scores = read_artifacts(Path(checkpoint).parent).scores if isinstance(checkpoint, str) else None
+    return None if scores is None else pictures.confusion(scores, class_names(summary, scores), f"What trial {best} confuses")
+
+
+def _learning(summary: Summary, best: int) -> bytes | None:
+    curves = []
+    if best != 0 and 0 in summary.finished.index:
+        curves.append(_curve("trial 0, the default", REFERENCE, summary.curves.T[0].dropna()))
+    curves.append(_curve(f"trial {best}", BEST, summary.curves.T[best].dropna()))
+    losses = []
+    for key, name, color in (
+        ("train_loss", "training", COLORS["COMPLETE"]),
+        ("score_loss", "scored images", COLORS["PRUNED"]),
+    ):
+        given = summary.trials[key][best]
+        if isinstance(given, list):
+            losses.append(_curve(name, color, pd.Series(given, range(1, len(given) + 1), dtype=object)))
+    panels = [pictures.Panel("accuracy", summary.is_accuracy, curves), pictures.Panel("loss", False, losses)]
+    panels = [panel._replace(curves=[c for c in panel.curves if c.x]) for panel in panels]
+    panels = [panel for panel in panels if panel.curves]
+    return pictures.learning(panels, f"How trial {best} learned") if panels else None
+
+
+def _curve(name: str, color: str, values: pd.Series[Any]) -> pictures.Curve:
+    """A curve of the values that are numbers; attributes may hold anything."""
+    kept = [(int(x), float(y)) for x, y in zip(values.index, values, strict=True) if _is_number(y)]
+    return pictures.Curve(name, color, [x for x, _ in kept], [y for _, y in kept])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
