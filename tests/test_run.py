@@ -104,16 +104,16 @@ def test_quiet_prints_the_result_alone(hpo, pair):
 
 # -- interrupted and continued -----------------------------------------------------------------------------------------
 
-TWENTY = ("--trials", 2, "--workers", 1, "--epochs", 20, "--space", "short.toml", "-v", *DIGITS)
+TWELVE = ("--trials", 2, "--workers", 1, "--epochs", 12, "--space", "short.toml", "-v", *DIGITS)
 
 
 @pytest.fixture(scope="module")
 def interrupted(hpo):
-    """A run that got Ctrl-C after three of trial 0's twenty epochs, the workers that it had, and what the checkpoint tells."""
-    program = hpo.start("run", "broken", *TWENTY).says("trial 0 epoch 3/20")
+    """A run that got Ctrl-C after three of trial 0's twelve epochs, the workers that it had, and what the checkpoint tells."""
+    program = hpo.start("run", "broken", *TWELVE).says("trial 0 epoch 3/12")
     workers = program.children()
     program.signal(signal.SIGINT)
-    program.ended(seconds=10)
+    program.ended(seconds=60)
     return program, workers, checkpoint.newest(hpo.study("broken").folder / "trial-00000")["history"]
 
 
@@ -129,15 +129,15 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_says_how_to_go_on(interrupte
 
 def test_the_same_command_goes_on_with_the_running_trial_under_its_number_from_its_epoch(hpo, interrupted):
     *_, history = interrupted
-    continued = hpo("run", "broken", *TWENTY)
-    assert 3 <= len(history) < 20
+    continued = hpo("run", "broken", *TWELVE)
+    assert 3 <= len(history) < 12
     assert continued.ended() == 0
-    assert f"trial 0 epoch {len(history) + 1}/20" in continued.err
-    assert f"trial 0 epoch {len(history)}/20" not in continued.err
+    assert f"trial 0 epoch {len(history) + 1}/12" in continued.err
+    assert f"trial 0 epoch {len(history)}/12" not in continued.err
     record = hpo.study("broken")
     assert [trial.number for trial in record.trials] == [0, 1]
     assert record.trials[0].state.name == "COMPLETE"
-    assert list(record.trials[0].intermediate_values) == list(range(1, 21))
+    assert list(record.trials[0].intermediate_values) == list(range(1, 13))
     if record.best.number == 0:  # its checkpoint is kept: seconds and all, the first epochs are those of the first run
         assert checkpoint.newest(record.folder / "trial-00000")["history"][: len(history)] == history
 
@@ -146,7 +146,7 @@ def test_the_same_command_goes_on_with_the_running_trial_under_its_number_from_i
 @pytest.mark.parametrize(
     ("words", "before", "asked"),
     [
-        (("--epochs", 7), "epochs = 20", "7"),
+        (("--epochs", 7), "epochs = 12", "7"),
         (("--seed", 5), "seed = 0", "5"),
         (("--score", "validation"), "score = 'test'", "'validation'"),
         (("--space", "tutorial"), "filters: low 2, high 6", "low 16, high 64"),
@@ -175,10 +175,10 @@ def test_other_data_are_refused_with_both_digests(hpo):
 
 
 def test_sigterm_ends_with_143_after_the_epoch_and_keeps_the_trial(hpo):
-    program = hpo.start("run", "termed", *TWENTY).says("trial 0 epoch 2/20")
+    program = hpo.start("run", "termed", *TWELVE).says("trial 0 epoch 2/12")
     workers = program.children()
     program.signal(signal.SIGTERM)
-    assert program.ended(seconds=10) == 143
+    assert program.ended(seconds=60) == 143
     assert left_over(workers, seconds=0) == []
     assert states(hpo.study("termed")) == ["RUNNING"]
 
@@ -226,8 +226,8 @@ def test_ctrl_c_ends_a_run_at_once_that_is_ending_already(hpo):
 
 
 def test_after_the_runner_is_killed_its_workers_end_and_the_next_run_has_exact_totals(hpo):
-    words = ("run", "killed", "--trials", 4, "--workers", 2, *TWENTY[4:])
-    program = hpo.start(*words).says("trial 1 epoch 2/20")
+    words = ("run", "killed", "--trials", 3, "--workers", 2, *TWELVE[4:])
+    program = hpo.start(*words).says("trial 1 epoch 2/12")
     workers = program.children()
     program.signal(signal.SIGKILL)
     program.ended()
@@ -237,21 +237,21 @@ def test_after_the_runner_is_killed_its_workers_end_and_the_next_run_has_exact_t
 
     assert hpo(*words).ended() == 0
     record = hpo.study("killed")
-    assert len(record.trials) == record.n_finished == 4
-    assert list(record.trials[0].intermediate_values) == list(range(1, 21))
+    assert len(record.trials) == record.n_finished == 3
+    assert list(record.trials[0].intermediate_values) == list(range(1, 13))
     with closing(sqlite3.connect(hpo.folder / "studies" / "hpo.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_after_a_worker_is_killed_another_goes_on_with_its_trial(hpo):
-    program = hpo.start("run", "orphan", *TWENTY).says("trial 0 epoch 3/20")
+    program = hpo.start("run", "orphan", *TWELVE).says("trial 0 epoch 3/12")
     program.children()[0].kill()
     assert program.ended() == 0
     assert "worker 0 killed, signal 9 (SIGKILL); out of memory? in trial 0; it goes on from its last epoch" in program.err
     record = hpo.study("orphan")
     assert len(record.trials) == record.n_finished == 2
-    assert list(record.trials[0].intermediate_values) == list(range(1, 21))
-    assert program.err.count("trial 0 epoch 3/20") == 1
+    assert list(record.trials[0].intermediate_values) == list(range(1, 13))
+    assert program.err.count("trial 0 epoch 3/12") == 1
 
 
 # -- other limits ------------------------------------------------------------------------------------------------------
