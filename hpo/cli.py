@@ -325,6 +325,7 @@ def data(
     Settings.of(dataset=dataset)
     with console.watching(quiet=False, verbose=False) as watcher:
         loaded = sets.load(dataset, data_dir or Path(DATA_DIR), progress=watcher.preparing)
+    sets.verify(loaded)
     console.show_data(loaded)
     if preview:
         sets.preview(loaded, preview)

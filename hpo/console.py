@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -124,18 +125,19 @@ class LiveView(Watcher):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._board: Board | None = None
-        self._step = ""
+        self._step = ("starting workers", 0, 0)
 
     def draw(self) -> RenderableType:
         """Return what to show now; called by rich's thread, four times a second."""
-        if self._board is None:
-            return Text(self._step or "starting workers …", style="dim")
-        return draw(self._board)
+        if self._board is not None:
+            return draw(self._board)
+        what, done, total = self._step
+        text = Text(f"{what} …", style="dim")
+        return Columns([text, ProgressBar(total=total, completed=done, width=30), f"{done / total:.0%}"]) if total else text
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """Show a step of the set-up."""
-        share = f" {done / total:.0%}" if total else ""
-        self._step = f"{what} …{share}"
+        self._step = (what, done, total)
 
     def opened(self, board: Board) -> None:
         """Show the board from now on."""

@@ -207,3 +207,14 @@ def test_every_command_has_help_with_examples(capsys) -> None:
     for command in ("run", "resume", "list", "show", "trials", "space", "report", "dashboard", "data", "compare"):
         assert main([command, "--help"]) == 0
         assert f"hpo {command}" in capsys.readouterr().out
+
+
+def test_data_finds_a_pixel_that_changed_in_the_cache(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    assert main(["data", "digits"]) == 0
+    (images,) = tmp_path.glob("cache/digits-*/train-images.npy")
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 1
+    images.write_bytes(content)
+    assert main(["data", "digits"]) == 3
+    assert str(images.parent) in capsys.readouterr().err

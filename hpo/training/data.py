@@ -7,22 +7,21 @@ torch: only a download or a fresh archive asks torchvision for the checksums.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.errors import StorageError, UsageError, nearest
+from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.files import atomic_file
 from hpo.training import cache, sources
-from hpo.training.arrays import SIDE, DataSet, Progress, Split, silent
+from hpo.training.arrays import SIDE, DataSet, Progress, Split, make_data_set, silent
 from hpo.training.sampling import hold_out, take
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.training.archive import Archive
 
-__all__ = ["MIRRORABLE", "NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take"]
+__all__ = ["MIRRORABLE", "NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take", "verify"]
 
 NAMES = ("cifar10", "digits")
 MIRRORABLE = ("cifar10",)  # a mirrored image is still of its class; a mirrored 2 is none
@@ -65,6 +64,18 @@ def load(
         source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
         entry = cache.entry(folder, name, source.key)
         return cache.open_entry(entry) or cache.store(entry, source.read(progress))
+
+
+def verify(data: DataSet) -> None:
+    """Compute the digest anew, over every pixel.
+
+    Raises:
+        DataError: The cached arrays are not what was decoded; names the folder.
+    """
+    if make_data_set(data.name, data.classes, data.train, data.test, data.source).digest != data.digest:
+        where = getattr(data.train.images, "filename", None)
+        folder = Path(where).parent if where else cache.default_folder()
+        raise DataError(f"the decoded images in {folder} are damaged: their digest is not {data.digest[:12]}…. Remove it.")
 
 
 def preview(data: DataSet, path: Path) -> None:
