@@ -91,12 +91,12 @@ class Hpo:
         self._environment = {"HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
         self._programs: list[Program] = []
 
-    def start(self, *words: object) -> Program:
+    def start(self, *words: object, **environment: str) -> Program:
         """Start a command."""
-        return self.start_python("-m", "hpo", *words)
+        return self.start_python("-m", "hpo", *words, **environment)
 
-    def start_python(self, *words: object) -> Program:
-        self._programs.append(Program(words, self.folder, self._environment))
+    def start_python(self, *words: object, **environment: str) -> Program:
+        self._programs.append(Program(words, self.folder, self._environment | environment))
         return self._programs[-1]
 
     def __call__(self, *words: object) -> Program:

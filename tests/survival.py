@@ -18,12 +18,13 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from running import DIGITS, Hpo, Program, left_over
 
-from hpo.search.record import StudyRecord
+if TYPE_CHECKING:
+    from hpo.search.record import StudyRecord
 
 POINTS = (
     "study.describing",
@@ -74,7 +75,7 @@ def campaign(hpo: Hpo, study: str, *, workers: int, kills: int, seed: int, point
     while True:
         words = ("run", study, "--workers", workers, "--trials", total, *RUN[2:])
         environment = {"HPO_FAILPOINT": f"{waiting.pop(0)}:{luck.randint(1, 3)}:kill"} if waiting else {}
-        program = hpo.start(*words, environment=environment)
+        program = hpo.start(*words, **environment)
         runs += 1
         if not environment and spent < kills:
             spent += _kill_somewhere(program, luck)

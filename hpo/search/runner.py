@@ -238,12 +238,12 @@ class Runner:
         self._idle.discard(worker)
         self.board.rows[worker] = Row()
         if seated is None:
-            self._watcher.warned(f"worker {worker} {died.why} while idle; starting another. {_last_line(died)}")
+            self._watcher.warned(f"worker {worker} {died.why} while idle; starting another. {last_line(died)}")
             self._note_death(None, died)
         else:
             trial = seated.trial
             self._watcher.warned(
-                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {_last_line(died)}"
+                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {last_line(died)}"
             )
             self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
             if self._deaths[trial.number] >= DEATHS:
@@ -297,7 +297,8 @@ class Runner:
                         self._pool.restart(worker)
 
 
-def _last_line(died: Died) -> str:
+def last_line(died: Died) -> str:
+    """Return the last line of what a dead worker wrote to its standard error: of a traceback, the error."""
     return died.last_words.splitlines()[-1] if died.last_words else ""
 
 

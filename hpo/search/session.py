@@ -25,7 +25,7 @@ from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import record, study
 from hpo.search.board import Watcher
-from hpo.search.runner import Runner, failure
+from hpo.search.runner import DEATHS, Runner, failure, last_line
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
@@ -180,6 +180,7 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
         DataError, DeviceError, UsageError: As the worker met them.
     """
     pool.start()
+    deaths = 0
     while True:
         event = pool.receive(timeout=0.25)
         match event.message if event else None:
@@ -187,8 +188,13 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
                 watcher.preparing(step.what, step.done, step.total)
             case SetupFailed() as failed:
                 raise failure(failed)
-            case Died() as died:
-                raise DeviceError(f"a worker {died.why} before it was ready:\n{died.last_words}")
+            case Died() as died if event is not None:
+                deaths += 1
+                if deaths == DEATHS:
+                    raise DeviceError(
+                        f"{deaths} workers died before they were ready; the last {died.why}. {last_line(died)}".strip()
+                    )
+                pool.restart(event.worker)
             case Ready() as ready if event is not None:
                 return ready.environment, [event]
 
