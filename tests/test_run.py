@@ -14,6 +14,7 @@ from running import DIGITS, Hpo, left_over
 
 from hpo.training import checkpoint
 
+AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one
 SIX = ("--trials", 6, "--epochs", 3, "--space", "short.toml", *DIGITS)
 
 
@@ -207,7 +208,7 @@ def test_ctrl_c_twice_ends_at_once(hpo, lasting):
     began = time.monotonic()
     lasting.signal(signal.SIGINT)
     assert lasting.ended() == 130
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < AT_ONCE
     assert left_over(workers, seconds=0) == []
     assert "Traceback" not in lasting.err
     assert states(hpo.study("lasting")) == ["RUNNING"]
@@ -219,7 +220,7 @@ def test_ctrl_c_ends_a_run_at_once_that_is_ending_already(hpo):
     began = time.monotonic()
     program.signal(signal.SIGINT)
     assert program.ended() == 130
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < AT_ONCE
 
 
 # -- killed ------------------------------------------------------------------------------------------------------------
