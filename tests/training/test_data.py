@@ -158,14 +158,10 @@ print(data.digest, "torch" in sys.modules)
 """
 
 
-def test_of_processes_that_load_at_once_one_decodes_and_none_needs_torch(
-    tmp_path: Path, grow_tree: Callable[..., Path]
-) -> None:
+def test_of_processes_that_load_at_once_one_decodes_and_none_needs_torch(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     places = [str(grow_tree(tmp_path / "data")), str(tmp_path / "cache")]
     with cache.locked(tmp_path / "cache", "cifar10", silent):  # until all stand at the door
-        processes = [
-            subprocess.Popen([sys.executable, "-c", LOAD, *places], stdout=subprocess.PIPE, text=True) for _ in range(3)
-        ]
+        processes = [subprocess.Popen([sys.executable, "-c", LOAD, *places], stdout=subprocess.PIPE, text=True) for _ in range(3)]
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("waiting")
@@ -235,9 +231,7 @@ def test_an_impossible_limit_is_a_usage_error(limit: int, reason: str) -> None:
 
 
 @given(labels_of_some_classes.filter(lambda labels: len(labels) > 1), st.data(), seeds)
-def test_held_out_images_are_the_same_fraction_of_each_class(
-    labels: np.ndarray, data: st.DataObject, seed: int
-) -> None:
+def test_held_out_images_are_the_same_fraction_of_each_class(labels: np.ndarray, data: st.DataObject, seed: int) -> None:
     n = data.draw(st.integers(1, len(labels) - 1))
     rest, held_out = hold_out(labels, n, seed)
     assert len(held_out) == n
@@ -262,9 +256,7 @@ def test_the_preview_shows_64_captioned_images_eight_a_row(tmp_path: Path) -> No
         assert picture.format == "PNG"
         width, height = picture.size
         assert (width, height) == (8 * 104 + 8, 8 * 124 + 8)
-        cells = [
-            picture.crop((8 + 104 * x, 8 + 124 * y, 104 + 104 * x, 104 + 124 * y)) for y in range(8) for x in range(8)
-        ]
+        cells = [picture.crop((8 + 104 * x, 8 + 124 * y, 104 + 104 * x, 104 + 124 * y)) for y in range(8) for x in range(8)]
         captions = [picture.crop((8, 104 + 124 * y, 104, 124 + 124 * y)).convert("L") for y in range(8)]
     shown = {np.asarray(cell.resize((32, 32), Image.Resampling.NEAREST)).tobytes() for cell in cells}
     assert shown <= {image.tobytes() for image in data.train.images}

@@ -85,9 +85,7 @@ def test_a_truncated_image_is_named(tmp_path: Path, grow_tree: Callable[..., Pat
 
 
 @pytest.mark.parametrize("size", [(32, 31), (64, 64), (1, 1)])
-def test_an_image_of_another_size_is_named(
-    tmp_path: Path, grow_tree: Callable[..., Path], size: tuple[int, int]
-) -> None:
+def test_an_image_of_another_size_is_named(tmp_path: Path, grow_tree: Callable[..., Path], size: tuple[int, int]) -> None:
     Image.new("RGB", size).save(grow_tree(tmp_path) / "cifar10" / "test" / "frog" / "0000.png")
     with pytest.raises(DataError, match=rf"frog.0000\.png is {size[0]}x{size[1]} pixels"):
         sources.scan(tmp_path / "cifar10").read(silent)
