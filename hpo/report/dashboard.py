@@ -53,11 +53,12 @@ def publish(record: StudyRecord) -> None:
     with guarded(record.location):
         summary = summarize(record.study)
     before = attributes.read(record)
-    values = _study_note(note_of(summary), before) | _trial_notes(summary, before, record)
     try:
-        drawn, removed = _pictures(summary, before, record)
+        drawn, kept, removed = _pictures(summary, before, record)
     except OSError as error:
         raise StorageError(f"a picture of the winner cannot be stored: {error}") from None
+    note = "\n\n".join([note_of(summary).rstrip(), *_shown(sorted([*kept, *drawn]), record)]) + "\n"
+    values = _study_note(note, before) | _trial_notes(summary, before, record)
     attributes.write(record, values | drawn, removed)
     for key in removed:
         with contextlib.suppress(OSError):
@@ -114,22 +115,31 @@ def _digest(body: str) -> str:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, Any], list[str]]:
-    """Draw what is new of the winner; return entries to store, and the keys of an earlier winner's."""
+def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, str], set[str], set[str]]:
+    """Draw what is new of the winner; return entries to store, keys of what was there already, and of an earlier winner's."""
+    ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(value)}
     kept: set[str] = set()
-    entries: dict[str, Any] = {}
+    entries: dict[str, str] = {}
     for kind, draw in _drawings(summary).items():
         picture = _id(kind, summary, record)
         key = PICTURE + picture
-        if key in before and (not _is_ours(before[key]) or (_folder(record) / picture).exists()):
-            kept.add(key)  # it is there, or a person removed it
+        if key in before and key not in ours:
+            continue  # a person removed it
+        if key in ours and (_folder(record) / picture).exists():
+            kept.add(key)
         elif (png := draw()) is not None:
             write_atomically(_folder(record) / picture, png)
             name = f"trial-{summary.best}-{kind}.png"
             entry = {"artifact_id": picture, "filename": name, "mimetype": "image/png", "encoding": None, "by": "hpo"}
             entries[key] = json.dumps(entry)
-    ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(value)}
-    return entries, sorted(ours - kept - set(entries))
+    return entries, kept, ours - kept - set(entries)
+
+
+def _shown(keys: list[str], record: StudyRecord) -> list[str]:
+    """Return Markdown that shows pictures, for the end of the note."""
+    study = record.study._study_id  # noqa: SLF001  # there is no public one
+    pictures = [f"![picture of the winner](/artifacts/{study}/{key.removeprefix(PICTURE)})" for key in keys]
+    return ["## The winner in pictures", *pictures] if pictures else []
 
 
 def _is_ours(value: object) -> bool:

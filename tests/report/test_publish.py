@@ -68,6 +68,10 @@ def shown(record):
     return {entry["filename"]: entry["artifact_id"] for entry in list_study_artifacts(system(record))}
 
 
+def without_pictures(note):
+    return note.partition("\n\n## The winner in pictures")[0].rstrip() + "\n"
+
+
 def files(record):
     return {path.name for path in dashboard.artifacts_folder(record.location).glob("*")}
 
@@ -82,7 +86,7 @@ def complete(i, *accuracies, **more):
 def test_the_dashboard_shows_the_studys_note(store):
     record = store([complete(0, 0.4, 0.5)])
     dashboard.publish(record)
-    assert get_note(record.study) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == study_note(record.study)
 
 
 def test_a_long_note_is_shown_whole_and_a_shorter_one_leaves_nothing_of_it(store):
@@ -90,10 +94,10 @@ def test_a_long_note_is_shown_whole_and_a_shorter_one_leaves_nothing_of_it(store
     record = store([complete(0, 0.4, 0.5)], settings={"dataset": "digits"}, space={"name": "x", "parameters": classes})
     record.study.set_user_attr("command", "hpo run " + "x" * 9000)
     dashboard.publish(record)
-    assert get_note(record.study) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == study_note(record.study)
     record.study.set_user_attr("command", "hpo run")
     dashboard.publish(record)
-    assert get_note(record.study) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == study_note(record.study)
     assert len(get_note(record.study)) < 2000
 
 
@@ -121,7 +125,7 @@ def test_what_a_person_wrote_as_the_studys_note_stays(store):
     assert get_note(record.study) == "mine"
     save_note(record.study, "")
     dashboard.publish(record)
-    assert get_note(record.study) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == study_note(record.study)
 
 
 def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):
@@ -176,6 +180,8 @@ def test_the_winners_confusion_and_curves_are_pictures_that_the_dashboard_shows(
     record = store([complete(0, 0.4, 0.5), complete(1, 0.5, 0.7, checkpoint=winner)], environment={"classes": made.CLASSES})
     dashboard.publish(record)
     assert set(shown(record)) == {"trial-1-confusion.png", "trial-1-learning.png"}
+    for picture in shown(record).values():
+        assert f"(/artifacts/{record.study._study_id}/{picture})" in get_note(record.study)
     with server(record.location) as made_server:
         thread = threading.Thread(target=made_server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -214,6 +220,7 @@ def test_a_picture_that_is_gone_from_the_folder_is_drawn_again_and_one_that_a_pe
     record.study._storage.set_study_system_attr(record.study._study_id, f"artifacts:{removed}", "null")  # as the dashboard does
     dashboard.publish(record)
     assert files(record) == {lost}
+    assert removed not in get_note(record.study)
     assert set(shown(record)) == {"trial-0-confusion.png"}
 
 

@@ -1,0 +1,117 @@
+"""What keeping the dashboard's note and pictures current costs: milliseconds a publication, and what the dashboard pays for it.
+
+    python tests/bench/publish.py [SIZE ...]
+
+A study of 50, 1,000 and 10,000 trials with 8 parameters and 10 epochs, SQLite on disk. "First" writes a note for each trial that
+was stopped and draws both pictures; "next" follows one more stopped trial (7 times); "winner" follows a new best. "Shown" is the
+dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is the time on the clock,
+and behind the stroke that on the processor: on a busy machine they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import optuna
+from optuna_dashboard._app import create_app
+from report import big, made
+
+from hpo.search.record import load
+from hpo.search.storage import locate, open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpo.search.record import StudyRecord
+
+
+class Times(NamedTuple):
+    """Milliseconds on the clock and on the processor."""
+
+    clock: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.clock:.0f}/{self.processor:.0f}"
+
+
+SIZES = (50, 1_000, 10_000)
+
+
+def main() -> None:
+    """Print a line a size."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    imports = timed(lambda: __import__("hpo.report.dashboard"))
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; imports once {imports} ms")
+    print(
+        f"{'trials':>7} {'first':>13} {'next, median':>13} {'next, longest':>14} {'winner':>13} {'shown before':>13} {'after':>13}   ms"
+    )
+    for n in [int(size) for size in sys.argv[1:]] or SIZES:
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            print(f"{n:>7,} " + measured(n, Path(folder)), flush=True)
+
+
+def measured(n: int, folder: Path) -> str:
+    """Return the figures for one size."""
+    from hpo.report.dashboard import publish
+
+    location = locate(str(folder / "hpo.db"))
+    open_storage(location, create=True)
+    big(str(location.url), n)
+    record = load("big", location)
+    weights = str(made.artifacts(folder) / "weights.pt")
+    add(record, n, "COMPLETE", 0.97, weights)
+    before = shown(record)
+    first = timed(lambda: publish(record))
+    after = shown(record)
+    later = []
+    for i in range(7):
+        add(record, n + 1 + i, "PRUNED", 0.2, "")
+        later.append(timed(lambda: publish(record)))
+    add(record, n + 8, "COMPLETE", 0.98, weights)
+    winner = timed(lambda: publish(record))
+    median = Times(*(statistics.median(column) for column in zip(*later, strict=True)))
+    return f"{first!s:>13} {median!s:>13} {max(later)!s:>14} {winner!s:>13} {before!s:>13} {after!s:>13}"
+
+
+def add(record: StudyRecord, number: int, state: str, accuracy: float, checkpoint: str) -> None:
+    """Add one more trial."""
+    like = record.study.get_trials(deepcopy=False)[0]
+    more = {"reason": "stopped by the halving pruner after epoch 10", "checkpoint": checkpoint}
+    more |= {"train_loss": [2.0, 1.0], "score_loss": [2.0, 1.0]}
+    trial = made.trial(number, state, made.curve(accuracy), like.params, like.distributions, **more)
+    record.study.add_trial(trial)
+
+
+def shown(record: StudyRecord) -> Times:
+    """Return the time of the dashboard's answer, the second time that it is asked."""
+    app = create_app(open_storage(record.location))
+    path = f"/api/studies/{record.study._study_id}"
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "after=0", "wsgi.errors": sys.stderr}
+
+    def ask() -> None:
+        answer = b"".join(app(dict(environ), lambda *_: None))
+        if len(json.loads(answer)["trials"]) == 0:
+            raise AssertionError("the dashboard shows no trials")
+
+    ask()
+    return timed(ask)
+
+
+def timed(do: Callable[[], object]) -> Times:
+    """Return what something took."""
+    began, used = time.perf_counter(), time.process_time()
+    do()
+    return Times(1000 * (time.perf_counter() - began), 1000 * (time.process_time() - used))
+
+
+if __name__ == "__main__":
+    main()
