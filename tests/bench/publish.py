@@ -4,8 +4,8 @@
 
 A study of 50, 1,000 and 10,000 trials with 8 parameters and 10 epochs, SQLite on disk. "First" writes a note for each trial that
 was stopped and draws both pictures; "next" follows one more stopped trial (7 times); "winner" follows a new best. "Shown" is the
-dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is the time on the clock,
-and behind the stroke that on the processor: on a busy machine they differ.
+dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is the time on the
+clock, and behind the stroke that on the processor: on a busy machine they differ.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     imports = timed(lambda: __import__("hpo.report.dashboard"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; imports once {imports} ms")
-    print(
-        f"{'trials':>7} {'first':>13} {'next, median':>13} {'next, longest':>14} {'winner':>13} {'shown before':>13} {'after':>13}   ms"
-    )
+    headings = ("first", "next, median", "next, longest", "winner", "shown before", "after")
+    print(" trials " + " ".join(f"{heading:>13}" for heading in headings) + "   ms")
     for n in [int(size) for size in sys.argv[1:]] or SIZES:
-        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             print(f"{n:>7,} " + measured(n, Path(folder)), flush=True)
 
 
@@ -79,7 +78,7 @@ def measured(n: int, folder: Path) -> str:
     add(record, n + 8, "COMPLETE", 0.98, weights)
     winner = timed(lambda: publish(record))
     median = Times(*(statistics.median(column) for column in zip(*later, strict=True)))
-    return f"{first!s:>13} {median!s:>13} {max(later)!s:>14} {winner!s:>13} {before!s:>13} {after!s:>13}"
+    return " ".join(f"{times!s:>13}" for times in (first, median, max(later), winner, before, after))
 
 
 def add(record: StudyRecord, number: int, state: str, accuracy: float, checkpoint: str) -> None:
