@@ -96,7 +96,7 @@ def run(
     watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
-        before = study.stored(open_storage(location), location, name) if exists(location) else None
+        before = study.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
         if before is None and must_exist:
             record.load(name, location)  # says which studies there are
         lock = Lock(location.folder / name / "lock", holder=_holder())
@@ -245,8 +245,16 @@ def _command() -> str:
     import shlex
 
     words = [Path(sys.argv[0]).name if not sys.argv[0].endswith("__main__.py") else "python -m hpo", *sys.argv[1:]]
-    hidden = [str(locate(word)) if "://" in word and "@" in word else word for word in words]
-    return " ".join([hidden[0], *(shlex.quote(word) for word in hidden[1:])])
+    return " ".join([words[0], *(shlex.quote(_without_password(word)) for word in words[1:])])
+
+
+def _without_password(word: str) -> str:
+    option, sign, url = word.partition("=") if word.startswith("-") else ("", "", word)
+    if "://" not in url:
+        return word
+    with contextlib.suppress(StorageError):
+        return f"{option}{sign}{locate(url)}"
+    return f"{option}{sign}URL"
 
 
 def _environment(n_workers: int) -> dict[str, Any]:

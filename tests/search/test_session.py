@@ -1,0 +1,26 @@
+"""A study keeps the command that made it, as it can be typed again, without what nobody may read."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from hpo.search import session
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["run", "--trials", "50"], "hpo run --trials 50"),
+        (["run", "--storage", "my studies/a b.db"], "hpo run --storage 'my studies/a b.db'"),
+        (["run", "--storage", "postgresql://me:S3cret@host/db"], "hpo run --storage 'postgresql://me:***@host/db'"),
+        (["run", "--storage=postgresql://me:S3cret@host/db"], "hpo run '--storage=postgresql://me:***@host/db'"),
+        (["run", "--storage", "postgresql:///db?user=me&password=S3cret"], "hpo run --storage postgresql:///db"),
+        (["run", "--storage=postgresql://me:S3cret@host:port/db"], "hpo run --storage=URL"),
+    ],
+)
+def test_the_command_is_kept_without_a_password(monkeypatch, words, kept):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hpo", *words])
+    assert session._command() == kept
+    assert "S3cret" not in session._holder()
