@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hpo.search.record import StudyRecord
 
 PART = 2045  # characters of a note in one attribute, as in optuna_dashboard/_note.py, which takes 2.5 s to import
-MOST = 1000  # notes of trials: the dashboard looks through all of a study's notes for each of its trials that has one
+MOST = 300  # notes of trials, and as many of failures more: for each of them the dashboard looks through all of them
 DIGEST = "hpo:note"  # of the note that we wrote last: another one is a person's
 PICTURE = "artifacts:"  # the dashboard's key of a study's artifact, before its id
 
@@ -54,10 +54,10 @@ def publish(record: StudyRecord) -> None:
         summary = summarize(record.study)
     before = attributes.read(record)
     try:
-        drawn, kept, removed = _pictures(summary, before, record)
+        drawn, there, removed = _pictures(summary, before, record)
     except OSError as error:
         raise StorageError(f"a picture of the winner cannot be stored: {error}") from None
-    note = "\n\n".join([note_of(summary).rstrip(), *_shown(sorted([*kept, *drawn]), record)]) + "\n"
+    note = "\n\n".join([note_of(summary).rstrip(), *_shown(there, record)]) + "\n"
     values = _study_note(note, before) | _trial_notes(summary, before, record)
     attributes.write(record, values | drawn, removed)
     for key in removed:
@@ -77,14 +77,16 @@ def _study_note(body: str, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trial_notes(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
-    """Return the notes of trials that failed or were stopped and have none yet; failures first, if there is not room for all."""
+    """Return the notes of trials that failed or were stopped and have none yet; failures find room where others do not."""
     trials = summary.trials
-    ended = trials.loc[trials["state"].isin(["FAIL", "PRUNED"])].sort_values("state", kind="stable")
-    room = MOST - sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
-    if ended.empty or room <= 0:
+    ended = trials.index[trials["state"].isin(["FAIL", "PRUNED"])]
+    n = sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
+    if not len(ended) or n >= 2 * MOST:
         return {}
     ids = attributes.trial_ids(record)
-    new = [number for number in ended.index if _key("ver", ids[number]) not in before][:room]
+    without = [number for number in ended if _key("ver", ids[number]) not in before]
+    new = [number for number in without if trials["state"][number] == "FAIL"][: 2 * MOST - n]
+    new += [number for number in without if trials["state"][number] == "PRUNED"][: max(0, MOST - n - len(new))]
     found: dict[str, Any] = {}
     for number in new:
         state, reason, last = (trials[column][number] for column in ("state", "reason", "last"))
@@ -115,10 +117,10 @@ def _digest(body: str) -> str:
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
-def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, str], set[str], set[str]]:
-    """Draw what is new of the winner; return entries to store, keys of what was there already, and of an earlier winner's."""
+def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, str], list[str], set[str]]:
+    """Draw what is new of the winner; return entries to store, the keys of all its pictures, and those of an earlier winner's."""
     ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(value)}
-    kept: set[str] = set()
+    there: list[str] = []
     entries: dict[str, str] = {}
     for kind, draw in _drawings(summary).items():
         picture = _id(kind, summary, record)
@@ -126,13 +128,14 @@ def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) 
         if key in before and key not in ours:
             continue  # a person removed it
         if key in ours and (_folder(record) / picture).exists():
-            kept.add(key)
+            there.append(key)
         elif (png := draw()) is not None:
             write_atomically(_folder(record) / picture, png)
             name = f"trial-{summary.best}-{kind}.png"
             entry = {"artifact_id": picture, "filename": name, "mimetype": "image/png", "encoding": None, "by": "hpo"}
             entries[key] = json.dumps(entry)
-    return entries, kept, ours - kept - set(entries)
+            there.append(key)
+    return entries, there, ours - set(there)
 
 
 def _shown(keys: list[str], record: StudyRecord) -> list[str]:

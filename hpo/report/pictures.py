@@ -70,7 +70,7 @@ def confusion(scores: Scores, names: Sequence[str], title: str) -> bytes:
         draw.text((left - 8 * FINE, top + middle), name, INK, font, anchor="rm")
         _upright(image, name, font, (left + middle, top + side + 8 * FINE))
         for j in map(int, np.flatnonzero(counts[i])) if n <= LABELLED else ():
-            ink = "white" if shares[i, j] > 0.45 else INK
+            ink = "white" if shares[i, j] > 0.35 else INK
             draw.text((left + j * cell + cell // 2, top + middle), f"{counts[i, j]:,}", ink, small, anchor="mm")
     return _png(image)
 

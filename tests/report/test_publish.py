@@ -171,6 +171,9 @@ def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, 
     for _ in range(2):
         dashboard.publish(record)
         assert [number for number in range(6) if note(record, number)] == [0, 2, 5]
+    record.study.add_trial(made.trial(6, "FAIL", reason="why"))
+    dashboard.publish(record)
+    assert [number for number in range(7) if note(record, number)] == [0, 2, 5, 6]
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
