@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo.errors import HpoError
     from hpo.search.api import load, resume, run
+    from hpo.search.board import Watcher
     from hpo.search.record import StudyRecord
     from hpo.search.session import Outcome
     from hpo.settings import RunOptions, Settings
@@ -30,6 +31,7 @@ __all__ = [
     "SearchSpace",
     "Settings",
     "StudyRecord",
+    "Watcher",
     "load",
     "resume",
     "run",
@@ -43,6 +45,7 @@ _HOMES = {
     "SearchSpace": "hpo.space",
     "Settings": "hpo.settings",
     "StudyRecord": "hpo.search.record",
+    "Watcher": "hpo.search.board",
     "load": "hpo.search.api",
     "resume": "hpo.search.api",
     "run": "hpo.search.api",

@@ -1,7 +1,7 @@
 """What the two sides say to each other: one JSON object a line, over a pipe here, over any stream elsewhere.
 
     runner -> worker     Setup, then for each trial a Job, then a Verdict after Started and after each EpochDone
-    worker -> runner     Progress*, Ready | SetupFailed, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
+    worker -> runner     Progress*, Ready | CannotWork, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
 
 A worker ends when its input ends: so nothing outlives a runner, however that dies.
 """
@@ -69,10 +69,10 @@ class Ready(_Message):
     environment: dict[str, Any]  # data digest and sizes, versions, device, precision: JSON values
 
 
-class SetupFailed(_Message):
-    """The worker cannot take jobs: the data or the device is at fault."""
+class CannotWork(_Message):
+    """The worker cannot go on, whatever the job: data, device or disk is at fault. A trial in training is to be continued."""
 
-    kind: Literal["setup-failed"] = "setup-failed"
+    kind: Literal["cannot-work"] = "cannot-work"
     error: str  # class name in hpo.errors
     message: str
 
@@ -129,7 +129,7 @@ class TrialFailed(_Message):
 
 ToWorker = Annotated[Setup | Job | Verdict, Field(discriminator="kind")]
 FromWorker = Annotated[
-    Progress | Ready | SetupFailed | Started | Tick | EpochDone | TrialDone | TrialFailed,
+    Progress | Ready | CannotWork | Started | Tick | EpochDone | TrialDone | TrialFailed,
     Field(discriminator="kind"),
 ]
 

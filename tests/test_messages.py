@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hpo.messages import (
+    CannotWork,
     EpochDone,
     Job,
     Progress,
     Ready,
     Setup,
-    SetupFailed,
     Started,
     Tick,
     TrialDone,
@@ -54,7 +54,7 @@ TO_WORKER = st.one_of(
 FROM_WORKER = st.one_of(
     st.builds(Progress, what=words, done=counts, total=counts),
     st.builds(Ready, environment=st.dictionaries(words, json_values, max_size=4)),
-    st.builds(SetupFailed, error=words, message=words),
+    st.builds(CannotWork, error=words, message=words),
     epochs,
     st.builds(Started, trial=counts, n_parameters=counts, macs=counts, epochs=st.lists(epochs, max_size=3).map(tuple)),
     st.builds(Tick, trial=counts, epoch=counts, fraction=numbers, images_per_second=numbers),

@@ -34,7 +34,7 @@ class Pool(Protocol):
         ...
 
     def start(self) -> None:
-        """Start the workers; each says Ready, or SetupFailed."""
+        """Start the workers; each says Ready, or CannotWork."""
         ...
 
     def send(self, worker: int, message: Job | Verdict) -> None:

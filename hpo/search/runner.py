@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hpo.errors import HpoError
 from hpo.failpoints import reach
-from hpo.messages import EpochDone, Job, Progress, Ready, SetupFailed, Started, Tick, TrialDone, TrialFailed, Verdict
+from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.search.board import Board, Row
 from hpo.settings import DEFAULT_TRIALS
@@ -130,7 +130,7 @@ class Runner:
                 self._idle.add(worker)
             case Progress():
                 self._watcher.preparing(message.what, message.done, message.total)
-            case SetupFailed():
+            case CannotWork():
                 raise failure(message)
             case Died():
                 self._worker_died(worker, message)
@@ -302,7 +302,7 @@ def last_line(died: Died) -> str:
     return died.last_words.splitlines()[-1] if died.last_words else ""
 
 
-def failure(message: SetupFailed) -> HpoError:
+def failure(message: CannotWork) -> HpoError:
     """Return the error that a worker met in its set-up, as the class that it was there."""
     from hpo import errors
 

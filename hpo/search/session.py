@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StorageError, StudyLockedError
 from hpo.files import Lock
-from hpo.messages import Progress, Ready, SetupFailed
+from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
@@ -186,7 +186,7 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
         match event.message if event else None:
             case Progress() as step:
                 watcher.preparing(step.what, step.done, step.total)
-            case SetupFailed() as failed:
+            case CannotWork() as failed:
                 raise failure(failed)
             case Died() as died if event is not None:
                 deaths += 1

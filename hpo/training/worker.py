@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import DeviceError, HpoError, StorageError
 from hpo.messages import (
+    CannotWork,
     EpochDone,
     Job,
     Progress,
     Ready,
     Setup,
-    SetupFailed,
     Started,
     Tick,
     TrialDone,
@@ -89,7 +89,7 @@ def main() -> None:
     try:
         task, environment = prepare(setup, line)
     except HpoError as error:
-        line.send(SetupFailed(error=type(error).__name__, message=str(error)))
+        line.send(CannotWork(error=type(error).__name__, message=str(error)))
         return
     line.send(Ready(environment=environment))
     while True:
@@ -160,7 +160,7 @@ def serve(job: Job, task: Task, line: Line) -> None:
     except TrialError as error:
         line.send(TrialFailed(trial=job.trial, cause=error.cause, reason=str(error)))
     except StorageError as error:  # the disk's fault, not the trial's: the run ends, and the trial goes on another time
-        line.send(SetupFailed(error=type(error).__name__, message=str(error)))
+        line.send(CannotWork(error=type(error).__name__, message=str(error)))
     except HpoError as error:
         line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=str(error)))
     except Exception as error:  # noqa: BLE001  # a bug fails its trial with the reason, not the study

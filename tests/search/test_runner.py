@@ -8,7 +8,7 @@ import pytest
 from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen, run
 
 from hpo.errors import DataError, HpoError
-from hpo.messages import Progress, Ready, SetupFailed, TrialFailed
+from hpo.messages import CannotWork, Progress, Ready, TrialFailed
 from hpo.search import record
 from hpo.search.board import Watcher
 from hpo.search.runner import Runner
@@ -250,11 +250,11 @@ def test_workers_that_die_before_they_are_ready_again_and_again_stop_the_study(s
 
 
 def test_what_a_worker_meets_in_its_set_up_is_raised_as_what_it_was(study):
-    pool = InstantPool(at_start=lambda _: SetupFailed(error="DataError", message="there is no data"))
+    pool = InstantPool(at_start=lambda _: CannotWork(error="DataError", message="there is no data"))
     with pytest.raises(DataError, match="there is no data"):
         run(study, 1, pool)
     with pytest.raises(HpoError, match="odd"):
-        run(study, 1, InstantPool(at_start=lambda _: SetupFailed(error="Odd", message="odd")))
+        run(study, 1, InstantPool(at_start=lambda _: CannotWork(error="Odd", message="odd")))
 
 
 def test_a_silent_worker_is_ended_and_its_trial_goes_on(study):

@@ -9,12 +9,12 @@ import time
 import pytest
 
 from hpo.messages import (
+    CannotWork,
     EpochDone,
     Job,
     Progress,
     Ready,
     Setup,
-    SetupFailed,
     Started,
     Tick,
     TrialDone,
@@ -154,7 +154,7 @@ def test_a_checkpoint_that_cannot_be_written_is_the_disks_fault_and_not_the_tria
     (worker.folder / "trial-5").touch()  # a file where the folder should be
     worker.begin(5)
     failed = worker.go_on(5)
-    assert isinstance(failed, SetupFailed)
+    assert isinstance(failed, CannotWork)
     assert failed.error == "StorageError"
     assert "epoch-0001.ckpt" in failed.message
 
@@ -195,7 +195,7 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
 )
 def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, setup, error, says):
     worker = new(**setup)
-    assert isinstance(worker.greeting, SetupFailed)
+    assert isinstance(worker.greeting, CannotWork)
     assert worker.greeting.error == error
     assert says in worker.greeting.message
     assert worker.process.wait(timeout=30) == 0  # without waiting for the end of its input
