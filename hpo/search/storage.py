@@ -76,7 +76,7 @@ def locate(text: str | None = None) -> Location:
 def _file(path: Path) -> Location:
     if not path.name:  # . and /, which are folders: whoever opens them says so
         return Location(URL.create("sqlite", database=str(path)), path, path)
-    folder = path.with_suffix("") if path.suffix else path.with_name(path.name + ".files")
+    folder = path.with_suffix("") if path.suffix == ".db" else path.with_name(path.name + ".files")  # no two databases share one
     return Location(URL.create("sqlite", database=str(path)), path, folder)
 
 
@@ -154,8 +154,7 @@ def _make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
         storage.engine.dispose()
-        with contextlib.suppress(FileExistsError):  # another process was quicker: use its file
-            os.link(temporary, path)
+        _put(temporary, path)
     except OSError as error:
         raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
     except sqlalchemy.exc.DBAPIError as error:
@@ -163,6 +162,17 @@ def _make(path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a new file its name, unless another process was quicker: then that file is used."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links, such as exFAT
+        if not path.exists():
+            temporary.replace(path)
 
 
 def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
