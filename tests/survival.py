@@ -26,23 +26,17 @@ from running import DIGITS, Hpo, Program, left_over
 if TYPE_CHECKING:
     from hpo.search.record import StudyRecord
 
-POINTS = (
+POINTS = (  # of the runner: a worker's would kill each of its successors too, since they inherit the variable
     "study.describing",
     "trial.asked",
     "trial.recorded",
     "job.sent",
-    "epoch.trained",
-    "epoch.saved",
     "epoch.reporting",
     "epoch.reported",
     "trial.described",
     "trial.ended",
     "trial.tidying",
     "trial.tidied",
-    "file.filled",
-    "file.synced",
-    "file.renamed",
-    "result.scores",
 )
 TRIALS, EPOCHS = 5, 3
 RUN = ("--trials", TRIALS, "--epochs", EPOCHS, "--space", "short.toml", "-v", *DIGITS)

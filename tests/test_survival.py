@@ -1,4 +1,4 @@
-"""The short form of survival.py: a few random kills, and a kill at every failpoint."""
+"""The short form of survival.py: a few random kills, and a kill at every failpoint of the runner."""
 
 import pytest
 from running import Hpo
