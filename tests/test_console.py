@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hpo import console
+from hpo.console import views
 from hpo.messages import EpochDone
 from hpo.search.board import Board, Row
 from hpo.search.study import OpenTrial
@@ -32,7 +32,7 @@ def trial(number: int) -> OpenTrial:
 
 def drawn(board: Board, width: int = 120, **options: object) -> str:
     out = Console(file=io.StringIO(), width=width, **options)  # type: ignore[arg-type]
-    out.print(console.draw(board))
+    out.print(views.draw(board))
     return out.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -72,7 +72,7 @@ def test_an_ending_run_says_why_and_what_a_second_ctrl_c_does(board: Board) -> N
 
 def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     out = io.StringIO()
-    view = console.PlainView(Console(file=out, width=60, highlight=False, markup=False))
+    view = views.PlainView(Console(file=out, width=60, highlight=False, markup=False))
     view.preparing("decoding images", 1, 2)
     view.preparing("decoding images", 2, 2)
     view.opened(board)
@@ -94,7 +94,7 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
     board: Board, verbose: bool, seconds: float, said: bool
 ) -> None:
     out = io.StringIO()
-    view = console.PlainView(Console(file=out), verbose=verbose)
+    view = views.PlainView(Console(file=out), verbose=verbose)
     done = EpochDone(trial=4, epoch=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
     view.epoch(board, trial(4), done)
     assert ("trial 4 epoch 3/10: 50.00%, 100 images/s" in out.getvalue()) == said
@@ -104,4 +104,4 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
     ("seconds", "text"), [(5, "5 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11_100, "3 h 05 min")]
 )
 def test_spans_read_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert console.span(seconds) == text
+    assert views.span(seconds) == text

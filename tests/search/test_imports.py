@@ -9,7 +9,8 @@ import pytest
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
 READING = (
-    "hpo.search.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session hpo.search.study hpo.console"
+    "hpo.console.views hpo.search.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session "
+    "hpo.search.study"
 )
 
 
@@ -26,7 +27,7 @@ def loaded(code: str) -> set[str]:
     [
         ("import hpo; hpo.Settings, hpo.SearchSpace, hpo.RunOptions, hpo.Config, hpo.HpoError", HEAVY),
         ("import hpo.cli, hpo.pools.local, hpo.pools.devices, hpo.messages", HEAVY),
-        ("from hpo.cli import main; main(['--help'])", HEAVY),
+        ("from hpo.cli import main; main(['--help'])", HEAVY | {"pydantic", "rich"}),
         ("from hpo.cli import main; main(['run', '--help'])", HEAVY),
         ("from hpo.cli import main; main(['space', 'wide'])", HEAVY),
         (f"import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),

@@ -1,0 +1,37 @@
+"""Options that several commands have, and how Typer is told of them.
+
+Typer reads annotations at run time, so `Optional[str]` stays where `str | None` would do elsewhere.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+
+def option(*names: str, help: str, **more: Any) -> Any:  # noqa: A002, ANN401  # Typer's own names and types
+    """Declare an option."""
+    return typer.Option(*names, help=help, **more)
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Text = Optional[str]  # noqa: UP045
+Whole = Optional[int]  # noqa: UP045
+File = Optional[Path]  # noqa: UP045
+
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
+Storage = Annotated[
+    Text, option("--storage", metavar="URL|PATH", help="Database. Default: $HPO_STORAGE, $OPTUNA_STORAGE, studies/hpo.db.")
+]
+DataDir = Annotated[File, option("--data-dir", envvar="HPO_DATA_DIR", help="Where data sets lie, or are put. Default: data.")]
+Form = Annotated[Format, option("--format", help="How to print.")]

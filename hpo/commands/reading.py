@@ -1,0 +1,187 @@
+"""The commands that look: at studies, spaces, data and the machine, and that write pages of what they see."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo.commands.options import DataDir, File, Form, Format, Storage, Study, Text, option
+from hpo.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command("list", epilog="Examples:  hpo list    hpo list --format json")
+def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
+    """List the studies of a database."""
+    from hpo.console import tables
+    from hpo.search.record import load_all
+    from hpo.search.storage import exists, locate
+
+    location = locate(storage)
+    found = load_all(location) if storage or exists(location) else []
+    tables.show_rows(
+        [tables.study_row(record) for record in found], form, empty=f"{location}: no studies yet. Begin one: hpo run"
+    )
+    return 0
+
+
+@app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json")
+def show(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
+    """Show one study: what it was run with, how far it is, its best trial."""
+    from hpo.console import tables
+    from hpo.search.record import load
+    from hpo.search.storage import locate
+
+    tables.show_study(load(study, locate(storage)), form)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo trials cifar10    hpo trials cifar10 --format csv > trials.csv")
+def trials(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
+    """Show the trials of a study; JSON and CSV have every column."""
+    from hpo.console import tables
+    from hpo.search.record import load
+    from hpo.search.storage import locate
+
+    record = load(study, locate(storage))
+    rows = [record.row(trial) for trial in record.trials]
+    if form is Format.table:
+        rows = [tables.trial_row(row) for row in rows]
+    tables.show_rows(rows, form, empty=f"study {study}: no trials yet. Continue it: hpo resume {study}")
+    return 0
+
+
+@app.command(epilog="Examples:  hpo space wide    hpo space --toml > mine.toml")
+def space(
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="basic, wide, tutorial or a TOML file.")] = "basic",
+    toml: Annotated[bool, option("--toml", help="Print it as a file to start from.")] = False,
+) -> int:
+    """Show a search space."""
+    from hpo.console import tables
+    from hpo.space import SearchSpace
+
+    found = SearchSpace.named(name)
+    if toml:
+        print(found.to_toml(), end="")
+    else:
+        tables.show_space(found)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png")
+def data(
+    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="cifar10 or digits.")] = "cifar10",
+    data_dir: DataDir = None,
+    preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
+) -> int:
+    """Fetch a data set if need be, verify it, and say what it holds."""
+    from hpo.console import streams, tables, views
+    from hpo.settings import DATA_DIR, Settings
+    from hpo.training import data as sets
+
+    Settings.of(dataset=dataset)
+    with views.watching(quiet=False, verbose=False) as watcher:
+        loaded = sets.load(dataset, data_dir or Path(DATA_DIR), progress=watcher.preparing)
+    sets.verify(loaded)
+    tables.show_data(loaded)
+    if preview:
+        sets.preview(loaded, preview)
+        streams.err().print(f"wrote {preview}")
+    return 0
+
+
+@app.command(epilog="Examples:  hpo dashboard    hpo dashboard --open    hpo dashboard --port 8080")
+def dashboard(
+    storage: Storage = None,
+    port: Annotated[int, option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
+) -> int:
+    """Serve optuna-dashboard for the database, on this machine alone, until Ctrl-C."""
+    from hpo.console import streams
+    from hpo.search.dashboard import HOST, server
+    from hpo.search.storage import locate
+
+    with server(locate(storage), port) as made:
+        address = f"http://{HOST}:{made.server_port}/dashboard/"
+        streams.out().print(address)
+        streams.err().print("Ctrl-C ends it.")
+        sys.stdout.flush()
+        if open_it:  # the port listens already: the browser is answered once we serve
+            typer.launch(address)
+        made.serve_forever()
+    return 0
+
+
+@app.command(epilog="Examples:  hpo report cifar10    hpo report cifar10 --out page.html --open")
+def report(
+    study: Annotated[str, typer.Argument(metavar="[STUDY]", help="Name of a study.")] = "cifar10",
+    out: Annotated[File, option("--out", metavar="FILE", help="Where to. Default: reports/STUDY.html.")] = None,
+    title: Annotated[Text, option("--title", help="Heading of the page.")] = None,
+    open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
+    storage: Storage = None,
+) -> int:
+    """Write the page that explains a study: one file that works offline."""
+    from hpo.console import streams
+    from hpo.report import write_report
+    from hpo.search.record import load
+    from hpo.search.storage import locate
+
+    record = load(study, locate(storage))
+    page = write_report(record.study, out or Path("reports") / f"{study}.html", title=title, artifacts=record.winner_folder)
+    streams.out().print(str(page), soft_wrap=True)
+    if open_it:
+        typer.launch(page.absolute().as_uri())
+    return 0
+
+
+@app.command(epilog="Examples:  hpo compare cifar10 cifar10-wide    hpo compare a b c --out reports/abc.html")
+def compare(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of two or more studies.")],
+    out: Annotated[File, option("--out", metavar="FILE", help="Where to. Default: reports/A-B….html.")] = None,
+    storage: Storage = None,
+    form: Form = Format.table,
+) -> int:
+    """Compare studies: a table here, and a page with curves and intervals."""
+    from hpo.console import streams, tables
+    from hpo.report import comparison_table, write_comparison
+    from hpo.search.record import load
+    from hpo.search.storage import locate
+
+    if len(studies) < 2:
+        raise UsageError("compare needs two studies or more: hpo compare A B")
+    location = locate(storage)
+    loaded = [load(name, location).study for name in studies]
+    rows = [{str(key): value for key, value in row.items()} for row in comparison_table(loaded).to_dict("records")]
+    tables.show_rows(rows, form, empty="")
+    page = write_comparison(loaded, out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
+    streams.err().print(f"wrote {page}", soft_wrap=True)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo doctor    hpo doctor cifar10 --repair    hpo doctor --json")
+def doctor(
+    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Only this one.", show_default=False)] = None,
+    repair: Annotated[bool, option("--repair", help="Do the safe repairs, after a backup of the database.")] = False,
+    as_json: Annotated[bool, option("--json", help="Print the findings as JSON.")] = False,
+    storage: Storage = None,
+) -> int:
+    """Say what is wrong with database, checkpoints and machine, and the command that mends it."""
+    from hpo.console import streams, tables
+    from hpo.search import doctor as checks
+    from hpo.search.storage import locate
+
+    location = locate(storage)
+    findings = checks.examine(location, study)
+    tables.show_findings(findings, as_json=as_json)
+    repairs = [(finding.found, finding.repair) for finding in findings if finding.repair]
+    if repair and repairs:
+        copy = checks.backup(location)
+        for found, mend in repairs:
+            mend()
+            streams.err().print(f"repaired: {found}", soft_wrap=True)
+        streams.err().print(f"The database as it was: {copy}", soft_wrap=True)
+    return 4 if any(finding.state == "bad" for finding in findings) else 0

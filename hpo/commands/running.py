@@ -1,0 +1,187 @@
+"""The commands that run a study: `run` and `resume`. What both can be told about a run is declared once, in `ThisRun`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpo.commands.options import DataDir, Storage, Study, Text, Whole, option
+from hpo.errors import HpoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpo.search.record import StudyRecord
+    from hpo.settings import RunOptions, Settings
+
+app = typer.Typer()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ThisRun:
+    """What is told about one run, by options that `run` and `resume` share."""
+
+    trials: Annotated[Whole, option("--trials", "-n", help="Finished trials of the study, in total. Default: 50.")] = None
+    timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Begin no epoch after this long: 90s, 30m, 1h30m.")] = None
+    target: Annotated[Text, option("--target", metavar="ACCURACY", help="End once a trial reaches it: 0.93 or 93%.")] = None
+    patience: Annotated[Whole, option("--patience", metavar="N", help="End after N trials without a new best.")] = None
+    workers: Annotated[str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one a core or GPU.")] = (
+        "auto"
+    )
+    device: Annotated[str, option("--device", metavar="auto|cpu|cuda|cuda:0,cuda:1", help="Where to train.")] = "auto"
+    trial_timeout: Annotated[
+        Text, option("--trial-timeout", metavar="TIME", help="End a worker that is silent for this long.")
+    ] = None
+    keep_checkpoints: Annotated[int, option("--keep-checkpoints", metavar="N", help="Keep the weights of the N best trials.")] = 1
+    data_dir: DataDir = None
+    no_report: Annotated[bool, option("--no-report", help="Write no page at the end.")] = False
+    storage: Storage = None
+    quiet: Annotated[bool, option("--quiet", "-q", help="Only the result.")] = False
+    verbose: Annotated[bool, option("--verbose", "-v", help="A line each epoch where there is no terminal.")] = False
+
+    def options(self) -> RunOptions:
+        """Return them validated, as the runner takes them."""
+        from hpo.settings import RunOptions
+
+        given = {name: getattr(self, name) for name in RunOptions.model_fields}
+        return RunOptions.of(**given | {"target": _fraction(self.target)})
+
+
+def _with_options_of_a_run(command: Callable[..., int]) -> Callable[..., int]:
+    """Let Typer see the fields of `ThisRun` in place of the command's last parameter, `this_run`."""
+    *own, _ = inspect.signature(command, eval_str=True).parameters.values()
+    shared = inspect.signature(ThisRun, eval_str=True).parameters.values()
+    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+
+    @functools.wraps(command)
+    def called(**given: Any) -> int:  # noqa: ANN401
+        return command(**{p.name: given.pop(p.name) for p in own}, this_run=ThisRun(**given))
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
+
+
+@app.command(epilog="Examples:  hpo run --trials 50    hpo run first --dataset digits --trials 10    hpo run night --timeout 8h")
+@_with_options_of_a_run
+def run(
+    *,
+    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Name; default: the data set's.", show_default=False)] = None,
+    dataset: Annotated[Text, option("--dataset", metavar="cifar10|digits", help="Images to learn. Default: cifar10.")] = None,
+    epochs: Annotated[Whole, option("--epochs", help="Of a trial that is not stopped early. Default: 10.")] = None,
+    space: Annotated[
+        Text, option("--space", metavar="basic|wide|tutorial|FILE.toml", help="What to vary. Default: basic.")
+    ] = None,
+    score: Annotated[Text, option("--score", metavar="test|validation", help="Images that pick a winner. Default: test.")] = None,
+    sampler: Annotated[
+        Text, option("--sampler", metavar="tpe|gp|random|qmc", help="Chooses configurations. Default: tpe.")
+    ] = None,
+    pruner: Annotated[
+        Text, option("--pruner", metavar="halving|median|hyperband|none", help="Stops losers. Default: halving.")
+    ] = None,
+    seed: Annotated[Whole, option("--seed", help="Root of every random number. Default: 0.")] = None,
+    limit_train: Annotated[Whole, option("--limit-train", metavar="N", help="Train on N images only.")] = None,
+    limit_test: Annotated[Whole, option("--limit-test", metavar="N", help="Score on N images only.")] = None,
+    this_run: ThisRun,
+) -> int:
+    """Create the study or continue it, until it has --trials finished trials in total; write the report.
+
+    Ctrl-C once: workers finish their epoch, everything is kept, the same command goes on. Twice: at once.
+    """
+    from hpo.settings import Settings
+
+    settings = Settings.of(
+        dataset=dataset,
+        epochs=epochs,
+        score=score,
+        sampler=sampler,
+        pruner=pruner,
+        seed=seed,
+        limit_train=limit_train,
+        limit_test=limit_test,
+    )
+    return _run(study, settings, space, this_run, must_exist=False)
+
+
+@app.command(epilog="Examples:  hpo resume cifar10    hpo resume cifar10 --trials 100")
+@_with_options_of_a_run
+def resume(*, study: Study, this_run: ThisRun) -> int:
+    """Continue a study as it was, with everything read from it; --trials may raise the total."""
+    from hpo.settings import Settings
+
+    return _run(study, Settings(), None, this_run, must_exist=True)
+
+
+def _run(study: str | None, settings: Settings, space: str | None, this_run: ThisRun, *, must_exist: bool) -> int:
+    from hpo.console import streams, views
+    from hpo.search import session
+    from hpo.search.publishing import Publishing
+
+    quiet, storage, options = this_run.quiet, this_run.storage, this_run.options()
+    try:
+        with views.watching(quiet=quiet, verbose=this_run.verbose) as shown:
+            outcome = session.run(
+                study,
+                settings=settings,
+                space=space,
+                options=options,
+                storage=storage,
+                watcher=Publishing(shown, _publisher(storage)),
+                must_exist=must_exist,
+            )
+    except (KeyboardInterrupt, SystemExit):
+        streams.complain(
+            "ended at once. What was finished is kept; the same command goes on, trials in training from their last epoch."
+        )
+        raise
+    page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
+    views.result(outcome.record, outcome.reason, quiet=quiet, storage=storage, page=page)
+    if outcome.exit_code == 0 and not outcome.record.counts["complete"]:
+        return 5 if outcome.reason == "total" else 0
+    return outcome.exit_code
+
+
+def _publisher(storage: str | None) -> Callable[[str], None]:
+    """Return what brings a study's place in the dashboard up to date; the report side is loaded when it is called."""
+
+    @functools.cache
+    def study(name: str) -> Any:  # noqa: ANN401
+        from hpo.search.record import load
+        from hpo.search.storage import locate
+
+        return load(name, locate(storage))
+
+    def publish(name: str) -> None:
+        from hpo.report import dashboard
+
+        dashboard.publish(study(name))
+
+    return publish
+
+
+def _page(record: StudyRecord, *, quiet: bool) -> Path | None:
+    """Write a study's report; a report that cannot be written does not undo a run."""
+    from hpo.console import streams
+    from hpo.report import write_report
+
+    try:
+        return write_report(record.study, Path("reports") / f"{record.name}.html", artifacts=record.winner_folder)
+    except HpoError as error:
+        if not quiet:
+            streams.complain(f"no report: {error}")
+        return None
+
+
+def _fraction(text: str | None) -> float | str | None:
+    """Read `0.93` and `93%`; what is neither goes on as it is, for RunOptions to refuse."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return text

@@ -1,0 +1,237 @@
+"""A run while it goes on: a live table on a terminal, plain lines where there is none; and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from rich.columns import Columns
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpo.console.streams import err
+from hpo.console.tables import STYLES, best, plain
+from hpo.search.board import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from rich.console import Console, RenderableType
+
+    from hpo.messages import EpochDone
+    from hpo.search.board import Board
+    from hpo.search.record import StudyRecord
+    from hpo.search.study import OpenTrial
+
+
+@contextlib.contextmanager
+def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
+    """Show a run in the way that suits where we are: a live table on a terminal, else plain lines, or nothing."""
+    console = err()
+    if quiet:
+        yield Watcher()
+    elif console.is_terminal and not console.is_dumb_terminal:
+        view = LiveView(console)
+        with Live(console=console, get_renderable=view.draw, refresh_per_second=4, transient=True):
+            yield view
+    else:
+        yield PlainView(console, verbose=verbose)
+
+
+class PlainView(Watcher):
+    """A line an event, for logs and pipes.
+
+    Args:
+        console: Where to.
+        verbose: A line each epoch, not only each trial.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console, self._verbose = console, verbose
+        self._prepared = ""
+        self._said_stopping = False
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}", soft_wrap=True)
+
+    def preparing(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # lines need no bar
+        """Say each step once."""
+        if what != self._prepared:
+            self._prepared = what
+            self._say(f"{what} …")
+
+    def opened(self, board: Board) -> None:
+        """Say what is going to happen."""
+        self._say(opening(board))
+
+    def changed(self, board: Board) -> None:
+        """Say once that the run is ending."""
+        if board.stopping and not self._said_stopping:
+            self._said_stopping = True
+            self._say(f"{board.stopping}: workers finish their epoch; nothing is lost")
+
+    def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
+        """Say where a trial goes on."""
+        self._say(f"trial {trial.number} goes on after epoch {epoch}/{board.epochs}")
+
+    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
+        """Say how an epoch went."""
+        if self._verbose or epoch.seconds > 20:
+            speed = f"{epoch.images_per_second:,.0f} images/s"
+            self._say(f"trial {trial.number} epoch {epoch.epoch}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
+
+    def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
+        """Say how a trial ended."""
+        value = f" {trial.accuracies[max(trial.accuracies)]:.2%}" if trial.accuracies and state != "fail" else ""
+        reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
+        self._say(f"trial {trial.number} {state}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]")
+
+    def warned(self, text: str) -> None:
+        """Say it."""
+        self._say(f"warning: {text}")
+
+
+class LiveView(Watcher):
+    """A table that redraws itself: a line a worker, totals, the best so far, time spent and left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._board: Board | None = None
+        self._step = ("starting workers", 0, 0)
+
+    def draw(self) -> RenderableType:
+        """Return what to show now; called by rich's thread, four times a second."""
+        if self._board is not None:
+            return draw(self._board)
+        what, done, total = self._step
+        text = Text(f"{what} …", style="dim")
+        return Columns([text, ProgressBar(total=total, completed=done, width=30), f"{done / total:.0%}"]) if total else text
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Show a step of the set-up."""
+        self._step = (what, done, total)
+
+    def opened(self, board: Board) -> None:
+        """Show the board from now on."""
+        self._board = board
+        self._console.print(Text(opening(board), style="dim"))
+
+    def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
+        """Leave a line for a failure and for a new best."""
+        if state == "fail":
+            self._console.print(Text(f"trial {trial.number} failed: {trial.attributes.get('reason', '')}", style=STYLES["fail"]))
+        elif board.best and board.best[0] == trial.number:
+            self._console.print(Text(f"trial {trial.number} is the best so far: {board.best[1]:.2%}  {parameters(trial.params)}"))
+
+    def warned(self, text: str) -> None:
+        """Leave a line."""
+        self._console.print(Text(f"warning: {text}", style="yellow"))
+
+
+def opening(board: Board) -> str:
+    """Return the sentence that a run begins with."""
+    goal = f"{board.n_finished} of {board.total} trials finished" if board.n_finished else f"{board.total} trials"
+    workers = f"{len(board.rows)} worker{'s' if len(board.rows) != 1 else ''}"
+    return f"study {board.study}: {goal}, {board.epochs} epochs each at most, {workers}"
+
+
+def draw(board: Board) -> RenderableType:
+    """Return the live table of a board."""
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
+    for heading in ("worker", "trial", "parameters", "epoch", "", "accuracy", "images/s"):
+        table.add_column(
+            heading, justify="right" if heading in ("accuracy", "images/s") else "left", no_wrap=heading != "parameters"
+        )
+    for index, row in enumerate(board.rows):
+        if row.trial is None:
+            table.add_row(str(index), "", Text("waiting" if not board.stopping else "done", style="dim"))
+            continue
+        done = min(board.epochs, row.epoch + row.fraction)
+        table.add_row(
+            str(index),
+            str(row.trial.number),
+            parameters(row.trial.params),
+            f"{min(board.epochs, row.epoch + 1)}/{board.epochs}",
+            ProgressBar(total=board.epochs, completed=done, width=12),
+            f"{row.accuracy:.2%}" if row.accuracy is not None else "",
+            f"{row.images_per_second:,.0f}" if row.images_per_second else "",
+        )
+    lines: list[RenderableType] = [
+        table,
+        Text(f" {totals(board)}"),
+        Text(f" {standing(board)}"),
+        Text(f" {clock(board)}", style="dim"),
+    ]
+    if board.stopping:
+        lines.append(Text(f" {board.stopping}: workers finish their epoch. Ctrl-C again ends at once.", style="yellow"))
+    return Group(*lines)
+
+
+def totals(board: Board) -> str:
+    """Return `12 of 50 finished: 5 complete, 7 pruned, 1 failed, 2 running`."""
+    words = {"complete": "complete", "pruned": "pruned", "fail": "failed", "running": "running"}
+    counted = ", ".join(f"{board.counts[state]} {word}" for state, word in words.items() if board.counts[state])
+    return f"{board.n_finished} of {board.total} finished" + (f": {counted}" if counted else "")
+
+
+def standing(board: Board) -> str:
+    """Return the best so far and by how much it beats trial 0."""
+    if board.best is None:
+        return "no trial complete yet"
+    number, accuracy = board.best
+    if number == 0 or board.baseline is None:
+        gain = " (the default point)" if number == 0 else ""
+    else:
+        gain = f", {100 * (accuracy - board.baseline):+.2f} points against trial 0, the default point"
+    return f"best {accuracy:.2%}, trial {number}{gain}"
+
+
+def clock(board: Board) -> str:
+    """Return time spent, and an estimate of the time left."""
+    left = f"about {span(board.left)} left" if board.left is not None else "time left: known after three trials"
+    return f"{span(board.spent)} spent, {left}"
+
+
+def span(seconds: float) -> str:
+    """Return `42 s`, `7 min`, `3 h 05 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def parameters(params: Mapping[str, Any]) -> str:
+    """Return `depth 3  filters 48  lr 0.21`."""
+    return "  ".join(f"{name} {plain(value)}" for name, value in params.items())
+
+
+def result(record: StudyRecord, reason: str, *, quiet: bool, storage: str | None, page: Path | None) -> None:
+    """Print how a run ended: the best trial, and the commands that go on from here.
+
+    With `quiet` only the best trial's line. Data (the table) goes to standard output, the rest to standard error.
+    """
+    complete = record.counts["complete"] > 0
+    if quiet:
+        print(f"{record.name}\t{record.best.number}\t{record.best.value:.4f}" if complete else f"{record.name}\t\t")
+        return
+    console = err()
+    words = {"fail": "failed", "running": "to be continued"}
+    counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(record.counts.items()))
+    console.print(f"study {record.name}: ended ({reason}); {counted or 'no trials'}.", soft_wrap=True)
+    if complete:
+        best(record)
+    database = f" --storage {record.location}" if storage else ""
+    if page:
+        console.print(f"  {'page:':8} {page}", soft_wrap=True)
+    for what, command in (
+        ("go on", f"hpo resume {record.name}{database}" + (" --trials N" if reason == "total" else "")),
+        ("look", f"hpo dashboard{database}"),
+        ("report", f"hpo report {record.name}{database}"),
+    ):
+        console.print(f"  {what + ':':8} {command}", soft_wrap=True)
