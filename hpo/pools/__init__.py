@@ -49,6 +49,10 @@ class Pool(Protocol):
         """Replace a worker, dead or alive, by a new one; it says Ready."""
         ...
 
+    def end(self, worker: int) -> None:
+        """End a worker for good; it says nothing any more."""
+        ...
+
     def close(self) -> None:
         """End all workers, now."""
         ...

@@ -64,7 +64,7 @@ class LocalPool:
 
     def restart(self, worker: int) -> None:
         """Replace a worker by a new process."""
-        self._end(worker)
+        self.end(worker)
         seat = self._seats[worker]
         process = subprocess.Popen(  # our own module
             [sys.executable, "-m", "hpo.training.worker"],
@@ -96,9 +96,10 @@ class LocalPool:
     def close(self) -> None:
         """Kill all workers: what counts is in their checkpoints."""
         for worker in range(self.size):
-            self._end(worker)
+            self.end(worker)
 
-    def _end(self, worker: int) -> None:
+    def end(self, worker: int) -> None:
+        """Kill a worker, dead or alive, and bury it."""
         process, self._processes[worker] = self._processes[worker], None
         if process is not None:
             process.kill()

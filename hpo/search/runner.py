@@ -17,6 +17,7 @@ from hpo.failpoints import reach
 from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.search.board import Board, Row
+from hpo.search.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
 from hpo.settings import DEFAULT_TRIALS
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from hpo.search.board import Watcher
     from hpo.search.study import OpenTrial, WritableStudy
     from hpo.settings import RunOptions
-
-SAME_FAILURES = 5  # in a row with one cause: the study stops, since the next would fail too
-DEATHS = 3  # of workers over one trial: the trial fails
-DEATHS_IN_A_ROW = 5  # of workers over different trials: the study stops
 
 
 @dataclass
@@ -56,9 +53,7 @@ class Runner:
         self._seated: dict[int, Seated] = {}  # by worker
         self._idle: set[int] = set()
         self._waiting = deque(study.unfinished())
-        self._deaths: dict[int, int] = {}  # of workers, by trial
-        self._died_trials: deque[int | None] = deque(maxlen=DEATHS_IN_A_ROW)  # in a row
-        self._causes: deque[str] = deque(maxlen=SAME_FAILURES)  # in a row
+        self._mishaps = Mishaps(pool.size)
         self._without_best = 0
         best = study.best
         first = study.trials[0] if study.trials else None
@@ -95,7 +90,7 @@ class Runner:
         """Give idle workers something to do; return whether there is more to hand out than there are workers ready."""
         while self._idle and self._wanted():
             worker = min(self._idle)
-            trial = self._waiting.popleft() if self._waiting else self._ask()
+            trial = self._next(worker)
             self._idle.discard(worker)
             now = time.monotonic()
             self._seated[worker] = Seated(trial, began=now, heard=now)
@@ -106,7 +101,14 @@ class Runner:
             reach("job.sent")
         return self._wanted()
 
-    def _ask(self) -> OpenTrial:
+    def _next(self, worker: int) -> OpenTrial:
+        """Return a trial that waits or a new one; a trial whose worker died is rather another's, to tell whose fault it was."""
+        others = [trial for trial in self._waiting if self._mishaps.killed_on(trial.number) != worker]
+        room = self.board.n_finished + len(self._seated) + len(self._waiting) < self.board.total
+        if self._waiting and (others or not room or self._pool.size == 1):
+            trial = others[0] if others else self._waiting[0]
+            self._waiting.remove(trial)
+            return trial
         trial = self._study.ask()
         self.board.counts["running"] += 1
         return trial
@@ -140,6 +142,7 @@ class Runner:
             case Started() if seated:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
+                self._mishaps.trained(worker)
                 go_on = self._epoch_done(worker, seated.trial, message)
                 self._watcher.epoch(self.board, seated.trial, message)
                 self._answer(worker, seated, go_on=go_on)
@@ -195,8 +198,7 @@ class Runner:
     def _ended(self, worker: int, state: str) -> None:
         seated = self._release(worker)
         trial = seated.trial
-        self._causes.clear()
-        self._died_trials.clear()
+        self._mishaps.ended_well()
         self._count(state)
         self.board.ended.append(time.monotonic() - seated.began)
         accuracy = trial.accuracies[max(trial.accuracies)]
@@ -218,11 +220,9 @@ class Runner:
         seated.trial.attributes["reason"] = reason
         self._study.fail(seated.trial)
         self._count("fail")
-        self._causes.append(cause)
         self._tidy(seated.trial.number)
         self._watcher.ended(self.board, seated.trial, "fail")
-        if len(self._causes) == SAME_FAILURES and len(set(self._causes)) == 1:
-            self.stop(f"failures: {SAME_FAILURES} in a row with the same cause ({cause}): {reason}")
+        self.stop(self._mishaps.failed(cause, reason))
 
     def _count(self, state: str) -> None:
         self.board.counts[state] += 1
@@ -234,37 +234,29 @@ class Runner:
         return self._seated.pop(worker)
 
     def _worker_died(self, worker: int, died: Died) -> None:
-        seated = self._seated.pop(worker, None)
-        self._idle.discard(worker)
-        self.board.rows[worker] = Row()
-        if seated is None:
-            self._watcher.warned(f"worker {worker} {died.why} while idle; starting another. {last_line(died)}")
-            self._note_death(None, died)
+        self._pool.end(worker)  # a silent one still lives
+        trial = self._seated[worker].trial if worker in self._seated else None
+        self._mishaps.died(worker, trial.number if trial else None)
+        if trial is None:
+            self._watcher.warned(f"worker {worker} {died.why} while idle. {last_line(died)}")
+        elif self._mishaps.deadly(trial.number):
+            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}, as others before it. {last_line(died)}")
+            self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
-            trial = seated.trial
             self._watcher.warned(
                 f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {last_line(died)}"
             )
-            self._deaths[trial.number] = self._deaths.get(trial.number, 0) + 1
-            if self._deaths[trial.number] >= DEATHS:
-                self._seated[worker] = seated
-                self._failed(worker, "killed", f"its worker was {died.why}, {DEATHS} times")
-                self._idle.discard(worker)
-            else:
-                self._waiting.appendleft(trial)
-            self._note_death(trial.number, died)
-        if not self.board.stopping:
-            self._pool.restart(worker)
-
-    def _note_death(self, trial: int | None, died: Died) -> None:
-        """Count the deaths in a row: those over one trial once, each of a worker that had none."""
-        if trial is None or trial not in self._died_trials:
-            self._died_trials.append(trial)
-        if len(self._died_trials) == DEATHS_IN_A_ROW:
-            self.stop(
-                f"deaths: workers died {DEATHS_IN_A_ROW} times in a row, not over one trial ({died.why}). "
-                f"Try --workers 1 or smaller networks."
+            self._release(worker)
+            self._waiting.appendleft(trial)
+        self._idle.discard(worker)
+        self.stop(self._mishaps.too_many_deaths(died.why))
+        if self._mishaps.lost(worker) and not self.board.stopping:
+            self._watcher.warned(
+                f"worker {worker} died {DEATHS_IN_A_ROW} times in a row without an epoch in between ({died.why}) "
+                f"and is given up; the others go on."
             )
+        elif not self.board.stopping:
+            self._pool.restart(worker)
 
     def _tidy(self, number: int) -> None:
         """Remove the checkpoints of an ended trial, unless it is among the best that are kept."""
@@ -293,8 +285,6 @@ class Runner:
             for worker, seated in list(self._seated.items()):
                 if now - seated.heard > options.trial_timeout:
                     self._worker_died(worker, Died(f"silent for {now - seated.heard:.0f} s (--trial-timeout)", ""))
-                    if self.board.stopping:
-                        self._pool.restart(worker)
 
 
 def last_line(died: Died) -> str:

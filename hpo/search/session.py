@@ -25,7 +25,8 @@ from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import record, study
 from hpo.search.board import Watcher
-from hpo.search.runner import DEATHS, Runner, failure, last_line
+from hpo.search.mishaps import TRIAL_DEATHS
+from hpo.search.runner import Runner, failure, last_line
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
@@ -180,7 +181,7 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
         DataError, DeviceError, UsageError: As the worker met them.
     """
     pool.start()
-    deaths = 0
+    deaths = [0] * pool.size
     while True:
         event = pool.receive(timeout=0.25)
         match event.message if event else None:
@@ -189,12 +190,15 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
             case CannotWork() as failed:
                 raise failure(failed)
             case Died() as died if event is not None:
-                deaths += 1
-                if deaths == DEATHS:
+                deaths[event.worker] += 1
+                if deaths[event.worker] < TRIAL_DEATHS:
+                    pool.restart(event.worker)
+                elif min(deaths) < TRIAL_DEATHS:
+                    watcher.warned(f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and is given up.")
+                else:
                     raise DeviceError(
-                        f"{deaths} workers died before they were ready; the last {died.why}. {last_line(died)}".strip()
+                        f"{sum(deaths)} workers died before they were ready; the last {died.why}. {last_line(died)}".strip()
                     )
-                pool.restart(event.worker)
             case Ready() as ready if event is not None:
                 return ready.environment, [event]
 
@@ -205,7 +209,7 @@ class _Resumed:
     def __init__(self, pool: Pool, early: list[Event]) -> None:
         self._pool, self._early = pool, early
         self.size, self.start, self.send = pool.size, pool.start, pool.send
-        self.restart, self.close = pool.restart, pool.close
+        self.restart, self.end, self.close = pool.restart, pool.end, pool.close
 
     def receive(self, timeout: float) -> Event | None:
         return self._early.pop(0) if self._early else self._pool.receive(timeout)

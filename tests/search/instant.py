@@ -79,10 +79,14 @@ class InstantPool:
         for worker in range(self.size):
             self.restart(worker)
 
-    def restart(self, worker: int) -> None:
+    def end(self, worker: int) -> None:
         """Forget what a worker did."""
         self._jobs.pop(worker, None)
         self._events = deque(event for event in self._events if event.worker != worker)
+
+    def restart(self, worker: int) -> None:
+        """Let another take its place."""
+        self.end(worker)
         self._say(worker, self._at_start(worker))
 
     def send(self, worker: int, message: Job | Verdict) -> None:

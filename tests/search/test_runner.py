@@ -160,6 +160,14 @@ class TestStops:
         pool = InstantPool(fate=fails(lambda trial: None if trial % 5 == 0 else ("shape" if trial == 2 else "memory")))
         assert run(study, 6, pool) == "total"
 
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_after_ten_failures_in_a_row_of_whatever_causes_with_advice(self, study, workers):
+        pool = InstantPool(workers, fate=fails(lambda trial: ("memory", "shape")[trial % 2] if trial >= 3 else None))
+        reason = run(study, 50, pool)
+        assert reason.startswith("failures: 10 in a row, of several causes (memory 5, shape 5); the last: it was ")
+        assert "Leave out of the space" in reason
+        assert states(study)[:13] == ["complete"] * 3 + ["fail"] * 10
+
     def test_the_first_reason_stands(self, study):
         runner = Runner(study, InstantPool(), RunOptions(trials=1), Watcher())
         runner.stop("interrupted")
@@ -221,7 +229,7 @@ def test_a_third_death_fails_the_trial_with_the_reason(study):
     assert run(study, 3, pool) == "total"
     assert states(study) == ["complete", "fail", "complete", "complete"]
     reason = record.load("first", study.location).trials[1].user_attrs["reason"]
-    assert reason == "its worker was killed, signal 9 (SIGKILL); out of memory?, 3 times"
+    assert reason == "its worker died 3 times: killed, signal 9 (SIGKILL); out of memory?"
 
 
 @pytest.mark.parametrize("workers", [1, 5])
@@ -234,6 +242,46 @@ def test_deaths_over_five_trials_in_a_row_stop_the_study(study, workers):
 def test_deaths_with_ends_between_stop_nothing(study):
     pool = InstantPool(fate=dies(*((trial, 2) for trial in range(10))))
     assert run(study, 10, pool) == "total"
+
+
+class TestABadSeat:
+    """A worker's place where every worker dies, among others that are well: given up, and nothing is lost by it."""
+
+    def bad_seat(self, study, pool, total: int = 12) -> Notes:
+        notes = Notes()
+        assert run(study, total, pool, notes) == "total"
+        assert states(study) == ["complete"] * total
+        assert len([w for w in notes.warnings if "worker 1 died 5 times in a row" in w]) == 1
+        assert "killed, signal 9 (SIGKILL); out of memory?) and is given up; the others go on." in notes.warnings[-1]
+        return notes
+
+    def test_where_workers_die_before_they_are_ready(self, study):
+        born = []
+
+        def at_start(worker):
+            born.append(worker)
+            return KILLED if worker == 1 else Ready(environment={})
+
+        self.bad_seat(study, InstantPool(3, at_start=at_start))
+        assert born.count(1) == 5
+
+    def test_where_workers_die_in_their_trials_which_others_finish(self, study):
+        class Pool(InstantPool):
+            def send(self, worker, message):
+                if worker == 1:
+                    self._say(worker, KILLED)
+                else:
+                    super().send(worker, message)
+
+        notes = self.bad_seat(study, Pool(3))
+        assert len(notes.warnings) == 6
+        assert notes.ends.count((0, "complete")) == 1
+
+    def test_but_not_where_epochs_are_done_between_the_deaths(self, study):
+        pool, notes = InstantPool(2, fate=dies(*((trial, 3) for trial in range(20)))), Notes()
+        assert run(study, 20, pool, notes) == "total"
+        assert len(notes.warnings) == 20
+        assert "given up" not in "".join(notes.warnings)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
