@@ -5,6 +5,7 @@
     outcome = hpo.run("first", settings=hpo.Settings(dataset="digits"), options=hpo.RunOptions(trials=10))
     print(outcome.record.best.params, outcome.record.best.value)
     hpo.load("first").dataframe()
+    hpo.write_report(outcome.record)
 
 Importing it loads neither torch nor Optuna; names arrive when they are used.
 """
@@ -15,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo.api import load, resume, run, write_report
     from hpo.errors import HpoError
-    from hpo.search.api import load, resume, run
     from hpo.search.board import Watcher
     from hpo.search.record import StudyRecord
     from hpo.search.session import Outcome
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "resume",
     "run",
+    "write_report",
 ]
 
 _HOMES = {
@@ -46,9 +48,10 @@ _HOMES = {
     "Settings": "hpo.settings",
     "StudyRecord": "hpo.search.record",
     "Watcher": "hpo.search.board",
-    "load": "hpo.search.api",
-    "resume": "hpo.search.api",
-    "run": "hpo.search.api",
+    "load": "hpo.api",
+    "resume": "hpo.api",
+    "run": "hpo.api",
+    "write_report": "hpo.api",
 }
 
 

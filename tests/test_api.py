@@ -3,7 +3,13 @@
 import json
 
 import pytest
+from optuna_dashboard import get_note
+from optuna_dashboard.artifact._backend import list_study_artifacts
 from running import Hpo
+
+from hpo.report.note import study_note
+from hpo.search.record import load
+from hpo.search.storage import locate
 
 SCRIPT = """
 import json
@@ -39,6 +45,7 @@ thread.start()
 thread.join()
 
 record = hpo.load("scripted", "scripted.db")
+said["page"] = str(hpo.write_report(record))
 frame = record.dataframe()
 said |= {
     "default": record.trials[0].params, "best": [record.best.value, float(frame.accuracy.max())], "columns": list(frame.columns),
@@ -53,9 +60,14 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def said(folder, tmp_path_factory):
     """What the script prints."""
-    hpo = Hpo(tmp_path_factory.mktemp("api"), tmp_path_factory.mktemp("cache"))
+    hpo = Hpo(folder, tmp_path_factory.mktemp("cache"))
     (hpo.folder / "script.py").write_text(SCRIPT)
     program = hpo.start_python("-W", "error", "script.py")
     assert program.ended() == 0, program.err
@@ -76,6 +88,20 @@ def test_load_returns_what_is_stored(said):
     assert (said["settings"], said["space"], said["numbers"]) == (2, "mine", [0, 1, 2])
     assert said["best"][0] == said["best"][1]
     assert {"number", "state", "accuracy", "lr", "seconds", "n_parameters"} <= set(said["columns"])
+
+
+@pytest.mark.usefixtures("said")
+def test_the_dashboard_is_kept_current_as_by_the_command(folder):
+    record = load("scripted", locate(str(folder / "scripted.db")))
+    assert get_note(record.study).startswith(study_note(record.study))
+    system = record.study._storage.get_study_system_attrs(record.study._study_id)
+    pictures = {entry["filename"] for entry in list_study_artifacts(system)}
+    assert pictures == {f"trial-{record.best.number}-{kind}.png" for kind in ("confusion", "learning")}
+
+
+def test_the_page_is_written_where_the_command_writes_it_and_only_on_request(said, folder):
+    assert said["page"] == "reports/scripted.html"
+    assert "Study scripted" in (folder / said["page"]).read_text()
 
 
 def test_errors_are_hpos_own_and_say_what_is_there(said):

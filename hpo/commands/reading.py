@@ -125,13 +125,10 @@ def report(
     storage: Storage = None,
 ) -> int:
     """Write the page that explains a study: one file that works offline."""
+    from hpo import api
     from hpo.console import streams
-    from hpo.report import write_report
-    from hpo.search.record import load
-    from hpo.search.storage import locate
 
-    record = load(study, locate(storage))
-    page = write_report(record.study, out or Path("reports") / f"{study}.html", title=title, artifacts=record.winner_folder)
+    page = api.write_report(api.load(study, storage), out, title=title)
     streams.out().print(str(page), soft_wrap=True)
     if open_it:
         typer.launch(page.absolute().as_uri())

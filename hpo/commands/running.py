@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,9 +14,11 @@ from hpo.errors import HpoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hpo.search.record import StudyRecord
-    from hpo.settings import RunOptions, Settings
+    from hpo.search.session import Outcome
+    from hpo.settings import RunOptions
 
 app = typer.Typer()
 
@@ -93,6 +94,7 @@ def run(
 
     Ctrl-C once: workers finish their epoch, everything is kept, the same command goes on. Twice: at once.
     """
+    from hpo import api
     from hpo.settings import Settings
 
     settings = Settings.of(
@@ -105,35 +107,25 @@ def run(
         limit_train=limit_train,
         limit_test=limit_test,
     )
-    return _run(study, settings, space, this_run, must_exist=False)
+    return _run(functools.partial(api.run, study, settings=settings, space=space), this_run)
 
 
 @app.command(epilog="Examples:  hpo resume cifar10    hpo resume cifar10 --trials 100")
 @_with_options_of_a_run
 def resume(*, study: Study, this_run: ThisRun) -> int:
     """Continue a study as it was, with everything read from it; --trials may raise the total."""
-    from hpo.settings import Settings
+    from hpo import api
 
-    return _run(study, Settings(), None, this_run, must_exist=True)
+    return _run(functools.partial(api.resume, study), this_run)
 
 
-def _run(study: str | None, settings: Settings, space: str | None, this_run: ThisRun, *, must_exist: bool) -> int:
+def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
     from hpo.console import streams, views
-    from hpo.search import session
-    from hpo.search.publishing import Publishing
 
     quiet, storage, options = this_run.quiet, this_run.storage, this_run.options()
     try:
-        with views.watching(quiet=quiet, verbose=this_run.verbose) as shown:
-            outcome = session.run(
-                study,
-                settings=settings,
-                space=space,
-                options=options,
-                storage=storage,
-                watcher=Publishing(shown, _publisher(storage)),
-                must_exist=must_exist,
-            )
+        with views.watching(quiet=quiet, verbose=this_run.verbose) as watcher:
+            outcome = begin(options=options, storage=storage, watcher=watcher)
     except (KeyboardInterrupt, SystemExit):
         streams.complain(
             "ended at once. What was finished is kept; the same command goes on, trials in training from their last epoch."
@@ -146,31 +138,13 @@ def _run(study: str | None, settings: Settings, space: str | None, this_run: Thi
     return outcome.exit_code
 
 
-def _publisher(storage: str | None) -> Callable[[str], None]:
-    """Return what brings a study's place in the dashboard up to date; the report side is loaded when it is called."""
-
-    @functools.cache
-    def study(name: str) -> Any:  # noqa: ANN401
-        from hpo.search.record import load
-        from hpo.search.storage import locate
-
-        return load(name, locate(storage))
-
-    def publish(name: str) -> None:
-        from hpo.report import dashboard
-
-        dashboard.publish(study(name))
-
-    return publish
-
-
 def _page(record: StudyRecord, *, quiet: bool) -> Path | None:
     """Write a study's report; a report that cannot be written does not undo a run."""
+    from hpo import api
     from hpo.console import streams
-    from hpo.report import write_report
 
     try:
-        return write_report(record.study, Path("reports") / f"{record.name}.html", artifacts=record.winner_folder)
+        return api.write_report(record)
     except HpoError as error:
         if not quiet:
             streams.complain(f"no report: {error}")

@@ -8,10 +8,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
-READING = (
-    "hpo.console.views hpo.search.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session "
-    "hpo.search.study"
-)
+READING = "hpo.console.views hpo.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session hpo.search.study"
 
 
 def loaded(code: str) -> set[str]:

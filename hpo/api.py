@@ -1,14 +1,19 @@
-"""The Python API: what the commands run, resume and show do, for a program."""
+"""The Python API, and what the commands run, resume and report are made of: session, dashboard and page together."""
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.search import record, session
+from hpo.search.board import Watcher
+from hpo.search.publishing import Publishing
 from hpo.search.storage import locate
 
 if TYPE_CHECKING:
-    from hpo.search.board import Watcher
+    from collections.abc import Callable
+
     from hpo.search.record import StudyRecord
     from hpo.search.session import Outcome
     from hpo.settings import RunOptions, Settings
@@ -26,7 +31,8 @@ def run(
 ) -> Outcome:
     """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
 
-    What is given explicitly must equal what a stored study was made with; what is not given is taken from it.
+    What is given explicitly must equal what a stored study was made with; what is not given is taken from it. What
+    optuna-dashboard shows of the study is kept current; a page is written by `write_report` alone.
 
     Args:
         study: Its name; the data set's by default.
@@ -45,7 +51,8 @@ def run(
         DeviceError: The device is not here.
         StorageError: The database or the disk refuses, or another process runs the study.
     """
-    return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=watcher)
+    published = Publishing(watcher or Watcher(), _publisher(storage))
+    return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
 
 
 def resume(
@@ -56,7 +63,8 @@ def resume(
     Raises:
         UsageError: No such study. Else as `run`.
     """
-    return session.run(study, options=options, storage=storage, watcher=watcher, must_exist=True)
+    published = Publishing(watcher or Watcher(), _publisher(storage))
+    return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:
@@ -67,3 +75,35 @@ def load(study: str, storage: str | None = None) -> StudyRecord:
         StorageError: The database is missing or cannot be used.
     """
     return record.load(study, locate(storage))
+
+
+def write_report(record: StudyRecord, out: Path | str | None = None, *, title: str | None = None) -> Path:
+    """Write the page that explains a study, one HTML file, and return where it is.
+
+    Args:
+        record: From `load`, or an outcome's.
+        out: The file; by default `reports/STUDY.html`.
+        title: Heading; the study's name by default.
+
+    Raises:
+        StorageError: `out` cannot be written, or the database cannot be read.
+    """
+    from hpo.report import write_report as write
+
+    place = Path("reports", f"{record.name}.html") if out is None else Path(out)
+    return write(record.study, place, title=title, artifacts=record.winner_folder)
+
+
+def _publisher(storage: str | None) -> Callable[[str], None]:
+    """Return what brings a study's place in the dashboard up to date; the report side is loaded when it is called."""
+
+    @functools.cache
+    def study(name: str) -> StudyRecord:
+        return load(name, storage)
+
+    def publish(name: str) -> None:
+        from hpo.report import dashboard
+
+        dashboard.publish(study(name))
+
+    return publish
