@@ -79,14 +79,16 @@ def _study_note(body: str, before: Mapping[str, Any]) -> dict[str, Any]:
 def _trial_notes(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
     """Return the notes of trials that failed or were stopped and have none yet; failures find room where others do not."""
     trials = summary.trials
-    ended = trials.index[trials["state"].isin(["FAIL", "PRUNED"])]
     n = sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
-    if not len(ended) or n >= 2 * MOST:
+    if not summary.counts["FAIL"] + summary.counts["PRUNED"] or n >= 2 * MOST:
         return {}
     ids = attributes.trial_ids(record)
-    without = [number for number in ended if _key("ver", ids[number]) not in before]
-    new = [number for number in without if trials["state"][number] == "FAIL"][: 2 * MOST - n]
-    new += [number for number in without if trials["state"][number] == "PRUNED"][: max(0, MOST - n - len(new))]
+    failed, pruned = (
+        [number for number in trials.index[trials["state"] == state] if _key("ver", ids[number]) not in before]
+        for state in ("FAIL", "PRUNED")
+    )
+    new = failed[: 2 * MOST - n]
+    new += pruned[: max(0, MOST - n - len(new))]
     found: dict[str, Any] = {}
     for number in new:
         state, reason, last = (trials[column][number] for column in ("state", "reason", "last"))

@@ -120,7 +120,7 @@ def _all(connection: Connection, query: str, study_id: int) -> list[Any]:
     if ":keys" in query:  # a stranger's attributes may be large
         values["keys"] = NUMBERS + OTHERS
         statement = statement.bindparams(bindparam("keys", expanding=True))
-    return list(connection.execute(statement, values))
+    return list(connection.execute(statement, values).all())
 
 
 def _ask_optuna(study: optuna.Study, distributions: dict[str, Distribution]) -> Iterator[_Record]:
