@@ -5,11 +5,14 @@ Texts from studies (names, reasons, parameters) are shown as they are: none of t
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)\S+(?=@)|((?:password|passwd)=)[^&\s]+")
 
 
 def out() -> Console:
@@ -27,5 +30,11 @@ def err() -> Console:
 
 
 def complain(message: str) -> None:
-    """Print an error: one or two lines."""
-    print(f"error: {message}", file=sys.stderr)
+    """Print an error: one or two lines, without the passwords of URLs that were typed in a wrong place."""
+    harmless = visible(_PASSWORD.sub(r"\1\2***", message))
+    print(f"error: {harmless}", file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    """Return a text that no terminal obeys: what cannot be printed is escaped, each newline and tab a space."""
+    return "".join(c if c.isprintable() else " " if c in "\n\t" else ascii(c)[1:-1] for c in text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from hpo.console.streams import err, out
+from hpo.console.streams import err, out, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +25,9 @@ STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cy
 def best(record: StudyRecord) -> None:
     """Print the best trial beside trial 0 as a table."""
     trial, first = record.best, record.trials[0]
-    settings = record.settings
-    scored = f" on {record.attributes.get('environment', {}).get('n_scored', '?'):,} {settings.score} images" if settings else ""
+    settings, environment = record.settings, record.attributes.get("environment")
+    n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
+    scored = f" on {_measured(n_scored) or '?'} {settings.score} images" if settings else ""
     out().print(f"best: trial {trial.number}, {trial.value:.2%}{scored}")
     table = Table(box=None, padding=(0, 2))
     table.add_column("", style="dim")
@@ -62,7 +63,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str) -> No
         writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
         print(text.getvalue(), end="")
     elif not rows:
-        err().print(empty)
+        err().print(visible(empty), soft_wrap=True)
     else:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         shown = [c for c in columns if any(row.get(c) is not None for row in rows)]
@@ -133,11 +134,10 @@ def show_study(record: StudyRecord, form: str) -> None:
         if value is not None and key != "dataset":
             table.add_row(key, plain(value))
     if record.space:
-        table.add_row("space", f"{record.space.name}: {', '.join(record.space.varied)}")
-    for key in ("command",):
-        table.add_row(key, Text(str(record.attributes.get(key, ""))))
+        table.add_row("space", plain(f"{record.space.name}: {', '.join(record.space.varied)}"))
+    table.add_row("command", plain(record.attributes.get("command", "")))
     if isinstance(stopped, dict):
-        table.add_row("ended", Text(f"{stopped.get('reason')} at {stopped.get('at')}"))
+        table.add_row("ended", plain(f"{stopped.get('reason')} at {stopped.get('at')}"))
     out().print(table)
     if record.counts["complete"]:
         best(record)
@@ -149,10 +149,10 @@ def show_data(data: Any) -> None:  # noqa: ANN401  # hpo.training is imported by
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("data set", data.name)
-    table.add_row("from", Text(data.source))
+    table.add_row("from", plain(data.source))
     for name, split in (("training", data.train), ("test", data.test)):
         table.add_row(name, f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}")
-    table.add_row("classes", Text(", ".join(data.classes)))
+    table.add_row("classes", plain(", ".join(data.classes)))
     table.add_row("digest", data.digest)
     out().print(table)
 
@@ -190,14 +190,16 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         return
     marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "bad": ("bad", "red")}
     table = Table(box=None, padding=(0, 1), show_header=False)
+    for _ in ("state", "check", "found"):
+        table.add_column(overflow="fold")
     for finding in findings:
-        text = Text(finding.found)
+        text = Text(plain(finding.found))
         if finding.mend:
-            text.append(f"\n→ {finding.mend}", style="bold")
+            text.append(f"\n→ {plain(finding.mend)}", style="bold")
         table.add_row(Text(*marks[finding.state]), Text(finding.check, style="dim"), text)
     out().print(table)
 
 
 def plain(value: object) -> str:
     """Return a value as short as a person would write it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.console.streams import err
+from hpo.console.streams import err, visible
 from hpo.console.tables import STYLES, best, plain
 from hpo.search.board import Watcher
 
@@ -58,7 +59,7 @@ class PlainView(Watcher):
         self._said_stopping = False
 
     def _say(self, text: str) -> None:
-        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}", soft_wrap=True)
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {visible(text)}", soft_wrap=True)
 
     def preparing(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # lines need no bar
         """Say each step once."""
@@ -125,13 +126,14 @@ class LiveView(Watcher):
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """Leave a line for a failure and for a new best."""
         if state == "fail":
-            self._console.print(Text(f"trial {trial.number} failed: {trial.attributes.get('reason', '')}", style=STYLES["fail"]))
+            reason = visible(str(trial.attributes.get("reason", "")))
+            self._console.print(Text(f"trial {trial.number} failed: {reason}", style=STYLES["fail"]))
         elif board.best and board.best[0] == trial.number:
             self._console.print(Text(f"trial {trial.number} is the best so far: {board.best[1]:.2%}  {parameters(trial.params)}"))
 
     def warned(self, text: str) -> None:
         """Leave a line."""
-        self._console.print(Text(f"warning: {text}", style="yellow"))
+        self._console.print(Text(f"warning: {visible(text)}", style="yellow"))
 
 
 def opening(board: Board) -> str:
@@ -226,7 +228,7 @@ def result(record: StudyRecord, reason: str, *, quiet: bool, storage: str | None
     console.print(f"study {record.name}: ended ({reason}); {counted or 'no trials'}.", soft_wrap=True)
     if complete:
         best(record)
-    database = f" --storage {record.location}" if storage else ""
+    database = f" --storage {shlex.quote(visible(str(record.location)))}" if storage else ""
     if page:
         console.print(f"  {'page:':8} {page}", soft_wrap=True)
     for what, command in (

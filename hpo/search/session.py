@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
-from hpo.search import record, study
+from hpo.search import place, recognize, record, study
 from hpo.search.board import Watcher
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner, failure, last_line
@@ -31,13 +30,12 @@ from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
 
-FREE_SPACE = 200 * 2**20  # bytes, for the database and two checkpoints a worker
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from hpo.pools import Event, Pool
+    from hpo.search.storage import Location
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ def run(
     location = locate(storage)
     watcher = watcher or Watcher()
 
+    _check_place(location, watcher)
     with contextlib.ExitStack() as stack:
         before = study.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
         if before is None and must_exist:
@@ -112,7 +111,6 @@ def run(
 
         database = open_storage(location, create=True)
         _take(lock, name, stack)
-        _check_space(location.folder)
         before = study.stored(database, location, name)  # another run may have made it in the meantime
         if before is None:
             described = environment | _environment(pool.size)
@@ -131,6 +129,25 @@ def run(
         writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
         watcher.closing(runner.board)
     return Outcome(record.load(name, location), reason)
+
+
+def _check_place(location: Location, watcher: Watcher) -> None:
+    """Look before the workers are started at what would end the run after an hour.
+
+    Raises:
+        StorageError: The database is damaged, or cannot grow where it is.
+    """
+    if location.path is None:
+        return
+    if exists(location):
+        recognize.recognize(location.path)
+        if problems := recognize.problems(location.path, quick=True):
+            raise StorageError(
+                f"{location} is damaged ({problems[0]}). Restore a copy, or: sqlite3 {location} .recover | sqlite3 recovered.db"
+            )
+    place.check(location.path)
+    if risk := place.risk(location.path):
+        watcher.warned(risk)
 
 
 def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
@@ -158,20 +175,6 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
             f"Wait for it, or end it; watch it with: hpo show {name}"
         )
     stack.callback(lock.release)
-
-
-def _check_space(folder: Path) -> None:
-    """Refuse to begin on a disk that is all but full.
-
-    Raises:
-        StorageError: Names the folder and the bytes.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < FREE_SPACE:
-        raise StorageError(
-            f"only {free:,} bytes are free in {folder}, and checkpoints and database need {FREE_SPACE:,}. "
-            "Make space, then run the same command."
-        )
 
 
 def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:

@@ -9,27 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
-import stat
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
 import sqlalchemy
+from optuna.storages._rdb.models import NOT_FOUND_MSG
 from sqlalchemy import URL
 
 from hpo.errors import StorageError
 from hpo.files import beside
+from hpo.search.recognize import recognize
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
     from optuna.storages import RDBStorage
 
 DEFAULT = "studies/hpo.db"
 LOCK_TIMEOUT = 60.0  # seconds; a reader such as the dashboard may hold the file for longer than SQLite's own five
-_OPTUNA_TABLES = {"studies", "trials", "trial_params", "version_info", "alembic_version"}
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # what to install for a module that is missing
+_READABLE = "write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,10 @@ def locate(text: str | None = None) -> Location:
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise StorageError(
-            "the storage URL cannot be read; write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
-        ) from None
+        raise StorageError(f"the storage URL cannot be read; {_READABLE}.") from None
     if url.get_backend_name() != "sqlite":
+        if "@" in f"{url.host}{url.database}":  # of the password: what follows it would be shown
+            raise StorageError(f"the storage URL cannot be read: write @ in a password as %40, / as %2F; {_READABLE}.")
         name = "".join(c if c.isalnum() else "-" for c in f"{url.host}-{url.database}")
         return Location(url, None, Path("studies") / name)
     if not url.database or url.database == ":memory:":
@@ -74,6 +77,12 @@ def locate(text: str | None = None) -> Location:
 
 
 def _file(path: Path) -> Location:
+    try:
+        named = b"\0" not in str(path.absolute()).encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8; neither URLs nor messages to workers hold them
+        named = False
+    if not named:
+        raise StorageError(f"the path {str(path)!r} is not UTF-8; name a database whose path is: --storage {DEFAULT}")
     if not path.name:  # . and /, which are folders: whoever opens them says so
         return Location(URL.create("sqlite", database=str(path)), path, path)
     folder = path.with_suffix("") if path.suffix == ".db" else path.with_name(path.name + ".files")  # no two databases share one
@@ -99,52 +108,26 @@ def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
         if not exists(location):
             if not create:
                 raise StorageError(f"there is no database {location.path} yet. `hpo run` makes one; --storage names another.")
-            _make(location.path)
+            with guarded(location):
+                _make(location.path)
         recognize(location.path)
     with guarded(location):
-        return _connect(location.url, make_tables=location.path is None and create)
-
-
-def recognize(path: Path) -> None:
-    """Look at a SQLite file without changing a byte.
-
-    Raises:
-        StorageError: It is not a database of Optuna's that we can use; says what it is.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise StorageError(f"{path} is {kind}, not a database. Name a file: --storage {DEFAULT}")
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
-    if head != b"SQLite format 3\0":
-        what = "is empty (0 bytes)" if not head else "is not a SQLite database"
-        raise StorageError(f"{path} {what}; hpo leaves it as it is. Name another: --storage {DEFAULT}")
-    tables = _tables(path)
-    if not tables >= _OPTUNA_TABLES:
-        of = "another program" if tables else "nobody yet (it has no tables)"
-        raise StorageError(f"{path} is a SQLite database of {of}; hpo leaves it as it is. Name another: --storage {DEFAULT}")
-    if not os.access(path, os.R_OK):
-        raise StorageError(f"{path} cannot be read by this user.")
-
-
-def _tables(path: Path) -> set[str]:
-    """Return the names of a SQLite file's tables; a journal left by a crash is ignored if it cannot be rolled back read-only."""
-    problem = ""
-    for flags in ("mode=ro", "mode=ro&immutable=1"):
-        uri = f"{path.absolute().as_uri()}?{flags}"
         try:
-            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT)) as connection:
-                return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.Error as error:
-            problem = str(error)
-    raise StorageError(f"{path} is a damaged SQLite database ({problem}). Restore a copy, or name another: --storage {DEFAULT}")
+            return _connect(location.url, make_tables=location.path is None and create)
+        except RuntimeError as error:  # Optuna compares the schema's version with its own
+            raise StorageError(_of_another_optuna(location, older="storage upgrade" in str(error))) from None
+        except ImportError as error:
+            module = getattr(error.__cause__, "name", None) or location.url.drivername
+            raise StorageError(
+                f"{location} needs the Python module {module}, which is not here: pip install {_PACKAGES.get(module, module)}"
+            ) from None
+
+
+def _of_another_optuna(location: Location, *, older: bool) -> str:
+    if older:
+        url = f"sqlite:///{location.path}" if location.path else str(location)
+        return f"{location} was made by an older Optuna. Copy it, then: optuna storage upgrade --storage '{url}'"
+    return f"{location} was made by a newer Optuna than this, {optuna.__version__}. Update it: pip install -U optuna"
 
 
 def _make(path: Path) -> None:
@@ -157,8 +140,6 @@ def _make(path: Path) -> None:
         _put(temporary, path)
     except OSError as error:
         raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
-    except sqlalchemy.exc.DBAPIError as error:
-        raise StorageError(f"the database {path} cannot be made: {error.orig}.") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -199,13 +180,28 @@ def guarded(location: Location) -> Iterator[None]:
         yield
     except optuna.exceptions.StorageInternalError as error:
         cause = error.__cause__.orig if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error.__cause__
-        raise StorageError(f"the database {location} refuses: {cause}.") from None
+        raise _refusal(location, cause) from None
     except sqlalchemy.exc.DBAPIError as error:
-        raise StorageError(f"the database {location} refuses: {error.orig}.") from None
+        raise _refusal(location, error.orig) from None
+    except sqlalchemy.exc.NoSuchModuleError:
+        raise StorageError(f"there is no kind of database {location.url.drivername!r}; {_READABLE}.") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(f"the database {location} refuses: {type(error).__name__}.") from None
-    except (RuntimeError, ImportError) as error:
-        first = str(error).splitlines()[0]
+        raise _refusal(location, type(error).__name__) from None
+    except optuna.exceptions.UpdateFinishedTrialError:
         raise StorageError(
-            f"the database {location} was made by another version of Optuna, or its driver is missing: {first}"
+            f"another program has ended a trial in {location} that is being trained. Run the same command."
         ) from None
+    except KeyError as error:
+        if error.args != (NOT_FOUND_MSG,):
+            raise
+        raise StorageError(f"another program has removed what is being worked on from {location}.") from None
+
+
+def _refusal(location: Location, cause: object) -> StorageError:
+    text = f"the database {location} refuses: {cause}"
+    if location.path and "is full" in text:
+        free = shutil.disk_usage(location.path.parent).free
+        return StorageError(f"{text}: {free:,} bytes are free in {location.path.parent}. Make space, then run the same command.")
+    for secret in (location.url.password, *location.url.query.values()):  # drivers are not asked to quote them
+        text = text.replace(str(secret), "***") if secret else text
+    return StorageError(" ".join(text.split()) + ".")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import sqlite3
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -20,38 +18,11 @@ from hpo.errors import StorageError
 from hpo.search import record
 from hpo.search.storage import exists, locate, open_storage
 
-ODD_NAMES = [
-    "a b.db",
-    "100%.db",
-    "a%20b.db",
-    "what?.db",
-    "a#b.db",
-    "{0}.db",
-    "{x}.db",
-    "ünï☃.db",
-    "it's.db",
-    '"q".db',
-    "a&b=c.db",
-]
-
 
 def race(path: Path) -> list[str]:
     """Make a database, whoever else does, and return the names of its studies."""
     open_storage(locate(str(path)), create=True)
     return [study.name for study in record.load_all(locate(str(path)))]
-
-
-def digest(path: Path) -> str:
-    """Of the bytes and of what lies beside them."""
-    beside = sorted(p.name for p in path.parent.iterdir())
-    return hashlib.sha256(path.read_bytes()).hexdigest() + str(beside)
-
-
-def sqlite(path: Path, *statements: str) -> Path:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +54,10 @@ def test_a_missing_database_is_refused_and_not_made_by_those_who_only_read(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_an_odd_name_is_the_files_name(tmp_path, name):
-    new_study(tmp_path / name)
+def test_an_odd_name_is_the_new_files_name(tmp_path):
+    name = "a b%20?#{x}☃'\"&=\n.db"
+    open_storage(locate(str(tmp_path / name)), create=True)
     assert [p.name for p in tmp_path.iterdir()] == [name]
-    assert [study.name for study in record.load_all(locate(str(tmp_path / name)))] == ["first"]
 
 
 def test_another_name_is_another_database(tmp_path):
@@ -112,41 +82,6 @@ def test_checkpoints_lie_beside_the_database():
     assert locate("postgresql://me:secret@host/night").folder == Path("studies/host-night")
 
 
-def foreign(path: Path) -> None:
-    sqlite(path, "CREATE TABLE mail (sender TEXT)", "INSERT INTO mail VALUES ('me')")
-
-
-NOT_OURS = {
-    "of another program": (foreign, "a SQLite database of another program"),
-    "of nobody yet": (lambda path: sqlite(path, "CREATE TABLE t (x)", "DROP TABLE t"), "of nobody yet"),
-    "half of optuna's": (lambda path: sqlite(path, "CREATE TABLE studies (x)", "CREATE TABLE trials (x)"), "of another program"),
-    "not sqlite": (lambda path: path.write_text("dear diary"), "is not a SQLite database"),
-    "zero bytes": (lambda path: path.touch(), r"is empty \(0 bytes\)"),
-    "header alone": (lambda path: path.write_bytes(b"SQLite format 3\0"), "is a damaged SQLite database"),
-    "header and noise": (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\x7f" * 5000), "is a damaged SQLite database"),
-}
-
-
-@pytest.mark.parametrize("create", [True, False])
-@pytest.mark.parametrize("what", NOT_OURS)
-def test_what_is_not_ours_is_named_refused_and_left_as_it_is(tmp_path, what, create):
-    path = tmp_path / "other.db"
-    make, says = NOT_OURS[what]
-    make(path)
-    before = digest(path)
-    with pytest.raises(StorageError, match=rf"other\.db .*{says}.*--storage studies/hpo\.db"):
-        open_storage(locate(str(path)), create=create)
-    assert digest(path) == before
-
-
-def test_a_folder_or_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path):
-    (tmp_path / "folder.db").mkdir()
-    os.mkfifo(tmp_path / "pipe.db")
-    for name, kind in (("folder.db", "a folder"), ("pipe.db", "not a regular file")):
-        with pytest.raises(StorageError, match=rf"{name} is {kind}, not a database"):
-            open_storage(locate(str(tmp_path / name)), create=True)
-
-
 @pytest.mark.parametrize("text", [".", "..", "/", "sqlite:///.", "sqlite:////"])
 def test_a_path_without_a_name_is_a_folder(text):
     with pytest.raises(StorageError, match=r"is a folder, not a database"):
@@ -155,20 +90,17 @@ def test_a_path_without_a_name_is_a_folder(text):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("x" * 300, "unable to open"), ("x" * 300 + "/a.db", "File name too long"), ("file/hpo.db", "File exists")],
+    [
+        ("x" * 300, "refuses: .*unable to open"),
+        ("x" * 300 + "/a.db", "cannot be made: .*File name too long"),
+        ("file/hpo.db", "cannot be made: .*File exists"),
+    ],
     ids=["name", "folder", "below a file"],
 )
 def test_a_file_that_cannot_be_made_is_refused_in_a_sentence(tmp_path, text, says):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=rf"the database .* cannot be made: .*{says}"):
+    with pytest.raises(StorageError, match=says):
         open_storage(locate(str(tmp_path / text)), create=True)
-
-
-def test_a_dangling_link_is_refused_and_its_target_not_made(tmp_path):
-    (tmp_path / "link.db").symlink_to(tmp_path / "target.db")
-    with pytest.raises(StorageError, match=r"link\.db cannot be read: No such file"):
-        open_storage(locate(str(tmp_path / "link.db")), create=True)
-    assert not (tmp_path / "target.db").exists()
 
 
 @pytest.mark.parametrize("text", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
@@ -177,16 +109,20 @@ def test_a_study_in_memory_is_refused(text):
         locate(text)
 
 
-@pytest.mark.parametrize(
-    "version",
-    ["v99", "v3.0.0.a"],
-)
-def test_a_database_of_another_optuna_is_refused(tmp_path, version):
-    path = tmp_path / "hpo.db"
-    new_study(path)
-    sqlite(path, f"UPDATE alembic_version SET version_num = '{version}'")
-    with pytest.raises(StorageError, match="made by another version of Optuna"):
-        open_storage(locate(str(path)))
+def test_a_study_that_another_program_removes_while_it_is_run_is_told_so(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    optuna.delete_study(study_name="first", storage=f"sqlite:///{tmp_path / 'hpo.db'}")
+    with pytest.raises(StorageError, match="another program has removed"):
+        study.ask()
+
+
+def test_a_trial_that_another_program_ends_while_it_is_trained_is_told_so(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trial = study.ask()
+    optuna.load_study(study_name="first", storage=f"sqlite:///{tmp_path / 'hpo.db'}").tell(0, state=optuna.trial.TrialState.FAIL)
+    with pytest.raises(StorageError, match="another program has ended a trial"):
+        study.report(trial, 1, 0.5)
 
 
 def test_a_database_that_optuna_made_itself_is_ours_too(tmp_path):
@@ -229,6 +165,12 @@ def _read_or_refuse(tmp_path_factory, content: bytes) -> None:
         "mysql://me:S3cret@localhost:1/night",
         "nosuch://me:S3cret@localhost/night",
         "postgresql://me:S3cret@localhost:port/night",
+        "postgresql://me:p@ss/S3cret@localhost/night",
+        "postgresql://me:p/S3cret@localhost/night",
+        "mysql+pymysql://me:S3cret@localhost:1/night",
+        "mysql+pymysql://me:S3cret@nowhere.invalid/night",
+        "redis://me:S3cret@localhost",
+        "postgresql+asyncpg://me:S3cret@localhost/night",
         "://me:S3cret@localhost",
     ],
 )

@@ -1,0 +1,109 @@
+"""What lies at a path, found out without changing a byte: a database of Optuna's, somebody else's, or no database at all.
+
+SQLite leaves files beside a database in WAL mode even if it only reads, rolls a crashed program's journal back when it may, and
+waits for locks. So a file is opened read-only, and where that is not enough as one that nobody changes (`immutable`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from hpo.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_MAGIC = b"SQLite format 3\0"
+_WAL = 2  # in bytes 18 and 19 of the file
+_TABLES = {"studies", "trials", "trial_params", "version_info", "alembic_version"}
+_ANOTHER = "Name another with --storage."
+
+
+class _Look(NamedTuple):
+    """What a SQLite file holds."""
+
+    tables: set[str]
+    versions: list[str] | None  # rows of Alembic's table; None if it has none of Optuna's columns
+
+
+def recognize(path: Path) -> None:
+    """Look at the file at `path`, which is there.
+
+    Raises:
+        StorageError: It is not a database of Optuna's that we can use; says what it is.
+    """
+    head = _head(path)
+    if head[:16] != _MAGIC:
+        what = "is not a SQLite database, or an encrypted one" if head else "is empty (0 bytes)"
+        raise StorageError(f"{path} {what}; hpo leaves it as it is. {_ANOTHER}")
+    tables, versions = _look(path, wal=_WAL in head[18:20])
+    if not tables >= _TABLES or versions is None:
+        shown = ", ".join(sorted(tables)[:3]) + (" …" if len(tables) > 3 else "")
+        of = f"another program (tables: {shown})" if tables else "nobody yet (it has no tables)"
+        raise StorageError(f"{path} is a SQLite database of {of}; hpo leaves it as it is. {_ANOTHER}")
+    if len(versions) != 1:
+        raise StorageError(f"{path} does not say which Optuna made it; hpo leaves it as it is. Restore a copy. {_ANOTHER}")
+
+
+def problems(path: Path, *, quick: bool) -> list[str]:
+    """Return what SQLite finds wrong in a file of ours, five things at most, after it undid what a crash left half done."""
+    check = "quick_check" if quick else "integrity_check"
+    try:
+        with _opened(path, "mode=rw", timeout=60) as connection:
+            found = [str(row[0]) for row in connection.execute(f"PRAGMA {check}(5)")]
+    except sqlite3.Error as error:
+        found = [str(error)]
+    return [] if found == ["ok"] else found
+
+
+def _head(path: Path) -> bytes:
+    """Return a regular file's first bytes, as many as SQLite's header has."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise StorageError(
+                f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, not a database. Name a file with --storage."
+            )
+        with path.open("rb") as file:
+            return file.read(100)
+    except FileNotFoundError:
+        raise StorageError(f"{path} is a link to {path.readlink()}, which is not there. {_ANOTHER}") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _look(path: Path, *, wal: bool) -> _Look:
+    problem = ""
+    for flags in ("mode=ro&immutable=1",) if wal else ("mode=ro", "mode=ro&immutable=1"):
+        try:
+            with _opened(path, flags, timeout=1) as connection:
+                tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                return _Look(tables, _versions(connection) if tables >= _TABLES else None)
+        except sqlite3.Error as error:
+            problem = str(error)
+    raise StorageError(f"{path} is a damaged SQLite database ({problem}). Restore a copy, or name another with --storage.")
+
+
+def _versions(connection: sqlite3.Connection) -> list[str] | None:
+    """Return the schema's version as Optuna noted it, in as many rows as there are; Optuna would fill in what is missing."""
+    try:
+        return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version, version_info")]
+    except sqlite3.OperationalError:
+        return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: str, timeout: float) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True, timeout=timeout)) as connection:
+        yield connection
