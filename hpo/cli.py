@@ -5,17 +5,19 @@ The only place that exits. Everything heavy is imported by the command that need
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from typing import Any
 
 import typer
 
 from hpo.commands import reading, running
-from hpo.console.streams import complain
-from hpo.errors import INTERRUPTED, HpoError, UsageError, nearest
+from hpo.console import streams
+from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="hpo",
@@ -32,11 +34,14 @@ app.add_typer(reading.app)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code (DESIGN: 0 done, 1 bug, 2 usage, 3 data, 4 storage, 5 no result)."""
+    if arguments is None:
+        streams.prepare()
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
         code: int | None = app(words, standalone_mode=False)
+        sys.stdout.flush()
     except HpoError as error:
         if debug:
             raise
@@ -45,9 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _complained(_explained(error), UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone: nobody to complain to
-        return 128 + 13
+    except OSError as error:
+        if debug or error.errno not in _FULL:
+            raise
+        return _complained(f"{error.filename or 'a file'} cannot be written: {error.strerror}.", StorageError.exit_code)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     return code or 0
@@ -67,5 +73,5 @@ def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
 
 
 def _complained(message: str, code: int) -> int:
-    complain(message)
+    streams.complain(message)
     return code

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
 import random
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +21,7 @@ from hpo.search.record import StudyRecord, load
 from hpo.search.storage import locate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SHORT = """
@@ -40,14 +47,29 @@ class Program:
         words: The command line.
         folder: Where it runs.
         environment: On top of ours.
+        signals: Called in the new process, to ignore some; else it obeys all.
     """
 
-    def __init__(self, words: tuple[object, ...], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        words: tuple[object, ...],
+        folder: Path,
+        environment: dict[str, str],
+        signals: Callable[[], object] | None = None,
+    ) -> None:
         name = f"{time.monotonic_ns()}"
         self._out, self._err = folder / "logs" / f"{name}.out", folder / "logs" / f"{name}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             command = [sys.executable, *map(str, words)]
-            self.process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=out, stderr=err)
+            environment, begin = os.environ | environment, signals or usual_signals
+            self.process = subprocess.Popen(  # what begins sets signals, and takes no lock
+                command,
+                cwd=folder,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                preexec_fn=begin,  # noqa: PLW1509
+            )
         if hasattr(os, "sched_setaffinity"):  # one core, so one thread a worker: two wait for each other on a busy machine
             os.sched_setaffinity(self.process.pid, {random.choice(sorted(os.sched_getaffinity(0)))})
 
@@ -91,13 +113,37 @@ class Hpo:
         self._environment = {"HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
         self._programs: list[Program] = []
 
-    def start(self, *words: object, **environment: str) -> Program:
+    def start(self, *words: object, signals: Callable[[], object] | None = None, **environment: str) -> Program:
         """Start a command."""
-        return self.start_python("-m", "hpo", *words, **environment)
+        return self.start_python("-m", "hpo", *words, signals=signals, **environment)
 
-    def start_python(self, *words: object, **environment: str) -> Program:
-        self._programs.append(Program(words, self.folder, self._environment | environment))
+    def start_python(self, *words: object, signals: Callable[[], object] | None = None, **environment: str) -> Program:
+        self._programs.append(Program(words, self.folder, self._environment | environment, signals))
         return self._programs[-1]
+
+    def shell(self, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of bash in which `hpo` is the command."""
+        script = f'hpo() {{ "{sys.executable}" -m hpo "$@"; }}; {script}'
+        environment = os.environ | self._environment | environment
+        return subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=100
+        )
+
+    def on_terminal(self, *words: object, columns: int = 80, **environment: str) -> tuple[int, str]:
+        """Run a command on a terminal of its own; return its exit code and what the terminal got."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        command = [sys.executable, "-m", "hpo", *map(str, words)]
+        environment = {"TERM": "xterm-256color"} | os.environ | self._environment | environment
+        environment.pop("COLUMNS", None)
+        with subprocess.Popen(command, cwd=self.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            got = b""
+            with contextlib.suppress(OSError):  # the terminal's end
+                while part := os.read(ours, 1 << 16):
+                    got += part
+        os.close(ours)
+        return process.returncode, got.decode()
 
     def __call__(self, *words: object) -> Program:
         """Run a command to its end."""
@@ -112,6 +158,12 @@ class Hpo:
         for program in self._programs:
             program.process.kill()
             program.process.wait()
+
+
+def usual_signals() -> None:
+    """Obey signals, even in tests that were started with `nohup` or in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def left_over(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:

@@ -222,18 +222,21 @@ class _Resumed:
 def _signals() -> Iterator[list[Runner]]:
     """Let SIGINT, SIGTERM and SIGHUP stop the runner at the end of the workers' epochs; the second one at once.
 
+    What this process was told to ignore (by `nohup`, or a shell that put it in the background) stays ignored.
+
     Yields a list to put the runner into; before it is there, and when the run is ending anyway, a signal ends it at once.
     """
     runners: list[Runner] = []
-    names = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+    reasons = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+    names = [name for name in reasons if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if not runners or runners[0].board.stopping:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        runners[0].stop(names[signal.Signals(number).name])
+        runners[0].stop(reasons[signal.Signals(number).name])
 
     try:
-        before = {name: signal.signal(getattr(signal, name), handle) for name in names if hasattr(signal, name)}
+        before = {name: signal.signal(getattr(signal, name), handle) for name in names}
     except ValueError:  # not the main thread: whoever called from there looks after signals
         before = {}
     try:
