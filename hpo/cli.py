@@ -17,6 +17,7 @@ from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
 
+_BUG = "this is a bug in hpo. Please report it with the lines above."
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
@@ -43,19 +44,20 @@ def main(arguments: list[str] | None = None) -> int:
         code: int | None = app(words, standalone_mode=False)
         sys.stdout.flush()
     except HpoError as error:
-        if debug:
-            raise
-        return _complained(str(error), error.exit_code)
+        return _complained(str(error), error.exit_code, trace=debug)
     except _BadCommandLine as error:
         return _complained(_explained(error), UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except OSError as error:
-        if debug or error.errno not in _FULL:
-            raise
-        return _complained(f"{error.filename or 'a file'} cannot be written: {error.strerror}.", StorageError.exit_code)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
+    except OSError as error:
+        if error.errno not in _FULL:
+            return _complained(_BUG, HpoError.exit_code, trace=True)
+        message = f"{error.filename or 'a file'} cannot be written: {error.strerror}."
+        return _complained(message, StorageError.exit_code, trace=debug)
+    except Exception:  # noqa: BLE001  # whatever it is, the contract has a code for it
+        return _complained(_BUG, HpoError.exit_code, trace=True)
     return code or 0
 
 
@@ -72,6 +74,8 @@ def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
     return f"{message} ({command})"
 
 
-def _complained(message: str, code: int) -> int:
+def _complained(message: str, code: int, *, trace: bool = False) -> int:
+    if trace:
+        streams.show_trace()
     streams.complain(message)
     return code

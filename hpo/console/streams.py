@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from hpo.errors import StorageError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)\S+(?=@)|((?:password|passwd)=)[^&\s]+")
+_PASSWORD = re.compile(r"(\w:/+[^\s:/@]*:|:)(?:\S+(?=@)|[^\s@]+(?=…))|((?:password|passwd)=)[^&\s]+", re.IGNORECASE)
 
 
 class _Deaf(io.TextIOWrapper):
@@ -95,9 +96,18 @@ def err() -> Console:
 
 
 def complain(message: str) -> None:
-    """Print an error: one or two lines, without the passwords of URLs that were typed in a wrong place."""
-    harmless = visible(_PASSWORD.sub(r"\1\2***", message))
-    print(f"error: {harmless}", file=sys.stderr)
+    """Print an error: one line."""
+    print(f"error: {visible(without_passwords(message))}", file=sys.stderr)
+
+
+def show_trace() -> None:
+    """Print the traceback of the exception that is being handled."""
+    print(without_passwords(traceback.format_exc()), end="", file=sys.stderr)
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the passwords of URLs that were typed somewhere, the wrong place included."""
+    return _PASSWORD.sub(r"\1\2***", text)
 
 
 def visible(text: str) -> str:

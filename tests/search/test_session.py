@@ -17,6 +17,7 @@ from hpo.search import session
         (["run", "--storage", "postgresql://me:S3cret@host/db"], "hpo run --storage 'postgresql://me:***@host/db'"),
         (["run", "--storage=postgresql://me:S3cret@host/db"], "hpo run '--storage=postgresql://me:***@host/db'"),
         (["run", "--storage", "postgresql:///db?user=me&password=S3cret"], "hpo run --storage postgresql:///db"),
+        (["run", "--storage", "postgresql://me:un@S3cret@host/db"], "hpo run --storage URL"),
         (["run", "--storage=postgresql://me:S3cret@host:port/db"], "hpo run --storage=URL"),
     ],
 )
