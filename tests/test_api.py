@@ -1,6 +1,12 @@
 """The Python API from a script, as a person writes it: without `if __name__ == "__main__"`."""
 
+import html
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from optuna_dashboard import get_note
@@ -65,9 +71,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said(folder, tmp_path_factory):
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def said(folder, cache):
     """What the script prints."""
-    hpo = Hpo(folder, tmp_path_factory.mktemp("cache"))
+    hpo = Hpo(folder, cache)
     (hpo.folder / "script.py").write_text(SCRIPT)
     program = hpo.start_python("-W", "error", "script.py")
     assert program.ended() == 0, program.err
@@ -102,6 +113,20 @@ def test_the_dashboard_is_kept_current_as_by_the_command(folder):
 def test_the_page_is_written_where_the_command_writes_it_and_only_on_request(said, folder):
     assert said["page"] == "reports/scripted.html"
     assert "Study scripted" in (folder / said["page"]).read_text()
+
+
+def test_the_command_on_the_page_trains_the_winner_again(said, folder, cache):
+    page = (folder / said["page"]).read_text()
+    command = html.unescape(re.search(r"Train it again</h3>\s*<pre><code>(.*?)</code>", page, re.DOTALL)[1])
+    python = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HPO_CACHE_DIR": str(cache)}
+    done = subprocess.run(["bash", "-ec", command], cwd=folder, env=os.environ | python, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first = load("scripted", locate(str(folder / "scripted.db")))
+    again = load("scripted-winner", locate(str(folder / "studies" / "hpo.db")))
+    assert again.counts == {"complete": 1}
+    assert again.space.config() == first.space.config(first.best.params)
+    same = {"dataset", "epochs", "score", "seed", "limit_train", "limit_test"}
+    assert again.settings.model_dump(include=same) == first.settings.model_dump(include=same)
 
 
 def test_errors_are_hpos_own_and_say_what_is_there(said):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
 SHOWN = 24  # mistakes, and as many successes
+SAME = ("dataset", "epochs", "score", "seed", "limit_train", "limit_test")  # settings that training the winner again needs
 
 
 class Picture(NamedTuple):
@@ -115,9 +116,9 @@ def _again(summary: Summary, best: int) -> str:
     fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}
     chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
     lines = [f"{name} = {_toml(value)}" for name, value in (fixed | chosen).items() if _is_key(name)]
-    options = {f"--{key}": summary.settings.get(key) for key in ("dataset", "epochs", "score", "seed")}
+    options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in SAME}
     said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
-    name = shlex.quote(f"{summary.name}-winner")
+    name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
     file = "\n".join(["cat > winner.toml <<'END'", *lines, "END"])
     return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
 

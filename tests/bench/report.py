@@ -135,8 +135,9 @@ def main() -> None:
             shown(f"{n:,} trials: page, processor time", processor, "s ")
             shown(f"{n:,} trials: size of the page", [page.stat().st_size / 1e6], "MB", most_megabytes)
             if CHROMIUM:
-                seen = [look(page) for _ in range(given.repeats)]
+                seen = [look(page, seconds=120, settle=2) for _ in range(given.repeats)]
                 shown(f"{n:,} trials: last figure drawn", [(one.milliseconds or 0) / 1e3 for one in seen], "s ", 3)
+                shown(f"{n:,} trials: drawing, processor time", [one.processor for one in seen], "s ")
                 print(f"  figures drawn {seen[0].drawn}, console {seen[0].console}, requests {seen[0].requests}")
         if given.optuna:
             wall, processor = seconds(FIGURES, storage, page, repeats=1)

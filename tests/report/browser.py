@@ -40,6 +40,7 @@ class Seen(NamedTuple):
         requests: Addresses that the page asked for, other than itself and data inside it.
         drawn: Figures that were drawn; None if the drawing did not end in time.
         milliseconds: From the start of the navigation to the last figure drawn.
+        processor: Seconds that the page's own thread worked; hardly more on a busy machine.
         overflow: Pixels by which the page is wider than its window.
         answer: What the script asked for came to.
     """
@@ -49,6 +50,7 @@ class Seen(NamedTuple):
     requests: list[str]
     drawn: int | None
     milliseconds: int | None
+    processor: float
     overflow: int
     answer: Any
 
@@ -103,17 +105,29 @@ class _Browser:
 
 
 def look(
-    page: Path, *, width: int = 1280, dark: bool = False, picture: Path | None = None, script: str = "", seconds: int = 30
+    page: Path,
+    *,
+    width: int = 1280,
+    dark: bool = False,
+    picture: Path | None = None,
+    script: str = "",
+    seconds: int = 30,
+    settle: float = 0,
 ) -> Seen:
-    """Open a page in a window of `width` pixels, wait until its figures are drawn, run `script`, tell what happened."""
+    """Open a page in a window of `width` pixels, wait until its figures are drawn, run `script`, tell what happened.
+
+    With `settle`, wait so many seconds first: a browser that has just begun is busy with itself, and times would be its own.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = _Browser(profile)
         for domain in ("Page", "Runtime", "Log", "Network"):
             browser.ask(f"{domain}.enable")
+        browser.ask("Performance.enable", timeDomain="threadTicks")
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         browser.ask("Emulation.setEmulatedMedia", features=[scheme])
         size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
         browser.ask("Emulation.setDeviceMetricsOverride", **size)
+        time.sleep(settle)
         browser.ask("Page.navigate", url=page.resolve().as_uri())
         end = time.monotonic() + seconds
         while not browser.value("document.documentElement.dataset.drawn") and time.monotonic() < end:
@@ -122,13 +136,15 @@ def look(
             browser.value(f"document.documentElement.{name}")
             for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
         )
+        metrics = {one["name"]: one["value"] for one in browser.ask("Performance.getMetrics")["metrics"]}
         answer = browser.value(script) if script else None
         if picture:
             whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
             picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
         browser.close()
     number = int(drawn) if drawn else None
-    return Seen(dom, _console(browser.events), _requests(browser.events), number, int(milliseconds or 0), wide - width, answer)
+    took = int(milliseconds or 0), metrics["TaskDuration"]
+    return Seen(dom, _console(browser.events), _requests(browser.events), number, *took, wide - width, answer)
 
 
 def _whole(browser: _Browser, width: int) -> dict[str, float]:

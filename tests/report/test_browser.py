@@ -17,6 +17,10 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 PLACES = 8
+REPEATED = """[...document.querySelectorAll(".drawing")].flatMap((drawing) => ["x", "y"].map((axis) => {
+    const ticks = [...drawing.querySelectorAll(`.${axis}axislayer-above text`)].map((tick) => tick.textContent);
+    return new Set(ticks).size < ticks.length ? `${drawing.id}: ${ticks}` : "";
+})).filter(Boolean)"""
 PAYLOADS = [
     "<script>document.documentElement.dataset.hacked={n}</script>",
     "</script><script>document.documentElement.dataset.hacked={n}</script>",
@@ -36,23 +40,25 @@ PAYLOADS = [
 ]
 
 
-def studies():
-    return {
-        "0": made.study([]),
-        "1": made.searched(1),
-        "50": made.searched(50),
-        "running": made.study([made.trial(0, "RUNNING", [0.5, 0.6]), made.trial(1, "WAITING")]),
-        "failed": made.study([made.trial(i, "FAIL", reason="boom") for i in range(5)]),
-        "foreign": made.foreign(),
-    }
+STUDIES = {
+    "0": lambda: made.study([]),
+    "1": lambda: made.searched(1),
+    "50": lambda: made.searched(50),
+    "10_000": lambda: made.searched(10_000),
+    "running": lambda: made.study([made.trial(0, "RUNNING", [0.5, 0.6]), made.trial(1, "WAITING")]),
+    "failed": lambda: made.study([made.trial(i, "FAIL", reason="boom") for i in range(5)]),
+    "foreign": made.foreign,
+    "narrow": lambda: made.study([made.trial(i, accuracies=[0.85, 0.85 + i / 5000], n_parameters=31e4 + i) for i in range(8)]),
+}
 
 
-@pytest.mark.parametrize("name", list(studies()))
+@pytest.mark.parametrize("name", list(STUDIES))
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (2560, True)])
 def test_every_figure_is_drawn_and_nothing_is_asked_for(tmp_path, name, width, dark):
     made.artifacts(tmp_path)
-    text = (page := write_report(studies()[name], tmp_path / "x.html", artifacts=tmp_path)).read_text()
-    seen = look(page, width=width, dark=dark)
+    text = (page := write_report(STUDIES[name](), tmp_path / "x.html", artifacts=tmp_path)).read_text()
+    seen = look(page, width=width, dark=dark, script=REPEATED)
+    assert seen.answer == [], "no axis has a tick twice"
     assert seen.console == []
     assert seen.requests == []
     assert seen.drawn == text.count('class="drawing"')

@@ -82,7 +82,7 @@ def test_a_running_study_says_so():
     trials = [*finished([0.7, 0.8]), made.trial(2, "RUNNING", [0.5]), made.trial(3, "WAITING")]
     found = findings(made.study(trials))
     assert found.keys() == {"winner", "optimism", "state"}
-    assert "1 running, 1 waiting of 4 trials" in found["state"]
+    assert found["state"] == "The study is not over: of 4 trials 1 in training or to be continued and 1 waiting."
 
 
 def test_pure_noise_is_called_noise():

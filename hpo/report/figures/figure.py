@@ -8,6 +8,7 @@ ones compile code in the browser, which the page's security policy forbids.
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ SYMBOLS = {"COMPLETE": "circle", "PRUNED": "diamond", "FAIL": "x", "RUNNING": "t
 WORDS = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 BEST, REFERENCE = "#c2559d", "#8a8a8a"
 SCALE = "Cividis"  # reads the same with and without colour vision
+PER_CENT = "~%"  # as many digits as a tick needs: whole per cents would repeat on a narrow axis
 ALL_DRAWN = 2_000  # trials up to which every one is drawn
 
 
@@ -69,7 +71,7 @@ def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:
 def value_axis(summary: Summary) -> dict[str, Any]:
     """Return the axis of the trials' values."""
     if summary.is_accuracy:
-        return {"title": {"text": "accuracy"}, "tickformat": ".0%"}
+        return {"title": {"text": "accuracy"}, "tickformat": PER_CENT, "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
     return {"title": {"text": "value"}}
 
 
@@ -83,14 +85,25 @@ def axis(title: str, **more: object) -> dict[str, Any]:
     return {"title": {"text": title}, **more}
 
 
-def epoch_axis(n: int) -> dict[str, Any]:
-    """Return the axis of epochs: a tick for each while there are few."""
-    return axis("epoch", dtick=1) if n <= 12 else axis("epoch")
+def whole_axis(title: str, most: float) -> dict[str, Any]:
+    """Return an axis of whole numbers up to `most`: a tick for each while there are few, for Plotly would divide them."""
+    few = {"dtick": 1, "autorangeoptions": {"clipmin": -0.5}} if most <= 12 else {}
+    return axis(title, **few)
 
 
 def log_axis(title: str, low: float, high: float, tickformat: str = "~g") -> dict[str, Any]:
-    """Return a logarithmic axis from about `low` to `high`, with ticks that do not crowd."""
-    return axis(title, type="log", dtick=1 if high > 30 * low else "D2", tickformat=tickformat)
+    """Return a logarithmic axis from about `low` to `high`, with a few short ticks however long it is."""
+    if high > 30 * low:
+        short = {"exponentformat": "e"} if tickformat == "~g" else {"tickformat": tickformat}
+        return axis(title, type="log", dtick=1, **short)
+    ticks = "D2" if high > 5 * low else f"L{round_step((high - low) / 4):g}"
+    return axis(title, type="log", dtick=ticks, tickformat=tickformat)
+
+
+def round_step(least: float) -> float:
+    """Return the smallest of 1, 2, 5, 10, 20, 50 ..., and of their fractions, that is not below `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next((times * power for times in (1, 2, 5) if times * power >= 0.9999 * least), 10 * power)
 
 
 def points(state: str, marker: dict[str, Any] | None = None, **more: object) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from hpo.report.figures.figure import (
     WORDS,
     Figure,
     axis,
-    epoch_axis,
     numbers,
     points,
+    round_step,
     thinned,
     value_axis,
     value_format,
+    whole_axis,
 )
 from hpo.report.words import count, duration, percent, score
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 
 
 DASH = 0.08  # epochs to either side
+LONGER, AROUND = 1.5, 60.0  # a trial that takes so much longer than its training, and seconds more, was interrupted
+NARROW = 200  # trials in a timeline that leave no room for an edge around each
+MOST_WORKERS = 1024  # as RunOptions allows
 
 
 def history(summary: Summary) -> Figure | None:
     """Score of every trial, best so far, trial 0 and the tutorial."""
-    trials, note = thinned(summary, summary.trials, 1_200)
+    trials, note = thinned(summary, summary.trials, 800)
     height = trials["value"].fillna(trials["last"])
     if not np.isfinite(height).any():
         return None
@@ -53,7 +57,7 @@ def history(summary: Summary) -> Figure | None:
     y_best = numbers(steps) + numbers(steps.iloc[-1:])
     line = {"color": BEST, "width": 2, "shape": "hv"}
     data.append({"type": "scatter", "mode": "lines", "name": "best so far", "x": x, "y": y_best, "line": line})
-    layout = {"xaxis": axis("trial"), "yaxis": value_axis(summary), **_references(summary)}
+    layout = {"xaxis": whole_axis("trial", summary.trials.index[-1]), "yaxis": value_axis(summary), **_references(summary)}
     return Figure("history", "Score of every trial", _history_alt(summary), data, layout, 420, note)
 
 
@@ -94,7 +98,7 @@ def curves(summary: Summary) -> Figure | None:
     with_curve = summary.trials[summary.trials["epochs"] > 0]
     if with_curve.empty:
         return None
-    trials, note = thinned(summary, with_curve, 400)
+    trials, note = thinned(summary, with_curve, 250)
     data = []
     for state in ("FAIL", "PRUNED", "RUNNING", "COMPLETE"):
         some = trials[(trials["state"] == state) & (trials.index != summary.best)]
@@ -107,7 +111,7 @@ def curves(summary: Summary) -> Figure | None:
         best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
         data.append(best | {"name": f"trial {summary.best}, the best", "line": line})
     alt = f"Learning curves of {count(len(with_curve), 'trial')} over {count(len(summary.curves.columns), 'epoch')}."
-    layout = {"xaxis": epoch_axis(len(summary.curves.columns)), "yaxis": value_axis(summary)}
+    layout = {"xaxis": whole_axis("epoch", len(summary.curves.columns)), "yaxis": value_axis(summary)}
     return Figure("curves", "Learning curves", alt, data, layout, 420, note)
 
 
@@ -138,19 +142,28 @@ def distribution(summary: Summary) -> Figure | None:
     span = float(np.ptp(values))
     if 0 < span < max(1e-9 * float(np.abs(values).max()), 1e-300):
         return None  # too narrow for floating-point numbers to divide
-    edges = np.histogram_bin_edges(values, bins=min(40, max(8, round(len(values) ** 0.5))))
+    width = round_step((span or abs(float(values[0])) or 1) / min(40, max(10, round(len(values) ** 0.5))))
+    edges = np.arange(np.floor(values.min() / width - 1e-6), np.ceil(values.max() / width + 1e-6) + 1) * width
+    heights = np.histogram(values, bins=edges)[0]
     middle = numbers((edges[1:] + edges[:-1]) / 2)
     data = []
     for state in ("COMPLETE", "PRUNED"):
-        heights = np.histogram(values[reached["state"] == state], bins=edges)[0]
+        some = np.histogram(values[reached["state"] == state], bins=edges)[0]
         hover = f"%{{y}} {WORDS[state]} near {value_format(summary, 'x')}<extra></extra>"
-        bar = {"type": "bar", "x": middle, "y": heights.tolist(), "width": float(f"{edges[1] - edges[0]:.5g}")}
-        if heights.any():
+        bar = {"type": "bar", "x": middle, "y": some.tolist(), "width": width}
+        if some.any():
             data.append(bar | {"name": WORDS[state], "marker": {"color": COLORS[state]}, "hovertemplate": hover})
     low, median, high = np.quantile(values, [0, 0.5, 1])
     low, median, high = (score(float(value), summary) for value in (low, median, high))
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
-    layout = {"barmode": "stack", "bargap": 0, "xaxis": value_axis(summary) | {"nticks": 6}, "yaxis": axis("trials")}
+    ticks: dict[str, Any] = {"tick0": 0, "dtick": round_step(float(np.ptp(edges)) / 6)}  # else Plotly puts one at every bar
+    ticks |= {"range": numbers([edges[0] - width / 2, edges[-1] + width / 2])}
+    layout = {
+        "barmode": "stack",
+        "bargap": 0,
+        "xaxis": value_axis(summary) | ticks,
+        "yaxis": whole_axis("trials", heights.max()),
+    }
     return Figure("distribution", "How scores are spread", alt, data, layout)
 
 
@@ -160,34 +173,47 @@ def timeline(summary: Summary) -> Figure | None:
     end = float(timed[["began", "ended"]].max().max())
     if not end >= 1:  # a study that nobody waited for, or no times at all
         return None
-    drawn, note = thinned(summary, timed, 600)
+    lanes = _lanes(summary, timed, end)
+    spans = timed["ended"].fillna(end) - timed["began"]
+    drawn, note = thinned(summary, timed, 400)
     unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
-    lanes = drawn["worker"] if drawn["worker"].notna().any() else _lanes(drawn, end)
     data = []
-    for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING"):
+    for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # one that is only paused lies under what came meanwhile
         some = drawn[drawn["state"] == state]
         if len(some):
-            length = (some["ended"].fillna(end) - some["began"]).clip(lower=0)
             hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x:.2f}} {unit}<extra></extra>"
-            bar = {"type": "bar", "orientation": "h", "base": numbers(some["began"] / per), "x": numbers(length / per)}
-            bar |= {"y": lanes[some.index].fillna(-1).astype(int).tolist(), "customdata": [int(i) for i in some.index]}
-            marker = {"color": COLORS[state], "line": {"width": 0.5, "color": "#ffffff"}}
-            data.append(bar | {"name": WORDS[state], "marker": marker, "width": 0.8, "hovertemplate": hover})
+            bar: dict[str, Any] = {"type": "bar", "orientation": "h", "base": numbers(some["began"] / per)}
+            bar |= {"x": numbers(spans[some.index].clip(lower=0) / per), "y": lanes[some.index].tolist()}
+            edge = {"width": 0.5 if len(drawn) < NARROW else 0, "color": "#ffffff"}
+            marker = {"color": COLORS[state], "line": edge}
+            bar |= {"name": WORDS[state], "marker": marker, "width": 0.8, "hovertemplate": hover}
+            data.append(bar | {"customdata": [int(i) for i in some.index]})
     n_lanes = int(lanes.nunique())
-    busy = float((timed["ended"] - timed["began"]).sum() / (n_lanes * end)) if end and not note else np.nan
-    used = f", {percent(min(busy, 1), 0)} of their time in use" if np.isfinite(busy) else ""
+    busy = float(np.minimum(timed["seconds"], spans).sum() / (n_lanes * end))
+    used = f", {percent(min(busy, 1), 0)} of the time in training" if busy > 0 else ""
     alt = f"{count(n_lanes, 'worker')} over {duration(end)}{used}."
+    if (spans > LONGER * timed["seconds"] + AROUND).any():
+        note = f"A trial that was interrupted or paused fills the time from its start to its end. {note}".strip()
     layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
     layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
     return Figure("timeline", "Who trained when", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
 
 
-def _lanes(trials: pd.DataFrame, end: float) -> pd.Series[float]:
-    """Lay trials that overlap into different lanes, for a study that does not say which worker trained what."""
-    free: list[float] = []
-    lanes = {}
-    for trial, began, ended in zip(trials.index, trials["began"], trials["ended"].fillna(end), strict=True):
-        lane = next((i for i, since in enumerate(free) if since <= began), len(free))
-        free[lane : lane + 1] = [ended]
-        lanes[trial] = float(lane)
-    return trials["began"].index.to_series().map(lanes)
+def _lanes(summary: Summary, trials: pd.DataFrame, end: float) -> pd.Series[int]:
+    """Return each trial's worker. One that is in training has not told it yet: it lies where a worker is free.
+
+    Of a study that knows no workers, trials that overlap lie apart.
+    """
+    planned = summary.environment.get("workers")
+    known = {int(worker) for worker in trials["worker"].dropna()}
+    known |= set(range(planned)) if isinstance(planned, int) and planned <= MOST_WORKERS else set()
+    free = dict.fromkeys(sorted(known), -np.inf)  # since when, by worker
+    lanes: dict[int, int] = {}
+    times = zip(trials.index, trials["worker"], trials["began"], trials["ended"].fillna(end), strict=True)
+    for trial, worker, began, ended in sorted(times, key=lambda one: float(one[2])):
+        idle = [one for one, since in free.items() if since <= began]
+        lane = idle[0] if idle else min(free, key=lambda one: free[one]) if known else len(free)
+        lane = int(worker) if np.isfinite(worker) else lane
+        free[lane] = max(free.get(lane, ended), ended)
+        lanes[trial] = lane
+    return trials.index.to_series().map(lanes)

@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hpo.report.figures.figure import (
     BEST,
     COLORS,
+    PER_CENT,
     REFERENCE,
     SCALE,
     WORDS,
@@ -55,7 +56,7 @@ def importance(summary: Summary) -> Figure | None:
     bar |= {"marker": {"color": COLORS["COMPLETE"]}, "hovertemplate": "%{x:.0%}<extra></extra>"}
     names = [literal(one.name, 24) for one in found]
     ticks = {"tickmode": "array", "tickvals": bar["y"], "ticktext": names, "automargin": True}
-    layout = {"xaxis": axis("share of importance", tickformat=".0%", rangemode="tozero"), "yaxis": ticks}
+    layout = {"xaxis": axis("share of importance", tickformat=PER_CENT, rangemode="tozero"), "yaxis": ticks}
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
     alt = f"Importance of parameters for being among the best trials: {said}."
     note = "Whiskers: the middle 80 % over bootstrap resamples of the trials."
@@ -71,7 +72,7 @@ def slices(summary: Summary) -> list[Figure]:
 
 def _slice(summary: Summary, name: str, i: int) -> Figure:
     scored = summary.trials[np.isfinite(summary.trials["value"])]
-    scored, note = thinned(summary, scored[summary.params.loc[scored.index, name].notna()], 450)
+    scored, note = thinned(summary, scored[summary.params.loc[scored.index, name].notna()], 300)
     data = []
     for state in ("PRUNED", "COMPLETE"):
         some = scored[scored["state"] == state]
@@ -96,10 +97,11 @@ def map_of_two(summary: Summary) -> Figure | None:
     names = varied(summary)[:2]
     if len(names) < 2 or len(summary.finished) < FEWEST:
         return None
-    drawn, note = thinned(summary, summary.finished, 600)
+    drawn, note = thinned(summary, summary.finished, 400)
     drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
     bar = value_axis(summary) | {"thickness": 16}
+    bar.pop("autorangeoptions", None)  # the colours' range is the values'
     marker = {"color": numbers(drawn["value"]), "colorscale": SCALE, "reversescale": not summary.maximize, "size": 10}
     marker |= {"colorbar": bar, "line": {"color": REFERENCE, "width": 1}}  # seen on any ground
     hover = f"trial %{{customdata}}<br>{value_format(summary, 'marker.color')}<extra></extra>"
@@ -115,13 +117,13 @@ def parallel(summary: Summary) -> Figure | None:
     names = varied(summary)[:MOST]
     if len(names) < 2 or len(summary.finished) < FEWEST:
         return None
-    drawn, note = thinned(summary, summary.finished, 400)
+    drawn, note = thinned(summary, summary.finished, 250)
     heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
     order = summary.finished["value"].rank(ascending=not summary.maximize, method="first")[drawn.index]
     top = (order <= math.ceil(len(summary.finished) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
-        ("the others", ~top, REFERENCE, 1.0, 0.25),
+        ("the others", ~top, REFERENCE, 1.0, 0.35),
         ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.7),
     ]
     groups.append((f"trial {summary.best}, the best", winner, BEST, 3.0, 1.0))

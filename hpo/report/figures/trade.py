@@ -30,7 +30,7 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
         return None
     sign = 1 if summary.maximize else -1
     front = known[stats.pareto(known[cost].to_numpy(), sign * known["value"].to_numpy())].sort_values(cost)
-    drawn, note = thinned(summary, known, 600)
+    drawn, note = thinned(summary, known, 400)
     hover = f"trial %{{customdata}}<br>%{{x:.3s}} {noun}<br>{value_format(summary)}<extra></extra>"
     dots = points("COMPLETE", x=numbers(drawn[cost]), y=numbers(drawn["value"]), hovertemplate=hover)
     line: dict[str, Any] = {

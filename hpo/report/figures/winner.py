@@ -10,15 +10,16 @@ from hpo.report import stats
 from hpo.report.figures.figure import (
     BEST,
     COLORS,
+    PER_CENT,
     REFERENCE,
     SCALE,
     Figure,
     axis,
-    epoch_axis,
     literal,
     numbers,
     value_axis,
     value_format,
+    whole_axis,
 )
 from hpo.report.words import count, percent, score
 
@@ -52,9 +53,10 @@ def learning(summary: Summary) -> Figure | None:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
             data.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
-    layout: dict[str, Any] = {"xaxis": epoch_axis(len(epochs)), "yaxis": value_axis(summary)}
+    layout: dict[str, Any] = {"xaxis": whole_axis("epoch", len(epochs)), "yaxis": value_axis(summary)}
     if len(data) > 1:
-        layout["yaxis2"] = axis("loss", overlaying="y", side="right", automargin=True, showgrid=False, rangemode="tozero")
+        beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
+        layout["yaxis2"] = axis("loss", rangemode="tozero", tickmode="auto", **beside)
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
     return Figure("learning", "How it learned", alt, data, layout)
@@ -116,7 +118,7 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
     dots |= {"marker": {"color": COLORS["COMPLETE"], "size": 9}, "hovertemplate": "%{x:.1%}<extra></extra>"}
     ticks = {"automargin": True, "tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
-    layout = {"xaxis": axis("accuracy", tickformat=".0%"), "yaxis": ticks if len(seen) <= 50 else {}}
+    layout = {"xaxis": axis("accuracy", tickformat=PER_CENT), "yaxis": ticks if len(seen) <= 50 else {}}
     worst, best = f"{names[seen[-1]]} ({percent(accuracy[-1])})", f"{names[seen[0]]} ({percent(accuracy[0])})"
     alt = f"Accuracy by class with 95 % intervals, from {worst} to {best}."
     return Figure("classes", "Accuracy by class", alt, [dots], layout, max(240, min(900, 130 + 30 * len(seen))))
@@ -144,5 +146,5 @@ def calibration(scores: Scores) -> Figure:
         f"{'over' if mean_sure > mean_right else 'under'}confident; expected calibration error {percent(error)} "
         f"in {BINS} bins."
     )
-    layout = {"xaxis": axis("confidence", tickformat=".0%"), "yaxis": axis("right", tickformat=".0%")}
+    layout = {"xaxis": axis("confidence", tickformat=PER_CENT), "yaxis": axis("right", tickformat=PER_CENT)}
     return Figure("calibration", "Can its confidence be believed", alt, [ideal, line], layout)

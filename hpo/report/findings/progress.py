@@ -24,10 +24,10 @@ def state_of_study(summary: Summary) -> Finding | None:
     counts, total = summary.counts, len(summary.trials)
     if not total:
         return Finding("state", "The study has no trials yet.")
-    open_ = counts["RUNNING"] + counts["WAITING"]
+    kinds = {"in training or to be continued": counts["RUNNING"], "waiting": counts["WAITING"]}
+    open_ = [f"{n:,} {kind}" for kind, n in kinds.items() if n]
     if open_:
-        now = f"{counts['RUNNING']} running, {counts['WAITING']} waiting"
-        text = f"The study is not over: {now} of {count(total, 'trial')}."
+        text = f"The study is not over: of {count(total, 'trial')} {listed(open_)}."
         return Finding("state", text, "What follows holds for the trials that ended so far.", "timeline")
     if summary.best is None:
         text = f"None of {count(total, 'trial')} finished: {counts['FAIL']} failed, {counts['PRUNED']} pruned."

@@ -1,0 +1,77 @@
+"""What the figures say that a reader could misread: who trained a trial, when, and what an axis' ticks mean."""
+
+import datetime as dt
+
+import made
+import pytest
+
+from hpo.report.figures.figure import log_axis, round_step
+from hpo.report.figures.history import distribution, timeline
+from hpo.report.summary import summarize
+
+
+def trial(number, state, begin, end=None, worker=None, seconds=None):
+    """A trial from one minute to another; one in training has no worker yet, as the runner stores it."""
+    attributes = {} if worker is None else {"worker": worker, "seconds": 60.0 * (seconds or end - begin)}
+    one = made.trial(number, state, [0.5, 0.6], **attributes)
+    if worker is None:
+        one.user_attrs.pop("worker")
+        one.user_attrs.pop("seconds")
+    at = [made.BEGIN + dt.timedelta(minutes=minute) for minute in (begin, end or 0)]
+    one.datetime_start, one.datetime_complete = (time.astimezone().replace(tzinfo=None) for time in at)
+    one.datetime_complete = None if end is None else one.datetime_complete
+    return one
+
+
+def lanes(trials, **environment):
+    """Worker by trial in the drawn timeline."""
+    figure = timeline(summarize(made.study(trials, environment=environment)))
+    return {number: lane for bar in figure.data for number, lane in zip(bar["customdata"], bar["y"], strict=True)}
+
+
+def test_trials_in_training_lie_on_the_workers_that_are_free():
+    ended = [trial(0, "COMPLETE", 0, 5, worker=1), trial(1, "COMPLETE", 0, 3, worker=0), trial(2, "PRUNED", 3, 9, worker=0)]
+    now = [trial(3, "RUNNING", 5), trial(4, "RUNNING", 9)]
+    assert lanes([*ended, *now]) == {0: 1, 1: 0, 2: 0, 3: 1, 4: 0}
+
+
+def test_a_worker_whose_first_trial_is_in_training_is_there():
+    assert lanes([trial(0, "RUNNING", 0), trial(1, "COMPLETE", 0, 4, worker=1)], workers=2) == {0: 0, 1: 1}
+
+
+def test_paused_trials_make_no_workers_up():
+    paused = [trial(i, "RUNNING", i) for i in range(6)]
+    ended = [trial(6 + i, "COMPLETE", 6 + i, 7 + i, worker=i % 2) for i in range(6)]
+    assert set(lanes(paused + ended).values()) == {0, 1}
+
+
+def test_trials_of_a_study_without_workers_lie_apart_where_they_overlap():
+    trials = [trial(0, "COMPLETE", 0, 4), trial(1, "COMPLETE", 1, 3), trial(2, "COMPLETE", 3, 5)]
+    assert lanes(trials) == {0: 0, 1: 1, 2: 1}
+
+
+def test_a_trial_that_lay_idle_is_drawn_whole_and_counted_by_its_training():
+    trials = [trial(0, "COMPLETE", 0, 100, worker=0, seconds=10), trial(1, "COMPLETE", 50, 90, worker=0)]
+    figure = timeline(summarize(made.study(trials)))
+    assert figure.alt.replace("\N{NO-BREAK SPACE}", " ").endswith("50 % of the time in training.")
+    assert "interrupted or paused" in figure.note
+    assert "paused" not in timeline(summarize(made.study(trials[1:]))).note
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.5], [0.851, 0.8534, 0.8571], [0.1, 0.9, 1.0], [0.3] * 50 + [0.31]])
+def test_every_trial_is_in_a_bin_and_bins_begin_at_round_numbers(values):
+    figure = distribution(summarize(made.study([made.trial(i, accuracies=[value]) for i, value in enumerate(values)])))
+    assert sum(sum(bar["y"]) for bar in figure.data) == len(values)
+    width = figure.data[0]["width"]
+    assert width == pytest.approx(round_step(width))
+    assert all((x / width - 0.5) == pytest.approx(round(x / width - 0.5), abs=1e-3) for x in figure.data[0]["x"])
+
+
+@pytest.mark.parametrize(("least", "step"), [(1, 1), (1.01, 2), (3, 5), (0.6, 1), (0.05, 0.05), (51, 100), (1e-12, 1e-12)])
+def test_steps_are_round(least, step):
+    assert round_step(least) == pytest.approx(step)
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [(1e-4, 1, 1), (10, 100, "D2"), (310_000, 320_000, "L5000"), (50, 200, "L50")])
+def test_a_logarithmic_axis_has_ticks_however_short_it_is(low, high, ticks):
+    assert log_axis("x", low, high, "~s")["dtick"] == ticks
