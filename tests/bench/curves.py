@@ -1,0 +1,109 @@
+"""Record learning curves of random points of the `basic` space: the table that replay.py answers from.
+
+    python tests/bench/curves.py --data-dir DIR --points 128 --out tests/data/curves.csv
+
+Real CIFAR-10 pixels and the real trainer, on fewer images, so that a hundred trainings fit into an hour: `--images` of the training
+images for `--epochs` epochs, scored on 2,000 others that are held out of the training set; the test set is not read. One process a
+core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
+
+Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after a
+quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
+
+import numpy as np
+import torch
+
+from hpo.settings import Settings
+from hpo.space import FloatRange, IntRange, SearchSpace
+from hpo.training.data import load
+from hpo.training.objective import Task
+from hpo.training.train import DivergedError, Training
+
+SCORED = 2000
+EARLY = {"q1": 0.25, "q2": 0.5}
+
+
+def points(space: SearchSpace, n: int, seed: int) -> list[dict[str, float]]:
+    """Return n points, uniform in each range (in its logarithm where it says so)."""
+    return [{name: draw(np.random.default_rng((seed, i, k)), p) for k, (name, p) in enumerate(space.varied.items())} for i in range(n)]
+
+
+def draw(rng: np.random.Generator, parameter: IntRange | FloatRange) -> float:
+    """Return one value of a range."""
+    low, high = parameter.low, parameter.high
+    if isinstance(parameter, IntRange):
+        step = parameter.step or 1
+        return int(low + step * rng.integers((high - low) // step + 1))
+    return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))) if parameter.log else rng.uniform(low, high):.4g}")
+
+
+def record(job: tuple[int, dict[str, float], Settings, Path]) -> dict[str, object]:
+    """Train one point and return its row."""
+    number, point, settings, data_dir = job
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    task = Task.of(settings, load("cifar10", data_dir), torch.device("cpu"), memory=2**40)
+    config = SearchSpace.named("basic").config(point)
+    training = Training(config, task.train, task.score, len(task.classes), settings.epochs, seed=number)
+    row: dict[str, object] = {"point": number, **point}
+
+    def early(epoch: int, share: float, _images_per_second: float) -> None:
+        for name, at in EARLY.items():
+            if epoch == 1 and name not in row and share >= at:
+                row[name] = f"{training._score()[1]:.4f}"
+                training.net.train()
+
+    began, n_epochs = time.process_time(), 0
+    try:
+        for epoch in training.epochs(early):
+            row[f"e{epoch.number}"] = f"{epoch.accuracy:.4f}"
+            n_epochs = epoch.number
+    except DivergedError:
+        n_epochs += 1
+    row["seconds"] = f"{(time.process_time() - began) / n_epochs:.2f}"
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("HPO_DATA_DIR", "data")))
+    parser.add_argument("--points", type=int, default=128)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    space = SearchSpace.named("basic")
+    settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images, limit_test=SCORED)
+    columns = ["point", *space.varied, "seconds", *EARLY, *(f"e{e}" for e in range(1, options.epochs + 1))]
+    rows = list(csv.DictReader(options.out.open())) if options.out.exists() else []
+    known = {int(row["point"]) for row in rows}
+    jobs = [
+        (number, point, settings, options.data_dir)
+        for number, point in enumerate(points(space, options.points, options.seed))
+        if number not in known
+    ]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool, options.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if not known:
+            writer.writeheader()
+        for done, row in enumerate(pool.imap_unordered(record, jobs), 1):
+            writer.writerow(row)
+            file.flush()
+            print(f"{done}/{len(jobs)} point {row['point']}: {row.get(columns[-1], 'diverged')}, {row['seconds']} s an epoch", flush=True)
+
+
+if __name__ == "__main__":
+    main()
