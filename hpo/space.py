@@ -58,6 +58,7 @@ class Config(BaseModel):
     batch_size: int = Field(256, ge=1, le=65536, description="images a step")
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
     # The images.
     standardize: bool = Field(default=True, description="zero mean and unit variance a channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
@@ -378,6 +379,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "schedule": "constant",
         "label_smoothing": 0.0,
+        "averaging": 0.0,
         "standardize": False,
         "flip": False,
         "shift": 0,

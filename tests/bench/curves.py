@@ -2,12 +2,13 @@
 
     python tests/bench/curves.py --data-dir DIR --points 128 --out tests/data/curves.csv
 
-Real CIFAR-10 pixels and the real trainer, on fewer images, so that a hundred trainings fit into an hour: `--images` of the training
-images for `--epochs` epochs, scored on 2,000 others that are held out of the training set; the test set is not read. One process a
-core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
+Real CIFAR-10 pixels and the real trainer, on fewer images, so that a hundred trainings fit into an hour: `--images` of the
+training images for `--epochs` epochs, scored on 2,000 others that are held out of the training set; the test set is not read.
+One process a core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
 
-Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after a
-quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite).
+Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after
+a quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite),
+`w1` to `wN` (of the weights themselves, where `e` is of their running average).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ EARLY = {"q1": 0.25, "q2": 0.5}
 
 def points(space: SearchSpace, n: int, seed: int) -> list[dict[str, float]]:
     """Return n points, uniform in each range (in its logarithm where it says so)."""
-    return [{name: draw(np.random.default_rng((seed, i, k)), p) for k, (name, p) in enumerate(space.varied.items())} for i in range(n)]
+    return [
+        {name: draw(np.random.default_rng((seed, i, k)), p) for k, (name, p) in enumerate(space.varied.items())} for i in range(n)
+    ]
 
 
 def draw(rng: np.random.Generator, parameter: IntRange | FloatRange) -> float:
@@ -68,11 +71,20 @@ def record(job: tuple[int, dict[str, float], Settings, Path]) -> dict[str, objec
     try:
         for epoch in training.epochs(early):
             row[f"e{epoch.number}"] = f"{epoch.accuracy:.4f}"
+            row[f"w{epoch.number}"] = f"{accuracy_of_weights(training):.4f}"
             n_epochs = epoch.number
     except DivergedError:
         n_epochs += 1
     row["seconds"] = f"{(time.process_time() - began) / n_epochs:.2f}"
     return row
+
+
+def accuracy_of_weights(training: Training) -> float:
+    """Score the network in training instead of the average."""
+    average, training.average = training.average, None
+    accuracy = training._score()[1]
+    training.average = average
+    return accuracy
 
 
 def main() -> None:
@@ -87,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     space = SearchSpace.named("basic")
     settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images, limit_test=SCORED)
-    columns = ["point", *space.varied, "seconds", *EARLY, *(f"e{e}" for e in range(1, options.epochs + 1))]
+    columns = ["point", *space.varied, "seconds", *EARLY, *(f"{kind}{e}" for kind in "ew" for e in range(1, options.epochs + 1))]
     rows = list(csv.DictReader(options.out.open())) if options.out.exists() else []
     known = {int(row["point"]) for row in rows}
     jobs = [
@@ -102,7 +114,8 @@ def main() -> None:
         for done, row in enumerate(pool.imap_unordered(record, jobs), 1):
             writer.writerow(row)
             file.flush()
-            print(f"{done}/{len(jobs)} point {row['point']}: {row.get(columns[-1], 'diverged')}, {row['seconds']} s an epoch", flush=True)
+            last = row.get(f"e{options.epochs}", "diverged")
+            print(f"{done}/{len(jobs)} point {row['point']}: {last}, {row['seconds']} s an epoch", flush=True)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits):
     run = training(config(dropout=0.9, filters=8, standardize=True), train, score=score)
     run.dtype = torch.float32
     epoch = list(run.epochs())[-1]
-    net, logits = run.net.eval(), []
+    net, logits = run.scored.eval(), []
     with torch.no_grad():
         for start in range(0, 100, 7):
             images = score.pixels[score.chosen[start : start + 7]].permute(0, 3, 1, 2)

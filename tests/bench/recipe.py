@@ -1,0 +1,213 @@
+"""Compare ideas for the fixed recipe of `basic`: accuracy on a held-out validation split, and processor time.
+
+    python tests/bench/recipe.py --data-dir DIR --epochs 5 base label_smoothing=0.2 muon=0.2
+    python tests/bench/recipe.py --list
+
+An argument is an idea: fields of Config (`filters=24,growth=2.5`), or one of `IDEAS`, which hpo does not have because they did
+not pay; `base` is Config's defaults. Ideas are trained in turns, seed by seed, on 45,000 training images with one thread; scored
+are the 5,000 others; the test set is not read. Results so far: recipe.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
+
+import torch
+from torch import Tensor, nn
+
+from hpo.settings import Settings
+from hpo.space import Config
+from hpo.training import train
+from hpo.training.data import load
+from hpo.training.objective import Task
+from hpo.training.train import Training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalized by Newton-Schulz steps (Keller Jordan, 2024), filters kept at a fixed norm."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.6) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # noqa: ARG002  # torch's signature
+        for group in self.param_groups:
+            for p in group["params"]:
+                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                buffer.mul_(group["momentum"]).add_(p.grad)
+                update = p.grad.add(buffer, alpha=group["momentum"])
+                p.mul_(len(p) ** 0.5 / p.norm())
+                p.add_(orthogonal(update.reshape(len(update), -1)).view_as(p), alpha=-group["lr"])
+
+
+def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
+    """Return about the nearest orthogonal matrix."""
+    x = matrix / (matrix.norm() + 1e-7)
+    turned = x.shape[0] > x.shape[1]
+    x = x.T if turned else x
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if turned else x
+
+
+class WithMuon(Training):
+    """Muon on the convolutions, SGD on the rest; `value` is Muon's learning rate."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:
+        super().__init__(*arguments)
+        convolutions = [p for p in self.net.parameters() if p.dim() == 4 and p.requires_grad]
+        self.optimizer.param_groups[0]["params"] = [p for p in self.net.parameters() if p.dim() == 2]
+        self.muon, self.peak = Muon(convolutions, value), value
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.muon.param_groups[0]["lr"] = self.peak * self.optimizer.param_groups[0]["lr"] / self.config.lr
+        loss = super()._step(inputs, labels)  # its zero_grad clears only what SGD has
+        self.muon.step()
+        self.muon.zero_grad()
+        return loss
+
+
+class BiasRate(Training):
+    """Norms without scale, their biases at `value` times the learning rate (airbench: 64)."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:
+        super().__init__(*arguments)
+        self.factor = value
+        for module in self.net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.requires_grad_(False)
+        self.optimizer.param_groups[1]["params"] = [p for p in self.net.parameters() if p.dim() == 1 and p.requires_grad]
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.optimizer.param_groups[1]["lr"] *= self.factor
+        return super()._step(inputs, labels)
+
+
+class Dirac(Training):
+    """Convolutions begin as the identity of their first channels (airbench)."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:  # noqa: ARG002  # the idea has no size
+        super().__init__(*arguments)
+        for module in self.net.modules():
+            if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
+                nn.init.dirac_(module.weight.data[: module.weight.size(1)])
+
+
+class Crops(Training):
+    """Half of the training on random crops of `value` pixels, at about (value / 32)^2 of the cost."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:
+        super().__init__(*arguments)
+        self.edge, self.done = int(value), 0
+        self.corners = torch.Generator().manual_seed(self.seed)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        self.done += 1
+        if self.done < self.steps / 2:
+            i, j = torch.randint(0, inputs.shape[2] - self.edge + 1, (2,), generator=self.corners).tolist()
+            inputs = inputs[:, :, i : i + self.edge, j : j + self.edge].contiguous(memory_format=torch.channels_last)
+        return super()._step(inputs, labels)
+
+
+class Lookahead(Training):
+    """Every fifth step the weights are pulled to their average, ever less (airbench); `value` is the largest decay."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:
+        super().__init__(*arguments)
+        self.decay, self.done = value, 0
+        self.slow = [t.clone() for t in self._tensors()]
+
+    def _tensors(self) -> list[Tensor]:
+        return [t for t in self.net.state_dict().values() if t.is_floating_point()]
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        loss = super()._step(inputs, labels)
+        self.done += 1
+        if self.done % 5 == 0 or self.done == self.steps:
+            decay = self.decay * (self.done / self.steps) ** 3 if self.done < self.steps else 1.0
+            with torch.no_grad():
+                torch._foreach_lerp_(self.slow, self._tensors(), 1 - decay)
+                torch._foreach_copy_(self._tensors(), self.slow)
+        return loss
+
+
+IDEAS: dict[str, Callable[..., Training]] = {
+    "muon": WithMuon,
+    "bias_rate": BiasRate,
+    "dirac": Dirac,
+    "crops": Crops,
+    "lookahead": Lookahead,
+}
+
+
+def train_one(idea: str, task: Task, seed: int) -> dict[str, Any]:
+    """Train an idea and return what it brought."""
+    fields: dict[str, Any] = {}
+    make: Callable[..., Training] = Training
+    extra: dict[str, float] = {}
+    for part in [] if idea == "base" else idea.split(","):
+        name, _, text = part.partition("=")
+        value = json.loads(text) if text[:1].isdigit() or text in ("true", "false") else text
+        if name in IDEAS:
+            make, extra = IDEAS[name], {"value": value or 0}
+        else:
+            fields[name] = value
+    training = make(Config(**fields), task.train, task.score, len(task.classes), task.settings.epochs, seed, **extra)
+    began = time.process_time()
+    try:
+        accuracies = [round(100 * epoch.accuracy, 2) for epoch in training.epochs()]
+    except train.DivergedError:
+        accuracies = [math.nan]
+    return {"idea": idea, "seed": seed, "accuracies": accuracies, "seconds": round(time.process_time() - began, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ideas", nargs="*", default=["base"])
+    parser.add_argument("--list", action="store_true", help="the ideas that hpo does not have")
+    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("HPO_DATA_DIR", "data")))
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, help="append a JSON line a training; what it has is not trained again")
+    options = parser.parse_args()
+    if options.list:
+        for name, idea in IDEAS.items():
+            print(f"{name:10} {idea.__doc__}")
+        return
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    settings = Settings(epochs=options.epochs, score="validation")
+    task = Task.of(settings, load("cifar10", options.data_dir), torch.device("cpu"), memory=2**40)
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out and options.out.exists() else []
+    for seed in options.seeds:
+        for idea in options.ideas:
+            if any(row["idea"] == idea and row["seed"] == seed for row in rows):
+                continue
+            rows.append(train_one(idea, task, seed))
+            print(rows[-1], flush=True)
+            if options.out:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+    for idea in dict.fromkeys(row["idea"] for row in rows):
+        finals = [row["accuracies"][-1] for row in rows if row["idea"] == idea]
+        seconds = statistics.median(row["seconds"] for row in rows if row["idea"] == idea)
+        print(
+            f"{idea:40} {statistics.mean(finals):6.2f} % ({min(finals):.2f}-{max(finals):.2f}, n={len(finals)})  {seconds:6.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
