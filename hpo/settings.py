@@ -101,6 +101,7 @@ class Settings(BaseModel):
         sampler: Optuna sampler that proposes configurations.
         pruner: Optuna pruner that stops trials early.
         seed: Root of every random number of the study.
+        warm_start: Another study of the same database, whose best configurations are tried first.
         limit_train: Train on a stratified subset of this many images; None: all.
         limit_test: Score on a stratified subset of this many images; None: all.
     """
@@ -113,6 +114,7 @@ class Settings(BaseModel):
     sampler: Annotated[str, _one_of(*SAMPLERS)] = "tpe"
     pruner: Annotated[str, _one_of(*PRUNERS)] = "halving"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    warm_start: Annotated[str, AfterValidator(study_name)] | None = None
     limit_train: Count | None = None
     limit_test: Count | None = None
 

@@ -86,6 +86,7 @@ def run(
         Text, option("--pruner", metavar="halving|median|hyperband|none", help="Stops losers. Default: halving.")
     ] = None,
     seed: Annotated[Whole, option("--seed", help="Root of every random number. Default: 0.")] = None,
+    warm_start: Annotated[Text, option("--warm-start", metavar="STUDY", help="First try what was best in this study.")] = None,
     limit_train: Annotated[Whole, option("--limit-train", metavar="N", help="Train on N images only.")] = None,
     limit_test: Annotated[Whole, option("--limit-test", metavar="N", help="Score on N images only.")] = None,
     this_run: ThisRun,
@@ -104,6 +105,7 @@ def run(
         sampler=sampler,
         pruner=pruner,
         seed=seed,
+        warm_start=warm_start,
         limit_train=limit_train,
         limit_test=limit_test,
     )

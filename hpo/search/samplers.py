@@ -34,7 +34,8 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
 
 def make_sampler(settings: Settings, number: int) -> BaseSampler:
     """Return the study's sampler for trial `number`."""
-    seed = derived_seed(settings.seed, "sampler", number)
+    purpose = f"sampler after {settings.warm_start}" if settings.warm_start else "sampler"  # else it repeats that study's draws
+    seed = derived_seed(settings.seed, purpose, number)
     match settings.sampler:
         case "tpe":
             return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed)

@@ -27,6 +27,7 @@ from hpo.search.board import Watcher
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner, failure, last_line
 from hpo.search.storage import exists, locate, open_storage
+from hpo.search.warm_start import starting_points
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
 
@@ -104,6 +105,8 @@ def run(
             study.check_same(name, before, wanted, wanted_space)
             _take(lock, name, stack)
             settings, options = before.settings, _remembered(options, before.options)
+        new_space = wanted_space or SearchSpace.named("basic")
+        starts = starting_points(settings.warm_start, location, new_space) if settings.warm_start and before is None else []
         pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir or Path(DATA_DIR))
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
@@ -114,13 +117,11 @@ def run(
         before = study.stored(database, location, name)  # another run may have made it in the meantime
         if before is None:
             described = environment | _environment(pool.size)
-            writable = study.create(
-                database, location, name, settings, wanted_space or SearchSpace.named("basic"), described, _command()
-            )
+            writable = study.create(database, location, name, settings, new_space, described, _command(), starts)
         else:
             study.check_same(name, before, wanted, wanted_space)
             study.check_same_data(name, before.environment, environment)
-            writable = study.WritableStudy(database, location, name, before.settings, before.space)
+            writable = study.WritableStudy(database, location, name, before.settings, before.space, before.starts)
         writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
         runner = Runner(writable, _Resumed(pool, early), options, watcher)
         runners.append(runner)

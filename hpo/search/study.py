@@ -26,14 +26,14 @@ from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
     from hpo.search.storage import Location
-    from hpo.space import Config
+    from hpo.space import Config, Value
 
 _LASTING = (
     "data_digest",
@@ -70,10 +70,20 @@ class WritableStudy:
         name: The study's name; the study exists.
         settings: As stored.
         space: As stored.
+        starts: Points to try after the default one, before the sampler chooses.
     """
 
-    def __init__(self, storage: RDBStorage, location: Location, name: str, settings: Settings, space: SearchSpace) -> None:
+    def __init__(
+        self,
+        storage: RDBStorage,
+        location: Location,
+        name: str,
+        settings: Settings,
+        space: SearchSpace,
+        starts: Sequence[Mapping[str, Value]] = (),
+    ) -> None:
         self.name, self.settings, self.space, self.location = name, settings, space, location
+        self._starts = [space.default, *starts]
         self._record = storage
         self._distributions = distributions(space)
         self._memory = optuna.storages.InMemoryStorage()
@@ -145,8 +155,8 @@ class WritableStudy:
             StorageError: The database refuses, or another program has added trials.
         """
         number = len(self._ids)
-        if number == 0:
-            self._mirror.enqueue_trial(self.space.default)
+        if number < len(self._starts):
+            self._mirror.enqueue_trial(dict(self._starts[number]))
         with experimental():
             self._mirror.sampler = make_sampler(self.settings, number)
             trial = self._mirror.ask(self._distributions)
@@ -262,6 +272,7 @@ def create(
     space: SearchSpace,
     environment: Mapping[str, Any],
     command: str,
+    starts: Sequence[Mapping[str, Value]] = (),
 ) -> WritableStudy:
     """Make a study with all that it takes to do it again; one of that name without trials and settings is made whole.
 
@@ -277,13 +288,14 @@ def create(
             study.set_metric_names(["accuracy"])
         for key, value in (
             ("space", space.model_dump(mode="json")),
+            *([("starts", list(starts))] if starts else []),
             ("environment", dict(environment)),
             ("command", command),
             ("settings", settings.model_dump(mode="json")),  # last: a study with settings is whole
         ):
             reach("study.describing")
             study.set_user_attr(key, value)
-    return WritableStudy(storage, location, name, settings, space)
+    return WritableStudy(storage, location, name, settings, space, starts)
 
 
 class Stored(NamedTuple):
@@ -293,6 +305,7 @@ class Stored(NamedTuple):
     space: SearchSpace
     environment: dict[str, Any]
     options: dict[str, Any]  # trials, data_dir
+    starts: Sequence[Mapping[str, Value]] = ()  # points to try after the default one
 
 
 def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
@@ -313,7 +326,7 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
-    return Stored(settings, space, attributes.get("environment", {}), attributes.get("options", {}))
+    return Stored(settings, space, attributes.get("environment", {}), attributes.get("options", {}), attributes.get("starts", []))
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -187,7 +187,7 @@ def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basi
 def reopen(old: WritableStudy) -> WritableStudy:
     """Open a study anew, from nothing but its database (over the same connection: opening one takes longer than the rest)."""
     stored = study.stored(old._record, old.location, old.name)
-    return study.WritableStudy(old._record, old.location, old.name, stored.settings, stored.space)
+    return study.WritableStudy(old._record, old.location, old.name, stored.settings, stored.space, stored.starts)
 
 
 def run(study: WritableStudy, trials: int, pool: InstantPool | None = None, watcher: Watcher | None = None, **options) -> str:
