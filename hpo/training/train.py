@@ -143,7 +143,7 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.config, progress)
             total += self._step(inputs, labels) * len(labels)
-            if self.average and index % AVERAGED == 0:
+            if self.average and (index % AVERAGED == 0 or index == n_batches - 1):
                 self.average.update_parameters(self.net)
             done += len(labels)
             now = time.perf_counter()

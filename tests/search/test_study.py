@@ -244,7 +244,7 @@ def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
     assert found.attributes.keys() == {"settings", "space", "environment", "command"}
     assert found.study.metric_names == ["accuracy"]
     assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert stored(open_storage(study.location), study.location, "first") == (study.settings, study.space, {"cores": 2}, {})
+    assert stored(open_storage(study.location), study.location, "first") == (study.settings, study.space, {"cores": 2}, {}, [])
     assert stored(open_storage(study.location), study.location, "second") is None
 
 

@@ -163,3 +163,14 @@ def test_signs_of_life_come_with_the_share_that_is_done(monkeypatch):
 def test_a_processor_multiplies_in_bfloat16_only_where_its_hardware_does():
     native = any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
     assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
+
+
+def test_scored_weights_are_a_running_average_and_without_averaging_the_weights_themselves(digits):
+    train, score = digits
+    averaged = training(config(averaging=0.5, lr=0.5), train, n_epochs=2, score=score)
+    list(averaged.epochs())
+    weights = list(averaged.net.parameters())
+    assert all(a.shape == b.shape for a, b in zip(averaged.scored.parameters(), weights, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(averaged.scored.parameters(), weights, strict=True))
+    plain = training(config(averaging=0.0), train, n_epochs=1, score=score)
+    assert plain.scored is plain.net
