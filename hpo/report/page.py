@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
 _COLUMNS = {"seconds": 2, "n_parameters": 0, "macs": 0, "images_per_second": 1, "worker": 0}  # name: digits kept
+_PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 
 def write_report(study: optuna.Study, out: Path, *, title: str | None = None, artifacts: Path | None = None) -> Path:
@@ -61,7 +63,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         n_parameters=len(varied(summary)),
         winner=winner,
         command=summary.command,
-        about={"Settings": flat(summary.settings), "Environment": flat(summary.environment)},
+        about={"Settings": flat(summary.settings), "Environment": _without_place(flat(summary.environment))},
         space_name=str(summary.space.get("name", "")),
         space_rows=space_rows(summary),
     )
@@ -146,6 +148,11 @@ def flat(mapping: Mapping[str, Any]) -> dict[str, str]:
         elif value is not None:
             lines[str(key)] = parameter(value)
     return lines
+
+
+def _without_place(environment: dict[str, str]) -> dict[str, str]:
+    """Leave out where on the machine the data lay: a page may be passed on, and the digest says which data they were."""
+    return environment | {"data": _PLACE.sub(".", environment["data"])} if "data" in environment else environment
 
 
 def space_rows(summary: Summary) -> list[tuple[str, str, str]]:

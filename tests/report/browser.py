@@ -111,7 +111,7 @@ def look(
     dark: bool = False,
     picture: Path | None = None,
     script: str = "",
-    seconds: int = 30,
+    seconds: int = 120,
     settle: float = 0,
 ) -> Seen:
     """Open a page in a window of `width` pixels, wait until its figures are drawn, run `script`, tell what happened.
@@ -120,28 +120,30 @@ def look(
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = _Browser(profile)
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            browser.ask(f"{domain}.enable")
-        browser.ask("Performance.enable", timeDomain="threadTicks")
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        browser.ask("Emulation.setEmulatedMedia", features=[scheme])
-        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-        browser.ask("Emulation.setDeviceMetricsOverride", **size)
-        time.sleep(settle)
-        browser.ask("Page.navigate", url=page.resolve().as_uri())
-        end = time.monotonic() + seconds
-        while not browser.value("document.documentElement.dataset.drawn") and time.monotonic() < end:
-            time.sleep(0.05)
-        drawn, milliseconds, dom, wide = (
-            browser.value(f"document.documentElement.{name}")
-            for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
-        )
-        metrics = {one["name"]: one["value"] for one in browser.ask("Performance.getMetrics")["metrics"]}
-        answer = browser.value(script) if script else None
-        if picture:
-            whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
-            picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
-        browser.close()
+        try:
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                browser.ask(f"{domain}.enable")
+            browser.ask("Performance.enable", timeDomain="threadTicks")
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            browser.ask("Emulation.setEmulatedMedia", features=[scheme])
+            size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+            browser.ask("Emulation.setDeviceMetricsOverride", **size)
+            time.sleep(settle)
+            browser.ask("Page.navigate", url=page.resolve().as_uri())
+            end = time.monotonic() + seconds
+            while not browser.value("document.documentElement.dataset.drawn") and time.monotonic() < end:
+                time.sleep(0.05)
+            drawn, milliseconds, dom, wide = (
+                browser.value(f"document.documentElement.{name}")
+                for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
+            )
+            metrics = {one["name"]: one["value"] for one in browser.ask("Performance.getMetrics")["metrics"]}
+            answer = browser.value(script) if script else None
+            if picture:
+                whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
+                picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
+        finally:
+            browser.close()
     number = int(drawn) if drawn else None
     took = int(milliseconds or 0), metrics["TaskDuration"]
     return Seen(dom, _console(browser.events), _requests(browser.events), number, *took, wide - width, answer)

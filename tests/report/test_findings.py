@@ -78,6 +78,34 @@ def test_a_single_trial_is_not_compared_with_anything():
     assert "79.2 % to 80.8 %" in found["winner"]
 
 
+def test_rare_causes_of_failures_are_counted_together():
+    reasons = ["out of memory"] * 3 + ["loss is not finite"] * 2 + ["a", "b", "c", None]
+    trials = [made.trial(i, "FAIL", reason=reason) for i, reason in enumerate(reasons)]
+    assert findings(made.study(trials))["failures"] == (
+        "9 trials of 9 failed: 3 out of memory, 2 loss is not finite, 1 a, 1 b and 2 of other causes."
+    )
+
+
+def test_a_winner_is_not_compared_with_a_default_that_failed():
+    found = findings(made.study([made.trial(0, "FAIL", reason="boom"), *finished([0.6, 0.7, 0.9])[1:]]))
+    assert found.keys() == {"winner", "optimism", "failures"}
+    assert "trial 0" not in found["winner"]
+
+
+def test_a_perfect_score_has_an_interval_too():
+    found = findings(made.study(finished([0.97, 1.0])))
+    assert "100.00 % (95 % interval 100.0 % to 100.0 %)" in found["winner"]
+    assert "+3.0 points over trial 0" in found["winner"]
+
+
+def test_paused_trials_change_nothing_that_is_said_of_the_others():
+    ended = finished(climbing(), n_parameters=1e6)
+    paused = [made.trial(100 + i, "RUNNING", [0.3, 0.95]) for i in range(5)]
+    alone, beside = findings(made.study(ended)), findings(made.study(ended + paused))
+    assert beside.pop("state") == "The study is not over: of 45 trials 5 in training or to be continued."
+    assert beside == alone
+
+
 def test_a_running_study_says_so():
     trials = [*finished([0.7, 0.8]), made.trial(2, "RUNNING", [0.5]), made.trial(3, "WAITING")]
     found = findings(made.study(trials))
@@ -145,6 +173,14 @@ def test_the_lower_edge_of_whole_numbers_is_named_too():
     assert "filters at its lower end 32, try 1 to 128" in found["edge"]
 
 
+def test_a_choice_that_decides_is_named():
+    space = {"norm": made.SPACE["norm"], "dropout": made.SPACE["dropout"]}
+    found = findings(over(space, lambda p, rng: {"batch": 0.9, "group": 0.8, "none": 0.6}[p["norm"]] + rng.normal(0, 0.01)))
+    assert found.keys() - {"progress"} == {"winner", "optimism", "decisive", "idle"}
+    assert found["decisive"].startswith("norm (")
+    assert found["idle"] == "dropout shows no influence that could be told from chance."
+
+
 def test_nothing_is_to_be_tried_below_zero_dropout():
     space = {"dropout": FloatDistribution(0, 0.6)}
     found = findings(over(space, lambda p, rng: 0.9 - p["dropout"] / 2 + rng.normal(0, 0.005)))
@@ -167,6 +203,13 @@ def test_a_pruner_that_kills_the_winner_is_named():
     assert found.keys() == {"winner", "optimism", "progress", "pruning", "pruned-winner"}
     assert found["pruned-winner"].startswith("Pruning may have stopped a better network")
     assert "correlation \N{MINUS SIGN}" in found["pruned-winner"]
+
+
+def test_early_scores_that_say_nothing_make_pruning_doubtful_without_naming_a_trial():
+    early = iter(np.random.default_rng(2).permutation(np.linspace(0.2, 0.3, 40)))
+    found = findings(pruned_by(lambda _final: next(early)))["pruned-winner"]
+    assert found.startswith("Pruning may have stopped a better network: after epoch 2 finished trials rank like in the end")
+    assert "0 %" not in found
 
 
 def test_a_pruner_that_is_right_is_trusted():

@@ -169,6 +169,12 @@ def test_damaged_layers_are_named_and_the_rest_appears(tmp_path, content):
     assert 'id="confusion"' in text
 
 
+def test_where_the_data_lay_on_the_machine_is_not_told(tmp_path):
+    for place in ("in /home/me/data/cifar10.", "from C:\\data\\x.tar.gz.", "in ~/data."):
+        text = written(tmp_path, made.study([], environment={"data": f"60,000 image files {place}"}))
+        assert "<dd>60,000 image files.</dd>" in text
+
+
 def test_several_objectives_are_a_users_mistake(tmp_path):
     study = optuna.create_study(directions=["maximize", "minimize"], study_name="two")
     with pytest.raises(UsageError, match="'two' has 2 objectives"):

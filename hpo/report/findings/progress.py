@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FEWEST = 10  # finished trials below which nothing is said about trends or ranks
 AGREES, DISAGREES = 0.5, 0.2  # Spearman's rank correlation: what counts as agreement, and what as none
+LIKELY = 0.01  # chance to pass the best above which a pruned trial is named
 CAUSES = 4  # failures' causes that are named, the most frequent first
 
 
@@ -100,11 +101,12 @@ def pruned_winners(summary: Summary) -> Finding | None:
     )
     if expected >= 0.5 or agreement < DISAGREES:
         likely = int(chances.index[int(chances.to_numpy().argmax())])
-        text = (
-            f"Pruning may have stopped a better network: {rank}. Trial {likely}, stopped at "
-            f"{_shown(summary, float(pruned['last'][likely]))}, would have passed the best with the gain of "
-            f"{percent(float(chances[likely]), 0)} of the finished trials."
-        )
+        text = f"Pruning may have stopped a better network: {rank}."
+        if chances[likely] >= LIKELY:
+            text += (
+                f" Trial {likely}, stopped at {_shown(summary, float(pruned['last'][likely]))}, would have passed the best "
+                f"with the gain of {percent(float(chances[likely]), 0)} of the finished trials."
+            )
         return Finding("pruned-winner", text, basis, "curves")
     if agreement < AGREES or sign * (pruned["last"].max() - summary.best_value) > 0:
         return None
