@@ -3,7 +3,8 @@
     HPO_FAILPOINT=name:nth:kill|raise|sleep|enospc    e.g. checkpoint.renamed:3:kill
 
 The nth time that a process passes the point, it is killed (signal 9), raises, sleeps for a minute, or meets a full disk. Several
-are separated by commas. Without the variable a point costs a look at an empty dict.
+are separated by commas. Workers inherit the variable, and so do those that replace them: with HPO_FAILPOINT_ONCE=FOLDER a point
+acts in one process alone, and leaves a file of its name there. Without the variable a point costs a look at an empty dict.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import os
 import signal
 import time
+from pathlib import Path
 
 
 def _parse(text: str) -> dict[str, tuple[int, str]]:
@@ -31,8 +33,18 @@ def reach(name: str) -> None:
         return
     nth, action = _armed[name]
     _armed[name] = (nth - 1, action)
-    if nth == 1:
+    if nth == 1 and _first(name):
         _act(name, action)
+
+
+def _first(name: str) -> bool:
+    folder = os.environ.get("HPO_FAILPOINT_ONCE")
+    try:
+        if folder:
+            Path(folder, name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _act(name: str, action: str) -> None:

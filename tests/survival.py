@@ -1,9 +1,11 @@
 """Kill hpo at random moments, or at every failpoint, continue each time, and hold the database against what was acknowledged.
 
-    python tests/survival.py --kills 200 --workers 1 2      the long form; --failpoints 5 for every point five times
+    python tests/survival.py --kills 200 --workers 1 2      the long form
+    python tests/survival.py --failpoints 5                 every point five times
 
-The oracle is outside the database: the lines that runs printed. A line about an epoch or a trial is printed after its commit, so
-what a line says must be in the database for ever, with that value, once.
+The oracle is outside the database: the lines that runs printed, and the checkpoints that lay on the disk when a run ended. A line
+about an epoch or a trial is printed after its commit, so what it says must be in the database for ever, with that value, once;
+an epoch that lay on the disk may not be trained again.
 """
 
 from __future__ import annotations
@@ -12,150 +14,326 @@ import argparse
 import contextlib
 import random
 import re
+import shutil
 import sqlite3
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 from running import DIGITS, Hpo, Program, left_over
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from hpo.search.record import StudyRecord
 
-POINTS = (  # of the runner: a worker's would kill each of its successors too, since they inherit the variable
-    "study.describing",
+MAKING = (  # points that are passed while a study is made
+    "database.made",
+    "database.placed",
+    "lock.taken",
+    "study.created",
+    "study.describing",  # four times
+    "run.noted",
+)
+RUNNER = (
     "trial.asked",
     "trial.recorded",
+    "trial.open",
     "job.sent",
+    "verdict.sent",
     "epoch.reporting",
     "epoch.reported",
+    "epoch.judged",
     "trial.described",
+    "trial.judged",
     "trial.ended",
     "trial.tidying",
     "trial.tidied",
+    "run.stopped",
+    "publication.drawn",
+    "publication.written",
+    "report.written",
 )
-TRIALS, EPOCHS = 5, 3
-RUN = ("--trials", TRIALS, "--epochs", EPOCHS, "--space", "short.toml", "-v", *DIGITS)
+WORKER = (
+    "epoch.trained",
+    "file.filled",
+    "file.synced",
+    "file.renamed",
+    "checkpoint.written",
+    "epoch.saved",
+    "result.scores",
+    "result.layers",
+)
+POINTS = MAKING + RUNNER + WORKER
+ONCE_A_RUN = {*MAKING, *(point for point in RUNNER if point.startswith(("run.", "publication.", "report.")))} - {
+    "study.describing"
+}
+
+QUICK = """
+depth = { type = "int", low = 1, high = 2, default = 1 }
+filters = { type = "int", low = 8, high = 16, default = 12 }
+lr = { type = "float", low = 0.05, high = 0.5, log = true, default = 0.2 }
+dropout = 0.0
+stem = "none"
+batch_size = 16
+"""
+EPOCHS, MORE = 3, 5  # of a trial; trials that a study is given on top when it has its total
+SPAN = (
+    6  # CPU seconds of a run that has MORE trials to go: moments are chosen by these, since a busy machine stretches the others
+)
 
 _EPOCH = re.compile(rf"trial (\d+) epoch (\d+)/{EPOCHS}: ([\d.]+)%")
 _ENDED = re.compile(r"trial (\d+) (complete|pruned) ([\d.]+)%")
 
 
-class Outcome(NamedTuple):
-    """What a campaign found."""
+@dataclass
+class Campaign:
+    """A study that is run again and again, whatever kills it.
 
-    kills: int
-    runs: int
-    violations: list[str]
-    record: StudyRecord
-
-    def params(self) -> list[dict[str, object]]:
-        return [trial.params for trial in self.record.trials]
-
-
-def campaign(hpo: Hpo, study: str, *, workers: int, kills: int, seed: int, points: tuple[str, ...] = ()) -> Outcome:
-    """Run a study to its end through `kills` random kills of runner or worker, and a kill at each of `points`.
-
-    A study that reaches its total is given more trials, until all kills are spent.
+    Attributes:
+        said: What each run printed.
+        violations: What is not as it must be.
+        total: Finished trials that are asked for.
+        kills: Processes killed.
     """
-    luck = random.Random(seed)
-    said: list[str] = []
-    spent, runs, total = 0, 0, TRIALS
-    waiting = list(points)
-    while True:
-        words = ("run", study, "--workers", workers, "--trials", total, *RUN[2:])
-        environment = {"HPO_FAILPOINT": f"{waiting.pop(0)}:{luck.randint(1, 3)}:kill"} if waiting else {}
-        program = hpo.start(*words, **environment)
-        runs += 1
-        if not environment and spent < kills:
-            spent += _kill_somewhere(program, luck)
-        code = program.ended(120)
-        said.append(program.err)
+
+    hpo: Hpo
+    study: str
+    workers: int
+    storage: str = "studies/hpo.db"
+    said: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    total: int = MORE
+    kills: int = 0
+
+    def words(self, *more: object) -> tuple[object, ...]:
+        """Return the command line of its runs."""
+        where = ("--workers", self.workers, "--storage", self.storage, "--trials", self.total)
+        return ("run", self.study, *where, "--epochs", EPOCHS, "--space", "quick.toml", "-v", *DIGITS, *more)
+
+    def run(self, disturb: Callable[[Program], None] = lambda _: None, *, page: bool = False, **environment: str) -> int:
+        """Run once, let `disturb` do its worst, and note what an oracle must know; return the exit code."""
+        saved = self._saved()
+        words = [word for word in self.words() if not (page and word == "--no-report")]
+        program = self.hpo.start(*words, **environment)
+        disturb(program)
+        code = program.ended(600)
+        self.said.append(program.err)
         if left_over(psutil.Process().children(recursive=True), 10):
-            said.append("orphan")
+            self.violations.append("a process was left behind")
+        for n, epoch, _ in _EPOCH.findall(program.err):
+            if int(epoch) <= saved.get(int(n), 0):
+                self.violations.append(f"epoch {epoch} of trial {n} was trained again; its checkpoint was there")
         if code not in (0, -9):
-            return Outcome(spent, runs, [f"exit code {code}: {program.err[-500:]}"], hpo.study(study))
-        if code == 0:
-            if spent >= kills and not waiting:
-                record = hpo.study(study)
-                return Outcome(spent + len(points), runs, violations(record, said, total), record)
-            total += TRIALS
+            self.violations.append(f"exit code {code}: {program.err[-500:]}")
+        return code
+
+    @property
+    def record(self) -> StudyRecord:
+        """The study as it is stored."""
+        return self.hpo.study(self.study, self.storage)
+
+    @property
+    def results(self) -> list[tuple[object, ...]]:
+        """What of each trial does not depend on the clock."""
+        return [(t.number, t.state.name, t.params, t.value, t.intermediate_values) for t in self.record.trials]
+
+    def undisturbed(self) -> Campaign:
+        """Return the same study, run in one go."""
+        calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage, total=self.total)
+        calm.run()
+        return calm
+
+    def finish(self) -> Campaign:
+        """Run to the total and compare."""
+        self.run()
+        self.violations += compare(self.record, "\n".join(self.said), self.total)
+        return self
+
+    def _saved(self) -> dict[int, int]:
+        """Return the newest epoch on the disk by trial."""
+        folder = (self.hpo.folder / self.storage).with_suffix("") / self.study
+        found: dict[int, int] = {}
+        for path in folder.glob("trial-*/epoch-*.ckpt"):
+            n, epoch = int(path.parent.name[6:]), int(path.stem[6:])
+            found[n] = max(epoch, found.get(n, 0))
+        return found
 
 
-def _kill_somewhere(program: Program, luck: random.Random) -> int:
-    """Kill the runner or a worker at a random moment of the run; return whether there was one to kill."""
-    time.sleep(luck.uniform(0, 6))
+def random_kills(campaign: Campaign, kills: int, seed: int) -> Campaign:
+    """Kill runner or worker at random moments, `kills` times; a study that reaches its total gets more trials."""
+    luck = random.Random(seed)
+
+    def disturb(program: Program) -> None:
+        for _ in range(3):  # a trial may fail after its third death; so the last one is the runner's
+            if campaign.kills == kills or not uses(program, luck.uniform(0, SPAN)):
+                return
+            with contextlib.suppress(psutil.NoSuchProcess):
+                runner = psutil.Process(program.process.pid)
+                victim = luck.choice([runner, *runner.children()])
+                victim.kill()
+                campaign.kills += 1
+                if victim == runner:
+                    return
+        runner.kill()
+        campaign.kills += 1
+
+    while campaign.kills < kills:
+        if campaign.run(disturb) == 0:
+            campaign.total += MORE
+    return campaign.finish()
+
+
+def uses(program: Program, seconds: float) -> bool:
+    """Wait until a program and its workers have used so many seconds of CPU from now; return whether it still runs."""
+    start = _used(program)
+    while program.process.poll() is None:
+        if _used(program) - start >= seconds:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _used(program: Program) -> float:
+    used = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
-        victims = [psutil.Process(program.process.pid), *program.children()]
-        luck.choice(victims).kill()
-        return 1
-    return 0
+        times = psutil.Process(program.process.pid).cpu_times()
+        used = times.user + times.system + times.children_user + times.children_system
+        for child in program.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used += sum(child.cpu_times()[:2])
+    return used
 
 
-def violations(record: StudyRecord, said: list[str], total: int) -> list[str]:
+def failpoints(campaign: Campaign, points: Sequence[str], seed: int) -> Campaign:
+    """Kill a new study's processes once at each point: a run has a point of the runner and one of the workers."""
+    luck = random.Random(seed)
+    making = [point for point in MAKING if point in points]
+    later = [point for point in points if point in RUNNER]
+    workers = deque(point for point in points if point in WORKER)
+    luck.shuffle(later)
+    campaign.total = 1
+    waiting, tries = deque(making + later), Counter[str]()
+    fired = campaign.hpo.folder / f"fired-{campaign.study}"
+    fired.mkdir()
+    while waiting or workers:
+        armed = [waiting.popleft()] if waiting else []
+        if not set(armed) & set(MAKING):
+            armed += [workers.popleft()] if workers else []
+            campaign.total += 2
+        nth = {point: 1 if point in ONCE_A_RUN or tries[point] else luck.randint(1, 2) for point in armed}
+        arming = ",".join(f"{point}:{n}:kill" for point, n in nth.items())
+        code = campaign.run(page="report.written" in armed, HPO_FAILPOINT=arming, HPO_FAILPOINT_ONCE=str(fired))
+        for point in armed:
+            tries[point] += code == 0  # else the other point ended the run
+            if (fired / point).exists():
+                campaign.kills += 1
+            elif tries[point] < 3:
+                (workers if point in WORKER else waiting).appendleft(point)
+            else:
+                campaign.violations.append(f"point {point} was never reached")
+    shutil.rmtree(fired)
+    return campaign.finish()
+
+
+def compare(record: StudyRecord, text: str, total: int) -> list[str]:
     """Return every way in which the database is not what was acknowledged."""
-    text = "\n".join(said)
-    trials = {trial.number: trial for trial in record.trials}
-    found = ["a process was left behind"] if "orphan" in said else []
-    ended = {int(n): (state, float(value)) for n, state, value in _ENDED.findall(text)}
-    for number, (state, value) in ended.items():
-        trial = trials.get(number)
-        if trial is None or trial.state.name.lower() != state or abs(100 * (trial.value or 0) - value) > 0.006:
-            found.append(f"trial {number} was acknowledged as {state} {value} %, and is {trial}")
-    trained = Counter((int(n), int(epoch)) for n, epoch, _ in _EPOCH.findall(text))
-    found += [f"epoch {epoch} of trial {n} was trained {times} times" for (n, epoch), times in trained.items() if times > 1]
-    for n, epoch, value in _EPOCH.findall(text):
-        stored = trials[int(n)].intermediate_values.get(int(epoch)) if int(n) in trials else None
-        if stored is None or abs(100 * stored - float(value)) > 0.006:
-            found.append(f"epoch {epoch} of trial {n} was acknowledged as {value} %, and is {stored}")
-    if sorted(trials) != list(range(len(trials))):
-        found.append(f"numbers are {sorted(trials)}")
-    if record.n_finished != total:
-        found.append(f"{record.n_finished} finished, {total} asked for: {record.counts}")
-    if record.counts["running"]:
-        found.append(f"left running: {[n for n, t in trials.items() if t.state.name == 'RUNNING']}")
+    found = _unlike(record, text)
+    ends, epochs = Counter(n for n, _, _ in _ENDED.findall(text)), Counter((n, e) for n, e, _ in _EPOCH.findall(text))
+    found += [f"trial {n} ended {times} times" for n, times in ends.items() if times > 1]
+    found += [f"epoch {epoch} of trial {n} was trained {times} times" for (n, epoch), times in epochs.items() if times > 1]
+    numbers = [trial.number for trial in record.trials]
+    if numbers != list(range(total)) or record.n_finished != total:
+        found.append(f"{record.n_finished} finished, {total} asked for: {record.counts}, numbers {numbers}")
+    for trial in record.trials:
+        if trial.state.name == "COMPLETE" and sorted(trial.intermediate_values) != list(range(1, EPOCHS + 1)):
+            found.append(f"trial {trial.number} is complete with the epochs {sorted(trial.intermediate_values)}")
     with contextlib.closing(sqlite3.connect(record.location.path)) as connection:
         found += [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    checkpoint = Path(record.best.user_attrs["checkpoint"])
-    if not checkpoint.is_file():
-        found.append(f"the best trial's weights are gone: {checkpoint}")
+    return found + _lost_weights(record)
+
+
+def _unlike(record: StudyRecord, text: str) -> list[str]:
+    """Return what was acknowledged and is not stored, or with another value."""
+    trials = {str(trial.number): trial for trial in record.trials}
+    found = []
+    for n, state, value in _ENDED.findall(text):
+        trial = trials.get(n)
+        if trial is None or trial.state.name.lower() != state or abs(100 * (trial.value or 0) - float(value)) > 0.006:
+            found.append(f"trial {n} was acknowledged as {state} {value} %, and is {trial}")
+    for n, epoch, value in _EPOCH.findall(text):
+        stored = trials[n].intermediate_values.get(int(epoch)) if n in trials else None
+        if stored is None or abs(100 * stored - float(value)) > 0.006:
+            found.append(f"epoch {epoch} of trial {n} was acknowledged as {value} %, and is {stored}")
     return found
+
+
+def _lost_weights(record: StudyRecord) -> list[str]:
+    from hpo.errors import StorageError
+    from hpo.training import checkpoint
+
+    path = Path(record.best.user_attrs["checkpoint"])
+    try:
+        epochs = len(checkpoint.load(path)["history"])
+    except StorageError as error:
+        return [f"the best trial's weights are gone: {error}"]
+    return [] if epochs == EPOCHS else [f"the best trial's weights are of epoch {epochs}"]
+
+
+def new_hpo(folder: Path, cache: Path) -> Hpo:
+    """Return a program in a folder that has the space of these campaigns."""
+    hpo = Hpo(folder, cache)
+    (folder / "quick.toml").write_text(QUICK)
+    return hpo
 
 
 def main() -> int:
     """Run the long form and print a line a campaign."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, help="in all, shared by the numbers of workers")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=0, help="at random moments, in all, shared by the numbers of workers")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--failpoints", type=int, default=0, help="times that each point kills")
+    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        hpo = Hpo(Path(folder), Path(folder) / "cache")
-        for workers in arguments.workers:
-            began = time.monotonic()
-            kills = arguments.kills // len(arguments.workers)
-            points = POINTS * arguments.failpoints
-            outcome = campaign(hpo, f"w{workers}", workers=workers, kills=kills, seed=workers, points=points)
-            bad += len(outcome.violations)
-            print(
-                f"{workers} workers: {outcome.kills} kills, {outcome.runs} runs, {outcome.record.n_finished} trials, "
-                f"{len(outcome.violations)} violations, {time.monotonic() - began:.0f} s",
-                *outcome.violations,
-                sep="\n  ",
-                flush=True,
-            )
-            if workers == 1 and not outcome.violations:
-                hpo("run", "calm", "--workers", 1, "--trials", outcome.record.n_finished, *RUN[2:])
-                same = outcome.params() == [trial.params for trial in hpo.study("calm").trials]
-                print(f"  parameters equal to an undisturbed run's: {same}")
-                bad += not same
+        hpo = new_hpo(Path(folder), Path(folder) / "cache")
+        for workers in arguments.workers if arguments.kills else ():
+            campaign = Campaign(hpo, f"w{workers}", workers)
+            share = arguments.kills // len(arguments.workers)
+            bad += told(f"{workers} workers", lambda c=campaign, n=share: random_kills(c, n, arguments.seed))
+        for repetition in range(arguments.failpoints):
+            campaign = Campaign(hpo, f"points{repetition}", arguments.workers[repetition % len(arguments.workers)])
+            campaign.storage = f"studies/points{repetition}.db"
+            seed = arguments.seed + repetition
+            bad += told(f"points, round {repetition + 1}", lambda c=campaign, s=seed: failpoints(c, POINTS, s))
         hpo.close()
     return 1 if bad else 0
+
+
+def told(name: str, play: Callable[[], Campaign]) -> int:
+    """Play a campaign and print how it went; return the number of violations."""
+    began = time.monotonic()
+    campaign = play()
+    if campaign.workers == 1:
+        calm = campaign.undisturbed()
+        pairs = zip(campaign.results, calm.results, strict=True)
+        campaign.violations += [f"undisturbed, trial {a[0]} would be {b}, and is {a}" for a, b in pairs if a != b]
+    print(
+        f"{name}: {campaign.workers} workers, {campaign.kills} kills, {len(campaign.said)} runs, {campaign.total} trials, "
+        f"{len(_EPOCH.findall(''.join(campaign.said)))} epochs acknowledged, {len(campaign.violations)} violations"
+        f"{', equal to an undisturbed run' if campaign.workers == 1 and not campaign.violations else ''}, "
+        f"{time.monotonic() - began:.0f} s",
+        *campaign.violations,
+        sep="\n  ",
+        flush=True,
+    )
+    return len(campaign.violations)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,41 @@
-"""The short form of survival.py: a few random kills, and a kill at every failpoint of the runner."""
+"""The short form of survival.py: a few random kills, and a kill at every failpoint."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
-from running import Hpo
-from survival import POINTS, RUN, campaign
+from survival import POINTS, Campaign, compare, failpoints, new_hpo, random_kills
+
+import hpo as package
 
 
 @pytest.fixture(scope="module")
 def hpo(tmp_path_factory):
-    program = Hpo(tmp_path_factory.mktemp("survival"), tmp_path_factory.mktemp("cache"))
+    program = new_hpo(tmp_path_factory.mktemp("survival"), tmp_path_factory.mktemp("cache"))
     yield program
     program.close()
 
 
+def test_every_failpoint_of_the_code_has_its_turn():
+    text = "".join(path.read_text() for path in Path(package.__file__).parent.rglob("*.py"))
+    assert sorted(POINTS) == sorted(set(re.findall(r'\breach\("([a-z.]+)"\)', text)))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_nothing_is_lost_by_random_kills(hpo, workers):
-    outcome = campaign(hpo, f"random-{workers}", workers=workers, kills=4, seed=workers)
-    assert outcome.violations == []
-    assert outcome.kills >= 4
+def test_nothing_is_lost_by_random_kills(hpo):
+    campaign = random_kills(Campaign(hpo, "random", workers=2), kills=4, seed=0)
+    assert campaign.violations == []
+    assert campaign.kills == 4
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_by_a_kill_at_any_failpoint_and_the_search_is_that_of_an_undisturbed_run(hpo):
-    outcome = campaign(hpo, "points", workers=1, kills=0, seed=0, points=POINTS)
-    assert outcome.violations == []
-    hpo("run", "calm", "--workers", 1, "--trials", outcome.record.n_finished, *RUN[2:])
-    assert outcome.params() == [trial.params for trial in hpo.study("calm").trials]
+    campaign = failpoints(Campaign(hpo, "points", workers=1, storage="studies/points.db"), POINTS, seed=0)
+    assert campaign.violations == []
+    assert campaign.kills == len(POINTS)
+    assert campaign.results == campaign.undisturbed().results
+    assert compare(campaign.record, "trial 0 epoch 1/3: 1.23%\ntrial 1 complete 99.99%", campaign.total + 1) != []

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hpo.errors import StorageError
+from hpo.failpoints import reach
 from hpo.files import write_atomically
 from hpo.report import pictures
 from hpo.report.artifacts import read_artifacts
@@ -59,7 +60,9 @@ def publish(record: StudyRecord) -> None:
         raise StorageError(f"a picture of the winner cannot be stored: {error}") from None
     note = "\n\n".join([note_of(summary).rstrip(), *_shown(there, record)]) + "\n"
     values = _study_note(note, before) | _trial_notes(summary, before, record)
+    reach("publication.drawn")
     attributes.write(record, values | drawn, removed)
+    reach("publication.written")
     for key in removed:
         with contextlib.suppress(OSError):
             (_folder(record) / key.removeprefix(PICTURE)).unlink()

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageError
+from hpo.failpoints import reach
 from hpo.files import write_atomically
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def write(out: Path, page: str) -> Path:
         write_atomically(out, page.encode("utf-8", "replace"))  # a lone surrogate, which JSON can hold, has no UTF-8
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror or error}. Choose another place with --out.") from error
+    reach("report.written")
     return out
 
 

@@ -192,6 +192,7 @@ class Runner:
             self._release(worker)
         else:
             self._pool.send(worker, Verdict(trial=trial.number, go_on=True))
+            reach("verdict.sent")
 
     # -- ends of trials ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StorageError, StudyLockedError
+from hpo.failpoints import reach
 from hpo.files import Lock
 from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
@@ -123,11 +124,13 @@ def run(
             study.check_same_data(name, before.environment, environment)
             writable = study.WritableStudy(database, location, name, before.settings, before.space, before.starts)
         writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
+        reach("run.noted")
         runner = Runner(writable, _Resumed(pool, early), options, watcher)
         runners.append(runner)
         watcher.opened(runner.board)
         reason = runner.run()
         writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        reach("run.stopped")
         watcher.closing(runner.board)
     return Outcome(record.load(name, location), reason)
 
@@ -176,6 +179,7 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
             f"Wait for it, or end it; watch it with: hpo show {name}"
         )
     stack.callback(lock.release)
+    reach("lock.taken")
 
 
 def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:

@@ -20,6 +20,7 @@ from optuna.storages._rdb.models import NOT_FOUND_MSG
 from sqlalchemy import URL
 
 from hpo.errors import StorageError
+from hpo.failpoints import reach
 from hpo.files import beside
 from hpo.search.recognize import recognize
 
@@ -137,7 +138,9 @@ def _make(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
         storage.engine.dispose()
+        reach("database.made")
         _put(temporary, path)
+        reach("database.placed")
     except OSError as error:
         raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
     finally:

@@ -171,8 +171,9 @@ class WritableStudy:
                     f"another program has added trials to study {self.name!r} in {self.location} while it was run. "
                     f"Continue with what is there: hpo resume {self.name}"
                 )
+            reach("trial.recorded")
             self._copy_study_attributes()
-        reach("trial.recorded")
+        reach("trial.open")
         self._ids.append(trial_id)
         self._open[number] = trial
         return OpenTrial(number, trial.params, self.space.config(trial.params))
@@ -208,6 +209,7 @@ class WritableStudy:
             self._rungs[trial.number] = reached
         else:
             self._record_rungs(trial_id, reached)
+        reach("epoch.judged")
         return prune
 
     def _record_rungs(self, trial_id: int, reached: Mapping[str, Any]) -> None:
@@ -239,6 +241,7 @@ class WritableStudy:
                 self._record.set_trial_user_attr(trial_id, key, attribute)
             reach("trial.described")
             self._record_rungs(trial_id, self._rungs.pop(trial.number, {}))
+            reach("trial.judged")
             self._record.set_trial_state_values(trial_id, state, None if value is None else [value])
         reach("trial.ended")
         for key, attribute in trial.attributes.items():
@@ -284,6 +287,7 @@ def create(
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
         if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
             raise UsageError(f"study {name!r} in {location} was not made by hpo. Choose another name: hpo run {name}-2")
+        reach("study.created")
         with experimental():
             study.set_metric_names(["accuracy"])
         for key, value in (

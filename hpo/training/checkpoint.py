@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hpo.errors import StorageError
+from hpo.failpoints import reach
 from hpo.files import write_atomically
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     path = folder / f"epoch-{epoch:04d}.ckpt"
     try:
         write_atomically(path, MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        reach("checkpoint.written")
         for old in _newest_first(folder)[KEPT:]:
             old.unlink(missing_ok=True)
     except OSError as error:

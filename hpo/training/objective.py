@@ -172,6 +172,7 @@ class Trial:
         reach("result.scores")
         rows = [layer._asdict() for layer in self.size.layers]
         write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
+        reach("result.layers")
         return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
 
 
