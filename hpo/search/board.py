@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hpo.messages import EpochDone
     from hpo.search.study import OpenTrial
 
@@ -109,3 +113,19 @@ class Watcher:
 
     def warned(self, text: str) -> None:
         """Something went wrong that the run survives."""
+
+
+@contextlib.contextmanager
+def warnings_to(watcher: Watcher) -> Iterator[None]:
+    """Let a watcher show what the package logs as warnings."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            watcher.warned(record.getMessage())
+
+    logger, handler = logging.getLogger("hpo"), Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -24,9 +24,10 @@ from optuna.trial import TrialState
 from hpo.errors import HpoError, StorageError
 from hpo.files import Lock
 from hpo.pools.devices import free_memory, seats
+from hpo.search.patience import LOCK_TIMEOUT
 from hpo.search.record import load_all
 from hpo.search.samplers import distributions
-from hpo.search.storage import LOCK_TIMEOUT, exists, open_storage
+from hpo.search.storage import exists, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

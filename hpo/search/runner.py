@@ -78,10 +78,13 @@ class Runner:
         self._check_limits()
         while self._assign() or self._seated:
             event = self._pool.receive(timeout=0.25)
+            deaf_since = time.monotonic()
             if event is not None:
                 self._handle(event)
-            self._check_clock()
             self._watcher.changed(self.board)
+            for seated in self._seated.values():  # what was said meanwhile, while a database was locked, say, is not heard yet
+                seated.heard += time.monotonic() - deaf_since
+            self._check_clock()
         return self.board.stopping or "total"
 
     # -- handing out ---------------------------------------------------------------------------------------------------

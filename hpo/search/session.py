@@ -24,7 +24,7 @@ from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import place, recognize, record, study
-from hpo.search.board import Watcher
+from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner, failure, last_line
 from hpo.search.storage import exists, locate, open_storage
@@ -98,6 +98,7 @@ def run(
 
     _check_place(location, watcher)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings_to(watcher))
         before = study.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
         if before is None and must_exist:
             record.load(name, location)  # says which studies there are

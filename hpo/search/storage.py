@@ -22,6 +22,7 @@ from sqlalchemy import URL
 from hpo.errors import StorageError
 from hpo.failpoints import reach
 from hpo.files import beside
+from hpo.search.patience import LOCK_TIMEOUT, PATIENCE, PatientConnection
 from hpo.search.recognize import recognize
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 DEFAULT = "studies/hpo.db"
-LOCK_TIMEOUT = 60.0  # seconds; a reader such as the dashboard may hold the file for longer than SQLite's own five
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # what to install for a module that is missing
 _READABLE = "write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
@@ -163,7 +163,9 @@ def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
     sqlite = url.get_backend_name() == "sqlite"
     storage = optuna.storages.RDBStorage(
         url.render_as_string(hide_password=False),
-        engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}} if sqlite else {"pool_pre_ping": True},
+        engine_kwargs={"connect_args": {"factory": PatientConnection, "timeout": PATIENCE}}
+        if sqlite
+        else {"pool_pre_ping": True},
         skip_table_creation=not make_tables,
     )
     if sqlite:
@@ -205,6 +207,11 @@ def _refusal(location: Location, cause: object) -> StorageError:
     if location.path and "is full" in text:
         free = shutil.disk_usage(location.path.parent).free
         return StorageError(f"{text}: {free:,} bytes are free in {location.path.parent}. Make space, then run the same command.")
+    if location.path and "is locked" in text:
+        return StorageError(
+            f"the database {location} was locked by another program for {LOCK_TIMEOUT:.0f} seconds. "
+            "End what holds it (a dashboard, a backup?), then run the same command: what was finished is kept."
+        )
     for secret in (location.url.password, *location.url.query.values()):  # drivers are not asked to quote them
         text = text.replace(str(secret), "***") if secret else text
     return StorageError(" ".join(text.split()) + ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -318,6 +319,13 @@ def test_a_silent_worker_is_ended_and_its_trial_goes_on(study):
     assert run(study, 3, pool, notes, trial_timeout=0.3) == "total"
     assert states(study) == ["complete"] * 3
     assert "silent for 0 s (--trial-timeout)" in notes.warnings[0]
+
+
+def test_a_worker_is_not_silent_while_the_runner_cannot_listen(study):
+    pool, notes = InstantPool(2), Notes()
+    notes.after_epoch = lambda n_epochs: n_epochs in (2, 5) and time.sleep(0.5)  # as long as a database may be locked
+    assert run(study, 4, pool, notes, trial_timeout=0.3) == "total"
+    assert notes.warnings == []
 
 
 def test_the_checkpoints_of_losers_are_removed_and_the_best_ones_kept(tmp_path):
