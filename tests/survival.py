@@ -122,7 +122,7 @@ class Campaign:
         words = [word for word in self.words() if not (page and word == "--no-report")]
         program = self.hpo.start(*words, **environment)
         disturb(program)
-        code = program.ended(600)
+        code = program.ended(3600)
         self.said.append(program.err)
         if left_over(psutil.Process().children(recursive=True), 10):
             self.violations.append("a process was left behind")
