@@ -1,4 +1,4 @@
-"""Files that survive: written whole or not at all, and locks that die with their process.
+"""Files that survive: written whole or not at all, sealed so that damage is seen, and locks that die with their process.
 
 The recipe for an atomic write is the usual one (temporary file in the same folder, fsync, rename, fsync of
 the folder). The lock is the kernel's (flock, or a locked byte on Windows): however its process ends, it is free.
@@ -7,11 +7,14 @@ the folder). The lock is the kernel's (flock, or a locked byte on Windows): howe
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import secrets
 import sys
 from typing import TYPE_CHECKING
 
+from hpo.errors import StorageError
 from hpo.failpoints import reach
 
 if TYPE_CHECKING:
@@ -28,7 +31,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; leaving without an error renames it to `path`."""
+    """Open a temporary file beside `path` for writing; leaving without an error renames it to `path`.
+
+    Raises:
+        OSError: The disk refuses, or something is at `path` that is no file, such as a device, which a rename would replace.
+    """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "what is there is no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path)
     try:
@@ -44,6 +53,34 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+_KIND = b"hpo checkpoint "
+MAGIC = _KIND + b"1 "  # raise the number when older versions of hpo must not read what is written
+
+
+def sealed(content: bytes | memoryview) -> bytes:
+    """Return a checkpoint's file: a line of magic with the SHA-256 of the rest, then `content`."""
+    return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def read_sealed(path: Path) -> bytes:
+    """Return the content of a checkpoint's file.
+
+    Raises:
+        StorageError: Missing, not a checkpoint, of another version, or not as it was written; says which.
+    """
+    try:
+        header, _, content = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise StorageError(f"cannot read the checkpoint {path}: {error.strerror}.") from error
+    if not header.startswith(_KIND):
+        raise StorageError(f"{path} is not a checkpoint of hpo{'' if header or content else ': it is empty'}.")
+    if not header.startswith(MAGIC):
+        raise StorageError(f"{path} is a checkpoint of another version of hpo.")
+    if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
+        raise StorageError(f"{path} is torn or damaged: its SHA-256 is not the one that it was written with.")
+    return content
 
 
 def beside(path: Path) -> Path:
@@ -76,7 +113,11 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; return whether it is ours now."""
+        """Take the lock if it is free; return whether it is ours now.
+
+        Raises:
+            OSError: The file cannot be made or written.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -84,8 +125,12 @@ class Lock:
         except OSError:
             os.close(handle)
             return False
-        os.ftruncate(handle, 0)
-        os.write(handle, self.holder.encode())
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, self.holder.encode())
+        except OSError:
+            os.close(handle)
+            raise
         self._handle = handle
         return True
 

@@ -32,6 +32,9 @@ PlainValue = Annotated[Value, BeforeValidator(_plain)]
 WholeNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a float holds exactly: ranges are computed with
 
 
+LARGEST_FILE = 1_000_000  # bytes
+
+
 class Config(BaseModel):
     """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
 
@@ -264,9 +267,13 @@ class SearchSpace(BaseModel):
         """Read a space file.
 
         Raises:
-            SpaceError: Missing, a folder, not TOML, or a parameter breaks a rule.
+            SpaceError: Missing, no file, too large, not TOML, or a parameter breaks a rule.
         """
         try:
+            if path.exists() and not path.is_file():
+                raise SpaceError(f"space file {path} is no file.")
+            if (size := path.stat().st_size) > LARGEST_FILE:
+                raise SpaceError(f"space file {path} has {size:,} bytes; {LARGEST_FILE:,} are enough for any space.")
             table = tomllib.loads(path.read_bytes().decode())
         except FileNotFoundError:
             raise SpaceError(f"there is no space file {path}. `hpo space --toml > {path.name}` writes one.") from None

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("hpo", deadline=None, max_examples=60)  # other processes share the cores
+settings.register_profile("long", deadline=None, max_examples=2000)  # --hypothesis-profile=long
 settings.load_profile("hpo")
 
 MEMORY = Path("/dev/shm")

@@ -179,6 +179,7 @@ def doctor(
         copy = checks.backup(location)
         for found, mend in repairs:
             mend()
-            streams.err().print(f"repaired: {found}", soft_wrap=True)
-        streams.err().print(f"The database as it was: {copy}", soft_wrap=True)
+            streams.err().print(streams.visible(f"repaired: {found}"), soft_wrap=True)
+        if copy:
+            streams.err().print(streams.visible(f"The database as it was: {copy}"), soft_wrap=True)
     return 4 if any(finding.state == "bad" for finding in findings) else 0

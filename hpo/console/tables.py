@@ -15,7 +15,7 @@ from hpo.console.streams import err, out, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hpo.search.doctor import Finding
+    from hpo.search.finding import Finding
     from hpo.search.record import StudyRecord
 
 LONG = 12  # characters: longer cells may wrap

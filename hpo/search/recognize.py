@@ -7,6 +7,7 @@ waits for locks. So a file is opened read-only, and where that is not enough as 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 import stat
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,6 +66,11 @@ def problems(path: Path, *, quick: bool) -> list[str]:
     except sqlite3.Error as error:
         found = [str(error)]
     return [] if found == ["ok"] else found
+
+
+def recovery(path: Path) -> str:
+    """Return the command that saves what can be read of a damaged file."""
+    return f"sqlite3 {shlex.quote(str(path))} .recover | sqlite3 recovered.db"
 
 
 def _head(path: Path) -> bytes:

@@ -147,9 +147,7 @@ def _check_place(location: Location, watcher: Watcher) -> None:
     if exists(location):
         recognize.recognize(location.path)
         if problems := recognize.problems(location.path, quick=True):
-            raise StorageError(
-                f"{location} is damaged ({problems[0]}). Restore a copy, or: sqlite3 {location} .recover | sqlite3 recovered.db"
-            )
+            raise StorageError(f"{location} is damaged ({problems[0]}). Restore a copy, or: {recognize.recovery(location.path)}")
     place.check(location.path)
     if risk := place.risk(location.path):
         watcher.warned(risk)
@@ -171,10 +169,15 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
 
     Raises:
         StudyLockedError: Another process has it; says which.
+        StorageError: The disk refuses.
     """
     if lock.held:
         return
-    if not lock.acquire():
+    try:
+        taken = lock.acquire()
+    except OSError as error:
+        raise StorageError(f"the lock {lock.path} cannot be made: {error.strerror}.") from None
+    if not taken:
         raise StudyLockedError(
             f"study {name!r} is being run by {lock.held_by() or 'another process'}. "
             f"Wait for it, or end it; watch it with: hpo show {name}"

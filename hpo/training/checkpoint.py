@@ -1,12 +1,11 @@
 """Checkpoints that are whole or not there, and are known to be whole when read.
 
-A file is a line of magic with the SHA-256 of the rest, then what `torch.save` writes; it is put in place atomically and read with
+A file is what `torch.save` writes, sealed with its SHA-256 (files.py); it is put in place atomically and read with
 `weights_only=True`. A trial's folder keeps the two newest: should the newest be torn, the epoch before goes on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import re
@@ -16,12 +15,11 @@ import torch
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.files import write_atomically
+from hpo.files import read_sealed, sealed, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAGIC = b"hpo checkpoint 1 "
 KEPT = 2
 
 _NAME = re.compile(r"epoch-(\d+)\.ckpt")
@@ -38,7 +36,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     content = buffer.getbuffer()
     path = folder / f"epoch-{epoch:04d}.ckpt"
     try:
-        write_atomically(path, MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        write_atomically(path, sealed(content))
         reach("checkpoint.written")
         for old in _newest_first(folder)[KEPT:]:
             old.unlink(missing_ok=True)
@@ -53,12 +51,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         StorageError: Missing, torn, foreign, or not readable as plain tensors.
     """
-    try:
-        header, _, content = path.read_bytes().partition(b"\n")
-    except OSError as error:
-        raise StorageError(f"cannot read the checkpoint {path}: {error.strerror}.") from error
-    if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
-        raise StorageError(f"{path} is not a whole checkpoint of hpo.")
+    content = read_sealed(path)
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hpo.errors import HpoError, SpaceError
+from hpo.errors import HpoError, SpaceError, StorageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
 from hpo.settings import N_VALIDATION
@@ -161,18 +161,24 @@ class Trial:
 
         `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
         mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
+
+        Raises:
+            StorageError: The disk refuses.
         """
         score = self.task.score
         logits = self._training.logits.float().cpu().numpy()
         labels = score.labels[score.chosen].cpu().numpy()
         shown = _pictured(logits, labels)
         pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
-        with atomic_file(self.folder / "scores.npz") as file:
-            np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
-        reach("result.scores")
-        rows = [layer._asdict() for layer in self.size.layers]
-        write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
-        reach("result.layers")
+        try:
+            with atomic_file(self.folder / "scores.npz") as file:
+                np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
+            reach("result.scores")
+            rows = [layer._asdict() for layer in self.size.layers]
+            write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
+            reach("result.layers")
+        except OSError as error:  # the disk's fault, not the trial's
+            raise StorageError(f"cannot write the results into {self.folder}: {error.strerror}.") from error
         return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.files import read_sealed, sealed
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
 from hpo.search import study
@@ -123,14 +124,14 @@ class InstantPool:
         else:
             if self._checkpoints:
                 job.folder.mkdir(parents=True, exist_ok=True)
-                (job.folder / "epoch").write_text(str(epoch))
+                (job.folder / "epoch").write_bytes(sealed(str(epoch).encode()))
             self._jobs[worker] = job, epoch
             self._say(worker, self._epoch(job, epoch))
 
     @staticmethod
     def _restored(folder: Path) -> int:
         checkpoint = folder / "epoch"
-        return int(checkpoint.read_text()) if checkpoint.exists() else 0
+        return int(read_sealed(checkpoint)) if checkpoint.exists() else 0
 
     def _epoch(self, job: Job, epoch: int) -> EpochDone:
         accuracy = self._curve(job.config, epoch)

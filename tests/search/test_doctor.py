@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
+from importlib import metadata
 
 import pytest
 from instant import InstantPool, new_study, run
 
 from hpo.cli import main
-from hpo.files import Lock
-from hpo.search import doctor
+from hpo.errors import StudyLockedError
+from hpo.files import Lock, sealed
+from hpo.search import doctor, machine
 from hpo.search.storage import locate
 
 
@@ -69,7 +73,7 @@ def test_folders_that_no_trial_needs_are_removed_by_repair_after_a_backup(finish
     stray = finished.folder / "trial-00099"
     stray.mkdir()
     (stray / "epoch-0001.ckpt").write_bytes(b"x" * 2**20)
-    (finding,) = found(finished, "checkpoints")
+    finding, _ = found(finished, "checkpoints")
     assert "1 folders" in finding.found
     assert "1 MiB" in finding.found
     assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
@@ -77,6 +81,111 @@ def test_folders_that_no_trial_needs_are_removed_by_repair_after_a_backup(finish
     assert "database as it was" in capsys.readouterr().err
     assert len(list(finished.location.path.parent.glob("*.bak"))) == 1
     assert bad(finished) == []
+
+
+def test_a_folder_of_a_trial_that_began_after_the_look_is_not_removed(finished):
+    stray = finished.folder / "trial-00004"
+    stray.mkdir()
+    (finding,) = (f for f in found(finished, "checkpoints") if f.repair)
+    assert finished.ask().number == 4
+    finding.repair()
+    assert stray.exists()
+
+
+def test_nothing_is_repaired_while_the_study_is_run(finished):
+    (finished.folder / "trial-00099").mkdir()
+    (before,) = (f for f in found(finished, "checkpoints") if f.state == "note")
+    lock = Lock(finished.folder / "lock", holder="process 1 on here")
+    assert lock.acquire()
+    (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
+    assert finding.repair is None
+    with pytest.raises(StudyLockedError, match="process 1 on here"):
+        before.repair()
+    lock.release()
+    assert (finished.folder / "trial-00099").exists()
+
+
+def in_training(study, *contents):
+    """A trial that is RUNNING after as many epochs, with these checkpoints."""
+    trial = study.ask()
+    folder = study.folder / f"trial-{trial.number:05d}"
+    folder.mkdir(exist_ok=True)
+    for epoch, content in enumerate(contents, 1):
+        study.report(trial, epoch, 0.5)
+        (folder / f"epoch-{epoch:04d}.ckpt").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("newest", "why"),
+    [
+        (sealed(b"weights")[:-3], "is torn or damaged"),
+        (b"", "it is empty"),
+        (b"PNG and so on", "is not a checkpoint of hpo"),
+        (sealed(b"weights").replace(b" 1 ", b" 0 "), "is a checkpoint of another version"),
+    ],
+    ids=["torn", "empty", "foreign", "older"],
+)
+def test_a_damaged_checkpoint_of_a_trial_in_training_is_named_and_removed_by_repair(finished, newest, why):
+    folder = in_training(finished, sealed(b"weights"), newest)
+    (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
+    assert f"{folder / 'epoch-0002.ckpt'} {why}" in finding.found or why in finding.found
+    assert "Trial 4 goes on from the epoch before." in finding.found
+    assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
+    assert [path.name for path in folder.iterdir()] == ["epoch-0001.ckpt"]
+    assert [f.state for f in found(finished, "checkpoints")] == ["ok"]
+
+
+def test_a_trial_without_a_sound_checkpoint_begins_anew(finished):
+    in_training(finished, b"noise")
+    (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
+    assert "Trial 4 begins anew." in finding.found
+    shutil.rmtree(finished.folder / "trial-00004")
+    (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
+    assert "trials 4 are RUNNING, and their checkpoints are gone; they will begin anew" in finding.found
+
+
+def test_one_changed_bit_of_the_best_trials_weights_is_found_without_torch(finished):
+    path = finished.folder / f"trial-{finished.best.number:05d}" / "epoch"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (finding,) = found(finished, "checkpoints")
+    assert finding.state == "bad"
+    assert "is torn or damaged" in finding.found
+    assert main(["doctor", "--storage", str(finished.location)]) == 4
+
+
+def test_files_that_killed_writers_left_are_removed_by_repair_and_those_of_living_ones_are_not(finished):
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    left = finished.folder / f".epoch-0001.ckpt.{gone.pid}-0123abcd.tmp"
+    used = finished.folder / f".epoch-0001.ckpt.{os.getpid()}-0123abcd.tmp"
+    for path in (left, used):
+        path.write_bytes(b"x" * 2**20)
+    (finding,) = found(finished, "half-written files")
+    assert "1 files were left half written" in finding.found
+    assert main(["doctor", "--repair", "--storage", str(finished.location)]) == 0
+    assert [left.exists(), used.exists()] == [False, True]
+
+
+def test_a_missing_package_is_one_finding(monkeypatch):
+    def version(package):
+        if package == "torchvision":
+            raise metadata.PackageNotFoundError
+        return "2.14.1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    bad, good = machine.versions()
+    assert (bad.state, bad.mend) == ("bad", "pip install torchvision")
+    assert good.state == "ok"
+
+
+def test_versions_of_torch_and_torchvision_that_do_not_belong_together_are_told(monkeypatch):
+    monkeypatch.setattr(metadata, "version", {"torch": "2.14.1+cpu", "torchvision": "0.21.0", "optuna": "5.0.0"}.get)
+    (finding,) = machine.versions()
+    assert finding.state == "bad"
+    assert finding.mend == "pip install 'torchvision==0.29.*'"
 
 
 def test_the_best_trials_lost_weights_are_bad_and_say_how_to_get_them_again(finished):

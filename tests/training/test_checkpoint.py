@@ -6,8 +6,10 @@ import pickle
 
 import pytest
 import torch
+from interrupted import campaign
 
 from hpo.errors import StorageError
+from hpo.files import MAGIC
 from hpo.training import checkpoint
 
 
@@ -27,7 +29,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def sealed(content, magic=checkpoint.MAGIC):
+def sealed(content, magic=MAGIC):
     """Bytes with a right header, as only somebody who means it writes them."""
     return magic + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
@@ -53,7 +55,7 @@ DAMAGE = {
     "longer than it was": lambda good: good + b"\0",
     "of another program": lambda _: b"PNG and so on\n" * 20,
     "plain torch.save": lambda good: good.partition(b"\n")[2],
-    "of another version": lambda good: good.replace(checkpoint.MAGIC, b"hpo checkpoint 2 ", 1),
+    "of another version": lambda good: good.replace(MAGIC, b"hpo checkpoint 2 ", 1),
     "sealed noise": lambda _: sealed(b"noise"),
     "sealed pickle": lambda _: sealed(pickle.dumps(Malicious(), protocol=2)),
     "sealed torch.save of a pickle": lambda _: sealed(saved({"net": Malicious()})),
@@ -64,6 +66,25 @@ def test_what_is_saved_is_loaded(folder):
     loaded = checkpoint.load(folder / "epoch-0002.ckpt")
     assert loaded["net"].pop("weight").tolist() == [2, 2, 2]
     assert loaded == {"epoch": 2, "net": {}, "history": [(1, 0.5)]}
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("empty", "is not a checkpoint of hpo: it is empty"),
+        ("torn", "is torn or damaged"),
+        ("one bit flipped", "is torn or damaged"),
+        ("of another program", "is not a checkpoint of hpo"),
+        ("plain torch.save", "is not a checkpoint of hpo"),
+        ("of another version", "is a checkpoint of another version of hpo"),
+        ("sealed noise", "holds something else than tensors"),
+    ],
+)
+def test_torn_foreign_and_older_checkpoints_are_told_from_each_other(folder, damage, says):
+    newest = folder / "epoch-0002.ckpt"
+    newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
+    with pytest.raises(StorageError, match=says):
+        checkpoint.load(newest)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -111,3 +132,7 @@ def test_a_full_disk_is_told_with_path_and_bytes_and_what_was_there_stays(folder
         checkpoint.save(folder, 3, state(3))
     assert names(folder) == ["epoch-0001.ckpt", "epoch-0002.ckpt"]
     assert checkpoint.newest(folder)["epoch"] == 2
+
+
+def test_the_newest_that_was_acknowledged_loads_after_a_writer_was_killed(tmp_path):
+    assert campaign(tmp_path, writes=10, seed=1) == []

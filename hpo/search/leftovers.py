@@ -1,0 +1,134 @@
+"""What lies in a study's folder and should not, and what should and does not: checkpoints and half-written files.
+
+Repairs look again, with the study's lock in hand: what was left over a minute ago may be needed by a run that has begun since.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from optuna.trial import TrialState
+
+from hpo.errors import StorageError, StudyLockedError
+from hpo.files import Lock, read_sealed
+from hpo.search.finding import Finding, some
+from hpo.search.record import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from optuna.trial import FrozenTrial
+
+    from hpo.search.record import StudyRecord
+
+_HALF_WRITTEN = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.tmp")  # as files.beside names them: with the writer's process id
+_OVER = {TrialState.PRUNED, TrialState.FAIL}
+
+
+def checkpoints(record: StudyRecord) -> Iterator[Finding]:
+    """Hold trials and checkpoints against each other, and every digest against its file."""
+    yield from _of_no_trial(record)
+    yield from _damaged(record)
+    yield from _of_the_best(record)
+    without = [
+        t.number for t in record.trials if t.state == TrialState.RUNNING and t.intermediate_values and not _files(record, t)
+    ]
+    if without:
+        found = f"study {record.name}: trials {some(without)} are RUNNING, and their checkpoints are gone; they will begin anew."
+        yield Finding("checkpoints", "note", found, f"hpo resume {record.name}")
+
+
+def half_written(record: StudyRecord) -> Iterator[Finding]:
+    """Find what writers that were killed left behind."""
+    files = _half_written(record)
+    if files:
+        size = sum(path.stat().st_size for path in files) / 2**20
+        found = f"study {record.name}: {len(files)} files were left half written by processes that are gone ({size:,.1f} MiB)."
+        yield Finding("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
+
+
+def _of_no_trial(record: StudyRecord) -> Iterator[Finding]:
+    folders = _orphans(record)
+    if folders:
+        size = sum(f.stat().st_size for p in folders for f in p.rglob("*") if f.is_file()) / 2**20
+        found = (
+            f"study {record.name}: {len(folders)} folders of checkpoints belong to no trial that needs them ({size:,.0f} MiB)."
+        )
+        yield Finding("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
+
+
+def _damaged(record: StudyRecord) -> Iterator[Finding]:
+    """Look at the checkpoints that trials in training would go on from; a worker passes over those that are damaged."""
+    problems = [(trial, path, why) for trial in record.trials for path in _files(record, trial) if (why := _why_damaged(path))]
+    for trial, path, why in problems:
+        sound = len(_files(record, trial)) > sum(t is trial for t, *_ in problems)
+        goes_on = "goes on from the epoch before" if sound else "begins anew"
+        found = f"study {record.name}: {why} Trial {trial.number} {goes_on}."
+        yield Finding("checkpoints", "note", found, "hpo doctor --repair", _removing(record, partial(_still_damaged, path)))
+
+
+def _of_the_best(record: StudyRecord) -> Iterator[Finding]:
+    checkpoint = record.best.user_attrs.get("checkpoint") if record.counts["complete"] else None
+    if not isinstance(checkpoint, str):
+        return
+    mend = f"train it again; its parameters: hpo show {record.name}"
+    if not Path(checkpoint).is_file():
+        yield Finding("checkpoints", "bad", f"study {record.name}: the best trial's weights are gone ({checkpoint}).", mend)
+    elif why := _why_damaged(Path(checkpoint)):
+        yield Finding("checkpoints", "bad", f"study {record.name}: the best trial's weights are lost: {why}", mend)
+    else:
+        yield Finding("checkpoints", "ok", f"study {record.name}: the best trial's weights are there and whole.")
+
+
+def _still_damaged(path: Path, _record: StudyRecord) -> list[Path]:
+    return [path] if _why_damaged(path) else []
+
+
+def _why_damaged(path: Path) -> str:
+    try:
+        read_sealed(path)
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def _files(record: StudyRecord, trial: FrozenTrial) -> list[Path]:
+    """Return the checkpoints of a trial in training, the newest last."""
+    if trial.state != TrialState.RUNNING:
+        return []
+    return sorted((record.folder / f"trial-{trial.number:05d}").glob("epoch-*.ckpt"))
+
+
+def _orphans(record: StudyRecord) -> list[Path]:
+    needed = {trial.number for trial in record.trials if trial.state not in _OVER}
+    folders = [path for path in record.folder.glob("trial-*") if path.is_dir() and path.name[6:].isdecimal()]
+    return sorted(path for path in folders if int(path.name[6:]) not in needed)
+
+
+def _half_written(record: StudyRecord) -> list[Path]:
+    names = ((path, _HALF_WRITTEN.fullmatch(path.name)) for path in record.folder.rglob(".*.tmp"))
+    return sorted(path for path, name in names if name and not psutil.pid_exists(int(name[1])))
+
+
+def _removing(record: StudyRecord, find: Callable[[StudyRecord], list[Path]]) -> Callable[[], None] | None:
+    """Return what removes the files and folders that `find` finds, or None while the study is being run."""
+    lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
+    return partial(_remove, record, find, lock) if lock.is_free() else None
+
+
+def _remove(record: StudyRecord, find: Callable[[StudyRecord], list[Path]], lock: Lock) -> None:
+    if not lock.acquire():
+        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that has ended.")
+    try:
+        for path in find(load(record.name, record.location)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    finally:
+        lock.release()

@@ -1,0 +1,84 @@
+"""A disk that is full, at any moment: exit code 4 with path and bytes, nothing lost, and the same command goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from disk import LEVELS, RefusedError, campaign, fill, small_disk
+from hostile import in_process
+from running import Hpo
+from search.instant import new_study, run
+from survival import RUN, violations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[Path]:
+    try:
+        with small_disk() as place:
+            yield place
+    except RefusedError as error:
+        pytest.skip(f"no disk can be mounted here: {error}")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "levels", [pytest.param((0, 32_768), marks=pytest.mark.slow), pytest.param(LEVELS, marks=pytest.mark.long)]
+)
+def test_a_disk_that_fills_during_a_run_loses_nothing(disk, tmp_path, levels):
+    for left, code, said, found in campaign(disk, tmp_path, levels):
+        assert found == []
+        assert code in (0, 4)
+        if code:
+            assert str(disk / str(left)) in said
+            assert "bytes" in said
+            assert said.startswith("error: ")
+
+
+def test_a_run_is_not_begun_on_a_disk_that_is_all_but_full(disk):
+    filler = fill(disk, 100 * 2**20)
+    before = list(disk.rglob("*"))
+    code, _, err = in_process("run", "first", "--dataset", "digits", "--storage", disk / "new" / "hpo.db")
+    assert code == 4
+    assert f"bytes are free in {disk}, and checkpoints and database need 209,715,200" in err
+    assert list(disk.rglob("*")) == before
+    filler.unlink()
+
+
+@pytest.fixture(scope="module")
+def hpo(tmp_path_factory):
+    program = Hpo(tmp_path_factory.mktemp("points"), tmp_path_factory.mktemp("cache"))
+    yield program
+    program.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["file.filled", "file.synced", "file.renamed", "result.scores", "epoch.reporting"])
+@pytest.mark.parametrize("nth", [1, 4])
+def test_a_disk_that_is_full_at_a_point_of_the_code_ends_the_run_and_no_trial(hpo, point, nth):
+    name = f"{point}-{nth}"
+    words = ("run", name, "--workers", 1, *RUN, "--trials", 3)
+    first = hpo.start(*words, HPO_FAILPOINT=f"{point}:{nth}:enospc")
+    code = first.ended()
+    if (point, nth) != ("result.scores", 4):  # three trials pass it three times at most
+        assert code == 4, first.err
+        assert "No space left on device" in first.err
+    assert "Traceback" not in first.err
+    second = hpo(*words)
+    assert second.ended() == 0, second.err
+    assert violations(hpo.study(name), [first.err, second.err], 3) == []
+
+
+def test_a_report_on_a_full_disk_is_told_with_its_path(disk, tmp_path):
+
+    run(new_study(tmp_path / "hpo.db"), 3)
+    filler = fill(disk, 0)
+    code, _, err = in_process("report", "first", "--storage", tmp_path / "hpo.db", "--out", disk / "page.html")
+    assert code == 4
+    assert f"cannot write {disk / 'page.html'}: No space left on device" in err
+    assert not list(disk.glob("*page*"))
+    filler.unlink()
