@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpo.cli import main
-from hpo.search import study
+from hpo.search import definition
 from hpo.search.storage import locate, open_storage
 from hpo.settings import Settings
 from hpo.space import SearchSpace
@@ -33,7 +33,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stored() -> str:
     """A study of a complete, a pruned, a failed (with a hostile reason) and a running trial."""
     location = locate()
-    writable = study.create(
+    writable = definition.create(
         open_storage(location, create=True),
         location,
         "first",

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
 
     from hpo.search.record import StudyRecord
 
@@ -35,28 +35,47 @@ def read(record: StudyRecord) -> dict[str, Any]:
         return {key: json.loads(value) for key, value in connection.execute(query)}
 
 
-def write(record: StudyRecord, values: Mapping[str, object], removed: Iterable[str] = ()) -> None:
+def write(record: StudyRecord, values: Mapping[str, object], removed: Collection[str] = ()) -> None:
     """Set some and remove others: all of it is there, or nothing.
 
     Raises:
         StorageError: The database refuses.
     """
     engine, study_id = _where(record)
-    given = [{"study": study_id, "name": key, "value": json.dumps(value)} for key, value in values.items()]
-    gone = [{"study": study_id, "name": key} for key in removed]
-    if not given and not gone:
-        return
-    this = (_TABLE.c.study_id == sa.bindparam("study")) & (_TABLE.c.key == sa.bindparam("name"))
-    insert = sa.insert(_TABLE).values(study_id=sa.bindparam("study"), key=sa.bindparam("name"), value_json=sa.bindparam("value"))
-    with guarded(record.location), engine.begin() as connection:
-        known = set(connection.scalars(sa.select(_TABLE.c.key).where(_TABLE.c.study_id == study_id)))
-        for statement, rows in (
-            (insert, [row for row in given if row["name"] not in known]),
-            (sa.update(_TABLE).where(this).values(value_json=sa.bindparam("value")), [r for r in given if r["name"] in known]),
-            (sa.delete(_TABLE).where(this), gone),
-        ):
-            if rows:
-                connection.execute(statement, rows)
+    if values or removed:
+        with guarded(record.location), engine.begin() as connection:
+            put(connection, _TABLE, {"study_id": study_id}, values, removed)
+
+
+def put(
+    connection: Connection,
+    table: sa.TableClause,
+    owner: Mapping[str, int],
+    values: Mapping[str, object],
+    removed: Collection[str] = (),
+) -> None:
+    """Set some of an owner's attributes and remove others, within a transaction.
+
+    Args:
+        connection: In a transaction.
+        table: One of Optuna's tables of attributes.
+        owner: Whose they are: {"study_id": 1} or {"trial_id": 1}.
+        values: By key; written as JSON.
+        removed: Keys.
+    """
+    [(column, identifier)] = owner.items()
+    own = table.c[column] == identifier
+    if values:
+        known = set(connection.scalars(sa.select(table.c.key).where(own)))
+        new = [
+            {column: identifier, "key": key, "value_json": json.dumps(value)} for key, value in values.items() if key not in known
+        ]
+        if new:
+            connection.execute(sa.insert(table), new)
+        for key in values.keys() & known:
+            connection.execute(sa.update(table).where(own & (table.c.key == key)).values(value_json=json.dumps(values[key])))
+    for key in removed:
+        connection.execute(sa.delete(table).where(own & (table.c.key == key)))
 
 
 def trial_ids(record: StudyRecord) -> dict[int, int]:

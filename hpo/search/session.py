@@ -23,7 +23,7 @@ from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
-from hpo.search import place, recognize, record, study
+from hpo.search import definition, place, recognize, record, study
 from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner, failure, last_line
@@ -99,12 +99,14 @@ def run(
     _check_place(location, watcher)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_to(watcher))
-        before = study.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
+        before = (
+            definition.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
+        )
         if before is None and must_exist:
             record.load(name, location)  # says which studies there are
         lock = Lock(location.folder / name / "lock", holder=_holder())
         if before is not None:
-            study.check_same(name, before, wanted, wanted_space)
+            definition.check_same(name, before, wanted, wanted_space)
             _take(lock, name, stack)
             settings, options = before.settings, _remembered(options, before.options)
         new_space = wanted_space or SearchSpace.named("basic")
@@ -116,13 +118,13 @@ def run(
 
         database = open_storage(location, create=True)
         _take(lock, name, stack)
-        before = study.stored(database, location, name)  # another run may have made it in the meantime
+        before = definition.stored(database, location, name)  # another run may have made it in the meantime
         if before is None:
             described = environment | _environment(pool.size)
-            writable = study.create(database, location, name, settings, new_space, described, _command(), starts)
+            writable = definition.create(database, location, name, settings, new_space, described, _command(), starts)
         else:
-            study.check_same(name, before, wanted, wanted_space)
-            study.check_same_data(name, before.environment, environment)
+            definition.check_same(name, before, wanted, wanted_space)
+            definition.check_same_data(name, before.environment, environment)
             writable = study.WritableStudy(database, location, name, before.settings, before.space, before.starts)
         writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
         reach("run.noted")

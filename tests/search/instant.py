@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hpo.files import read_sealed, sealed
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
-from hpo.search import study
+from hpo.search import definition, study
 from hpo.search.board import Watcher
 from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
@@ -182,12 +182,12 @@ def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basi
         location.path.write_bytes(empty_database())
     space = SearchSpace.named(space) if isinstance(space, str) else space
     chosen = Settings(**{"dataset": "digits", "epochs": EPOCHS, **settings})
-    return study.create(open_storage(location), location, name, chosen, space, {"cores": 2}, "hpo run")
+    return definition.create(open_storage(location), location, name, chosen, space, {"cores": 2}, "hpo run")
 
 
 def reopen(old: WritableStudy) -> WritableStudy:
     """Open a study anew, from nothing but its database (over the same connection: opening one takes longer than the rest)."""
-    stored = study.stored(old._record, old.location, old.name)
+    stored = definition.stored(old._record, old.location, old.name)
     return study.WritableStudy(old._record, old.location, old.name, stored.settings, stored.space, stored.starts)
 
 

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from hpo.errors import StorageError, UsageError
 from hpo.search import record
+from hpo.search.definition import Stored, check_same, check_same_data, stored
 from hpo.search.storage import locate, open_storage
-from hpo.search.study import Stored, check_same, check_same_data, stored
 from hpo.settings import Settings
 from hpo.space import SearchSpace
 
