@@ -125,7 +125,7 @@ def test_half_of_a_transaction_is_never_seen(tmp_path, monkeypatch, place):
     trial.attributes |= ATTRIBUTES
     before = rows(study)
     monkeypatch.setattr(failpoints, "_armed", {place: (1, "raise")})
-    with pytest.raises(StorageError):
+    with pytest.raises(RuntimeError, match="failpoint"):
         study.complete(trial, 0.5) if place == "trial.described" else study.report(trial, 2, 0.5)
     assert rows(study) == before
 
