@@ -6,7 +6,7 @@ import pytest
 from instant import InstantPool, new_study, reopen, run
 
 from hpo.errors import UsageError
-from hpo.search import study
+from hpo.search import definition
 from hpo.search.warm_start import POINTS, starting_points
 from hpo.settings import Settings
 from hpo.space import SearchSpace
@@ -32,7 +32,7 @@ def test_best_configurations_come_first_and_the_default_point_is_not_among_them(
 def test_trial_0_is_the_default_point_and_the_next_are_those_that_were_handed_over(finished):
     points = starting_points("old", finished.location, BASIC)
     settings = Settings(dataset="digits", epochs=4, warm_start="old")
-    new = study.create(finished._record, finished.location, "new", settings, BASIC, {}, "hpo run", points)
+    new = definition.create(finished._record, finished.location, "new", settings, BASIC, {}, "hpo run", points)
     run(new, trials=2)
     run(reopen(new), trials=8, pool=InstantPool(epochs=4))  # continued, it goes on where it was
     tried = [t.params for t in reopen(new).trials]
@@ -56,6 +56,6 @@ def test_a_study_that_says_nothing_about_the_space_is_refused_with_the_way_out(f
 
 
 def test_another_warm_start_than_the_study_was_made_with_is_another_setting(finished):
-    before = study.stored(finished._record, finished.location, "old")
+    before = definition.stored(finished._record, finished.location, "old")
     with pytest.raises(UsageError, match="warm_start = None, and you asked for 'first'"):
-        study.check_same("old", before, {"warm_start": "first"}, None)
+        definition.check_same("old", before, {"warm_start": "first"}, None)
