@@ -50,7 +50,6 @@ RUNNER = (
     "epoch.reported",
     "epoch.judged",
     "trial.described",
-    "trial.judged",
     "trial.ended",
     "trial.tidying",
     "trial.tidied",
