@@ -58,13 +58,13 @@ class Ledger:
         """Record a trial as RUNNING, and what its sampler noted about the study; return the trial's id.
 
         Raises:
-            StorageError: The database refuses, or another program has added trials.
+            StorageError: The database refuses, or another program has added trials or removed the study.
         """
         with guarded(self._location), self._engine.begin() as connection:
             study = _STUDIES.c.study_id == self._study_id
-            connection.execute(
-                sa.select(_STUDIES.c.study_id).where(study).with_for_update()
-            )  # as Optuna does: numbers are unique
+            held = sa.select(_STUDIES.c.study_id).where(study).with_for_update()  # as Optuna does: numbers are unique
+            if connection.scalar(held) is None:
+                raise StorageError(f"another program has removed study {self._name!r} from {self._location} while it was run.")
             row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
             [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
             before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
@@ -131,8 +131,9 @@ class Ledger:
     def _check_running(self, connection: Connection, trial_id: int) -> None:
         state = connection.scalar(sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id))
         if state != TrialState.RUNNING:
+            done = "removed" if state is None else "ended"
             raise StorageError(
-                f"another program has ended or removed a trial of study {self._name!r} in {self._location} while it was trained. "
+                f"another program has {done} a trial of study {self._name!r} in {self._location} while it was trained. "
                 f"Continue with what is there: hpo resume {self._name}"
             )
 
