@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from running import Hpo
-from survival import RUN, violations
+from running import DIGITS
+from survival import EPOCHS, compare, new_hpo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SIZE = 256 * 2**20  # bytes; a run wants 200 MB free before it begins
 LEVELS = (0, 4096, 16_384, 32_768, 65_536, 131_072, 262_144, 524_288, 2**20, 2**22)  # bytes left to a run
 TRIALS = 10
+RUN = ("--epochs", EPOCHS, "--space", "quick.toml", "-v", *DIGITS)
 
 
 class RefusedError(Exception):
@@ -61,7 +62,7 @@ def fill(disk: Path, left: int) -> Path:
 def campaign(disk: Path, logs: Path, levels: tuple[int, ...], seed: int = 0) -> list[tuple[int, int, str, list[str]]]:
     """Return for each level: bytes left, exit code on the full disk, what was said of it, violations after the continuation."""
     luck = random.Random(seed)
-    hpo = Hpo(logs, logs / "cache")
+    hpo = new_hpo(logs, logs / "cache")
     outcomes = []
     try:
         hpo("run", "warm", *RUN, "--trials", 1, "--workers", 1)  # decodes the data
@@ -75,7 +76,7 @@ def campaign(disk: Path, logs: Path, levels: tuple[int, ...], seed: int = 0) -> 
             filler.unlink()
             second = hpo(*words)
             found = [f"exit code {second.ended()} after space was made: {second.err[-300:]}"] if second.ended() != 0 else []
-            found += violations(hpo.study("full", str(disk / f"{left}" / "hpo.db")), [first.err, second.err], TRIALS)
+            found += compare(hpo.study("full", str(disk / f"{left}" / "hpo.db")), first.err + second.err, TRIALS)
             outcomes.append((left, code, first.err.splitlines()[-1] if code else "", found))
             shutil.rmtree(disk / f"{left}")
     finally:
