@@ -251,7 +251,7 @@ def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("folder.toml", "Is a directory"),
+        ("folder.toml", "is no file"),
         ("file/below.toml", "Not a directory"),
         ("x" * 300 + ".toml", "File name too long"),
         ("latin1.toml", "is not TOML"),
