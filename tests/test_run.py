@@ -72,6 +72,7 @@ def test_the_best_trials_weights_and_scores_are_kept_and_no_others(hpo):
     assert {path.name for path in record.winner_folder.iterdir()} >= {"scores.npz", "layers.json", "epoch-0003.ckpt"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("whole")
 def test_two_runs_of_three_are_one_run_of_six_in_parameters_and_in_accuracies(hpo):
     three = ("--workers", 1, *SIX[2:])

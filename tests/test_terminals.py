@@ -123,6 +123,7 @@ def test_a_signal_ends_after_the_epoch_with_the_shells_status_and_the_run_goes_o
     assert "trial 0 epoch 2/12" not in again.err
 
 
+@pytest.mark.slow
 def test_a_burst_of_signals_ends_at_once_without_a_trace(hpo):
     program = hpo.start("run", "burst", *RUN).says("trial 0 epoch 2/12")
     workers = program.children()
@@ -141,6 +142,7 @@ def test_a_burst_of_signals_ends_at_once_without_a_trace(hpo):
     assert [trial.state.name for trial in hpo.study("burst").trials] == ["RUNNING"]
 
 
+@pytest.mark.slow
 def test_what_nohup_ignores_stays_ignored(hpo):
     program = hpo.start("run", "nohup", *RUN, signals=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     program.says("trial 0 epoch 2/12").signal(signal.SIGHUP)

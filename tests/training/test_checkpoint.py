@@ -134,5 +134,6 @@ def test_a_full_disk_is_told_with_path_and_bytes_and_what_was_there_stays(folder
     assert checkpoint.newest(folder)["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_the_newest_that_was_acknowledged_loads_after_a_writer_was_killed(tmp_path):
     assert campaign(tmp_path, writes=10, seed=1) == []
