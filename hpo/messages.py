@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from hpo import errors
+from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.space import Config
 
@@ -75,6 +77,12 @@ class CannotWork(_Message):
     kind: Literal["cannot-work"] = "cannot-work"
     error: str  # class name in hpo.errors
     message: str
+
+    def as_error(self) -> HpoError:
+        """Return the error as the class that it was in the worker."""
+        kind = getattr(errors, self.error, HpoError)
+        error: HpoError = kind(self.message)
+        return error
 
 
 class EpochDone(_Message):

@@ -17,6 +17,11 @@ class Died(NamedTuple):
     why: str  # "killed, signal 9; out of memory?"
     last_words: str  # the end of its standard error
 
+    @property
+    def last_line(self) -> str:
+        """The last of them: of a traceback, the error."""
+        return self.last_words.splitlines()[-1] if self.last_words else ""
+
 
 class Event(NamedTuple):
     """Something that a worker said, or its death."""

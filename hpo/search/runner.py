@@ -12,7 +12,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpo.errors import HpoError
 from hpo.failpoints import reach
 from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
@@ -136,7 +135,7 @@ class Runner:
             case Progress():
                 self._watcher.preparing(message.what, message.done, message.total)
             case CannotWork():
-                raise failure(message)
+                raise message.as_error()
             case Died():
                 self._worker_died(worker, message)
             case Tick() if seated:
@@ -242,13 +241,13 @@ class Runner:
         trial = self._seated[worker].trial if worker in self._seated else None
         self._mishaps.died(worker, trial.number if trial else None)
         if trial is None:
-            self._watcher.warned(f"worker {worker} {died.why} while idle. {last_line(died)}")
+            self._watcher.warned(f"worker {worker} {died.why} while idle. {died.last_line}")
         elif self._mishaps.deadly(trial.number):
-            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}, as others before it. {last_line(died)}")
+            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}, as others before it. {died.last_line}")
             self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
             self._watcher.warned(
-                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {last_line(died)}"
+                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {died.last_line}"
             )
             self._release(worker)
             self._waiting.appendleft(trial)
@@ -289,17 +288,3 @@ class Runner:
             for worker, seated in list(self._seated.items()):
                 if now - seated.heard > options.trial_timeout:
                     self._worker_died(worker, Died(f"silent for {now - seated.heard:.0f} s (--trial-timeout)", ""))
-
-
-def last_line(died: Died) -> str:
-    """Return the last line of what a dead worker wrote to its standard error: of a traceback, the error."""
-    return died.last_words.splitlines()[-1] if died.last_words else ""
-
-
-def failure(message: CannotWork) -> HpoError:
-    """Return the error that a worker met in its set-up, as the class that it was there."""
-    from hpo import errors
-
-    kind = getattr(errors, message.error, HpoError)
-    error: HpoError = kind(message.message)
-    return error

@@ -26,7 +26,7 @@ from hpo.pools.local import LocalPool
 from hpo.search import definition, place, recognize, record, study
 from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
-from hpo.search.runner import Runner, failure, last_line
+from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
 from hpo.search.warm_start import starting_points
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
@@ -202,7 +202,7 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
             case Progress() as step:
                 watcher.preparing(step.what, step.done, step.total)
             case CannotWork() as failed:
-                raise failure(failed)
+                raise failed.as_error()
             case Died() as died if event is not None:
                 deaths[event.worker] += 1
                 if deaths[event.worker] < TRIAL_DEATHS:
@@ -211,7 +211,7 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
                     watcher.warned(f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and is given up.")
                 else:
                     raise DeviceError(
-                        f"{sum(deaths)} workers died before they were ready; the last {died.why}. {last_line(died)}".strip()
+                        f"{sum(deaths)} workers died before they were ready; the last {died.why}. {died.last_line}".strip()
                     )
             case Ready() as ready if event is not None:
                 return ready.environment, [event]
