@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import signal
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +16,7 @@ from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
-from hpo.search import definition, place, recognize, record, study
+from hpo.search import definition, place, provenance, recognize, record, study
 from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
@@ -104,7 +97,7 @@ def run(
         )
         if before is None and must_exist:
             record.load(name, location)  # says which studies there are
-        lock = Lock(location.folder / name / "lock", holder=_holder())
+        lock = Lock(location.folder / name / "lock", holder=provenance.holder())
         if before is not None:
             definition.check_same(name, before, wanted, wanted_space)
             _take(lock, name, stack)
@@ -120,8 +113,8 @@ def run(
         _take(lock, name, stack)
         before = definition.stored(database, location, name)  # another run may have made it in the meantime
         if before is None:
-            described = environment | _environment(pool.size)
-            writable = definition.create(database, location, name, settings, new_space, described, _command(), starts)
+            described = environment | provenance.environment(pool.size)
+            writable = definition.create(database, location, name, settings, new_space, described, provenance.command(), starts)
         else:
             definition.check_same(name, before, wanted, wanted_space)
             definition.check_same_data(name, before.environment, environment)
@@ -255,56 +248,6 @@ def _signals() -> Iterator[list[Runner]]:
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-
-
-def _holder() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {_command()}"
-
-
-def _command() -> str:
-    """Return the command line as it can be typed again, without credentials."""
-    import shlex
-
-    words = [Path(sys.argv[0]).name if not sys.argv[0].endswith("__main__.py") else "python -m hpo", *sys.argv[1:]]
-    return " ".join([words[0], *(shlex.quote(_without_password(word)) for word in words[1:])])
-
-
-def _without_password(word: str) -> str:
-    option, sign, url = word.partition("=") if word.startswith("-") else ("", "", word)
-    if "://" not in url:
-        return word
-    with contextlib.suppress(StorageError):
-        return f"{option}{sign}{locate(url)}"
-    return f"{option}{sign}URL"
-
-
-def _environment(n_workers: int) -> dict[str, Any]:
-    """Describe the machine as the runner sees it."""
-    versions = {name: metadata.version(name) for name in ("hpo", "optuna", "numpy")}
-    return {
-        **versions,
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "workers": n_workers,
-        "git_commit": _git_commit(),
-    }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the working folder's repository, where it is one."""
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607  # whichever git there is
-        return done.stdout.strip() or None
-    return None
 
 
 __all__ = ["Outcome", "run"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hpo.search import session
+from hpo.search import provenance
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ from hpo.search import session
 )
 def test_the_command_is_kept_without_a_password(monkeypatch, words, kept):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hpo", *words])
-    assert session._command() == kept
-    assert "S3cret" not in session._holder()
+    assert provenance.command() == kept
+    assert "S3cret" not in provenance.holder()
