@@ -82,9 +82,7 @@ stem = "none"
 batch_size = 16
 """
 EPOCHS, MORE = 3, 5  # of a trial; trials that a study is given on top when it has its total
-SPAN = (
-    6  # CPU seconds of a run that has MORE trials to go: moments are chosen by these, since a busy machine stretches the others
-)
+SPAN = 6  # seconds on the processor that a run with MORE trials to go takes: a busy machine stretches those of the clock
 
 _EPOCH = re.compile(rf"trial (\d+) epoch (\d+)/{EPOCHS}: ([\d.]+)%")
 _ENDED = re.compile(r"trial (\d+) (complete|pruned) ([\d.]+)%")

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
     from hpo.search.storage import Location
     from hpo.space import Value
 
-_LASTING = (
-    "data_digest",
-    "n_train",
-    "n_scored",
-    "classes",
-)  # of the environment: without these equal, scores do not compare
+_LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
 
 
 def create(

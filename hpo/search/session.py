@@ -135,9 +135,10 @@ def _check_place(location: Location, watcher: Watcher) -> None:
     """Look before the workers are started at what would end the run after an hour.
 
     Raises:
-        StorageError: The database is damaged, or cannot grow where it is.
+        StorageError: The database is damaged, or database and checkpoints cannot grow where they are.
     """
-    if location.path is None:
+    if location.path is None:  # a server's own disk is its own affair; the checkpoints are here
+        place.check(location.folder)
         return
     if exists(location):
         recognize.recognize(location.path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import StorageError
-from hpo.search import place
+from hpo.search import place, session
 
 
 @pytest.fixture
@@ -52,9 +52,15 @@ def test_this_machines_mounts_are_known():
 
 
 def test_a_disk_that_is_all_but_full_is_told_with_place_and_bytes(tmp_path, monkeypatch):
-
     monkeypatch.setattr(place, "FREE_SPACE", 2**60)
     with pytest.raises(StorageError, match=rf"only [\d,]+ bytes are free in {tmp_path}, .* need 1,152,921,504,606,846,976"):
         place.check(tmp_path / "new" / "hpo.db")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_of_a_study_on_a_server_need_room_here_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(place, "FREE_SPACE", 2**60)
+    with pytest.raises(StorageError, match=r"bytes are free in"):
+        session.run("first", storage="postgresql://me:S3cret@127.0.0.1:1/db")
