@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.errors import SpaceError
-from hpo.space import PRESETS, Config, Fixed, SearchSpace
+from hpo.parameters import Fixed
+from hpo.space import PRESETS, Config, SearchSpace
 
 INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
 FLOATS = {

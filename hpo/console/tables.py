@@ -159,7 +159,8 @@ def show_data(data: Any) -> None:  # noqa: ANN401  # hpo.training is imported by
 
 def show_space(space: Any) -> None:  # noqa: ANN401  # hpo.space is imported by the command that needs it
     """Print a search space as a table."""
-    from hpo.space import Choices, Config, Fixed
+    from hpo.parameters import Choices, Fixed
+    from hpo.space import Config
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for heading in ("parameter", "values", "default", "what it is"):

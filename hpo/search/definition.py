@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from optuna.storages import RDBStorage
 
+    from hpo.parameters import Value
     from hpo.search.storage import Location
-    from hpo.space import Value
 
 _LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
 

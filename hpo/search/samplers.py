@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.space import Choices, IntRange
+from hpo.parameters import Choices, IntRange
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
+    from hpo.parameters import FloatRange
     from hpo.settings import Settings
-    from hpo.space import FloatRange, SearchSpace
+    from hpo.space import SearchSpace
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
 REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1, 3 and 9

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
+    from hpo.parameters import Value
     from hpo.search.storage import Location
     from hpo.settings import Settings
-    from hpo.space import Config, SearchSpace, Value
+    from hpo.space import Config, SearchSpace
 
 
 @dataclass

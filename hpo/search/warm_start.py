@@ -14,8 +14,9 @@ from hpo.errors import UsageError
 from hpo.search.record import load
 
 if TYPE_CHECKING:
+    from hpo.parameters import Value
     from hpo.search.storage import Location
-    from hpo.space import SearchSpace, Value
+    from hpo.space import SearchSpace
 
 POINTS = 5  # best configurations that are taken over
 

@@ -9,7 +9,8 @@ from tiny import TUTORIAL, config
 from torch import nn
 
 from hpo.errors import SpaceError
-from hpo.space import PRESETS, Choices, Config, IntRange, SearchSpace
+from hpo.parameters import Choices, IntRange
+from hpo.space import PRESETS, Config, SearchSpace
 from hpo.training.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 
 
