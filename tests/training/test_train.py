@@ -165,12 +165,34 @@ def test_a_processor_multiplies_in_bfloat16_only_where_its_hardware_does():
     assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
 
 
-def test_scored_weights_are_a_running_average_and_without_averaging_the_weights_themselves(digits):
+def test_scored_weights_are_the_running_average_of_every_fifth_steps_and_of_an_epochs_last(digits):
     train, score = digits
-    averaged = training(config(averaging=0.5, lr=0.5), train, n_epochs=2, score=score)
-    list(averaged.epochs())
-    weights = list(averaged.net.parameters())
-    assert all(a.shape == b.shape for a, b in zip(averaged.scored.parameters(), weights, strict=True))
-    assert any(not torch.equal(a, b) for a, b in zip(averaged.scored.parameters(), weights, strict=True))
-    plain = training(config(averaging=0.0), train, n_epochs=1, score=score)
-    assert plain.scored is plain.net
+
+    class Watched(Training):
+        def _step(self, inputs, labels):
+            loss = super()._step(inputs, labels)
+            seen.append({name: tensor.clone() for name, tensor in self.net.state_dict().items()})
+            return loss
+
+    seen: list[dict[str, torch.Tensor]] = []
+    run = Watched(config(averaging=0.2, lr=0.5, filters=4, batch_size=10), train, score, 10, 2, 3)
+    list(run.epochs())
+    per_epoch = len(seen) // 2
+    chosen = [seen[i] for i in range(len(seen)) if i % per_epoch % 5 == 0 or i % per_epoch == per_epoch - 1]
+    horizon = 0.2 * len(seen) / 5
+    assert 9 / (9 + len(chosen)) < 1 / horizon < 9 / 11  # both the young average and the settled one are seen
+    expected = {name: tensor.double() for name, tensor in chosen[0].items()}
+    for n, weights in enumerate(chosen[1:], 1):
+        for name, tensor in weights.items():
+            expected[name] += max(1 / horizon, 9 / (10 + n)) * (tensor.double() - expected[name])
+    for name, tensor in run.scored.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-3, atol=1e-4)
+        else:  # batches seen
+            assert torch.equal(tensor, seen[-1][name])
+    assert any(not torch.equal(a, b) for a, b in zip(run.scored.parameters(), run.net.parameters(), strict=True))
+
+
+def test_without_averaging_the_weights_themselves_are_scored(digits):
+    run = training(config(averaging=0.0), digits[0], score=digits[1])
+    assert run.scored is run.net
