@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from datetime import datetime, timedelta
 
@@ -81,6 +82,17 @@ def test_the_rows_are_those_that_optuna_would_have_written(tmp_path, space):
     assert rows(mine) == rows(theirs)
 
 
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """A machine whose clock shows another time than UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "ELSE+5")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
 def test_optuna_reads_its_own_words_and_local_times(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     began = datetime.now()  # noqa: DTZ005  # Optuna's are naive and local
