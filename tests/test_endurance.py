@@ -37,7 +37,18 @@ def test_a_runner_does_not_grow_with_its_trials(hpo):
     assert found == [], line
 
 
-def test_growth_would_be_found():
-    leaking = [Sample(n, 10**8 + n * 2**18, 20 + n // 50, 5) for n in range(1, 1000)]
-    found, _ = flat(leaking, 1000)
-    assert [text.split()[0] for text in found] == ["descriptors", "memory"]
+def test_growth_would_be_found_and_what_the_first_publication_loads_is_none():
+    def samples(memory, descriptors):
+        return [Sample(n / 4, n, memory(n), descriptors(n), 5) for n in range(1, 1000)]
+
+    def once(n):  # at the first publication
+        return n >= 260
+
+    well = samples(lambda n: 70 * 2**20 + once(n) * 2**25 + n * 2000, lambda n: 11 + once(n))
+    assert flat(well, 1000)[0] == []
+    ill = samples(lambda n: 70 * 2**20 + once(n) * 2**25 + n * 2**14, lambda n: 11 + once(n) + n // 400)
+    assert [text.split()[0] for text in flat(ill, 1000)[0]] == ["descriptors", "memory"]
+    short = [sample for sample in ill if sample.trials <= 60]
+    assert flat(short, 60)[0] == []  # so little is the allocator's
+    leaking = [sample._replace(memory=sample.memory + sample.trials * 2**17) for sample in short]  # a checkpoint a trial
+    assert [text.split()[0] for text in flat(leaking, 60)[0]] == ["memory"]

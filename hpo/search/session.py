@@ -65,22 +65,7 @@ def run(
 ) -> Outcome:
     """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
 
-    What is given explicitly must equal what a stored study was made with; what is not given is taken from it.
-
-    Args:
-        name: The study; the data set's name by default.
-        settings: What is equal for all trials. Fields that were not set explicitly are taken from the stored study.
-        space: A space, a preset's name or a TOML file's path; `basic` by default.
-        options: What this run may choose anew.
-        storage: A path or a URL; see `storage.locate`.
-        watcher: Shows the run.
-        must_exist: Refuse to make a new study.
-
-    Raises:
-        UsageError: A value that cannot be right, or one that differs from the stored study's.
-        DataError: The data set is missing or damaged.
-        DeviceError: The device is not here.
-        StorageError: The database or the disk refuses; another process runs the study.
+    Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
     """
     settings, options = settings or Settings(), options or RunOptions()
     wanted = {key: getattr(settings, key) for key in settings.model_fields_set}

@@ -216,8 +216,8 @@ def _optimizer(net: nn.Module, config: Config, device: torch.device) -> torch.op
 def _average(net: nn.Module, config: Config, steps: int) -> AveragedModel:
     """Return a running average of weights and of the norms' statistics, over about `averaging` of the training.
 
-    While the learning rate is high the weights wander; their average is several points better, and closer to what the training
-    will end at: so it ranks unfinished trainings better (Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
+    While the learning rate is high the weights wander; their average is some points better, and nearer to what the training ends
+    at (tests/bench/recipe.md; Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
     """
     horizon = max(1.0, config.averaging * steps / AVERAGED)  # updates
 

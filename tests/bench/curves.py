@@ -101,7 +101,7 @@ def main() -> None:
     space = SearchSpace.named("basic")
     settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images, limit_test=SCORED)
     columns = ["point", *space.varied, "seconds", *EARLY, *(f"{kind}{e}" for kind in "ew" for e in range(1, options.epochs + 1))]
-    rows = list(csv.DictReader(options.out.open())) if options.out.exists() else []
+    rows = list(csv.DictReader(options.out.read_text().splitlines())) if options.out.exists() else []
     known = {int(row["point"]) for row in rows}
     jobs = [
         (number, point, settings, options.data_dir)

@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="the ideas that hpo does not have")
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("HPO_DATA_DIR", "data")))
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--images", type=int, help="train on so many only, for a first look")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, help="append a JSON line a training; what it has is not trained again")
     options = parser.parse_args()
@@ -189,7 +190,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    settings = Settings(epochs=options.epochs, score="validation")
+    settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images)
     task = Task.of(settings, load("cifar10", options.data_dir), torch.device("cpu"), memory=2**40)
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out and options.out.exists() else []
     for seed in options.seeds:
