@@ -44,7 +44,7 @@ class Config(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(1e-3, ge=0, le=1, description="on weights of convolutions and linear layers")
-    batch_size: int = Field(256, ge=1, le=65536, description="images a step")
+    batch_size: int = Field(128, ge=1, le=65536, description="images a step")
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
@@ -246,7 +246,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer": _choices("sgd", "adamw", default="sgd"),
         "momentum": _float(0.7, 0.97, 0.9),
         "weight_decay": _float(1e-5, 1e-2, 1e-3, log=True),
-        "batch_size": _int(64, 1024, 256, log=True),
+        "batch_size": _int(32, 512, 128, log=True),
         "label_smoothing": _float(0.0, 0.3, 0.1),
         "shift": _int(0, 4, 2),
         "cutout": _int(0, 16, 0, step=4),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
-SCORING_BATCH = 250  # images: on a CPU the activations of larger ones leave the cache
+SCORING_BATCH = 125  # images: on a CPU the activations of larger ones leave the cache
 AVERAGED = 5  # steps between two weights that go into the average
 TICK = 0.25  # seconds between signs of life
 WARM_UP = 0.25  # share of a one-cycle training before the peak

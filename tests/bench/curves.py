@@ -7,8 +7,7 @@ training images for `--epochs` epochs, scored on 2,000 others that are held out 
 One process a core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
 
 Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after
-a quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite),
-`w1` to `wN` (of the weights themselves, where `e` is of their running average).
+a quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite).
 """
 
 from __future__ import annotations
@@ -72,20 +71,11 @@ def record(job: tuple[int, dict[str, float], Settings, Path]) -> dict[str, objec
     try:
         for epoch in training.epochs(early):
             row[f"e{epoch.number}"] = f"{epoch.accuracy:.4f}"
-            row[f"w{epoch.number}"] = f"{accuracy_of_weights(training):.4f}"
             n_epochs = epoch.number
     except DivergedError:
         n_epochs += 1
     row["seconds"] = f"{(time.process_time() - began) / n_epochs:.2f}"
     return row
-
-
-def accuracy_of_weights(training: Training) -> float:
-    """Score the network in training instead of the average."""
-    average, training.average = training.average, None
-    accuracy = training._score()[1]
-    training.average = average
-    return accuracy
 
 
 def main() -> None:
@@ -100,7 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     space = SearchSpace.named("basic")
     settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images, limit_test=SCORED)
-    columns = ["point", *space.varied, "seconds", *EARLY, *(f"{kind}{e}" for kind in "ew" for e in range(1, options.epochs + 1))]
+    columns = ["point", *space.varied, "seconds", *EARLY, *(f"e{epoch}" for epoch in range(1, options.epochs + 1))]
     rows = list(csv.DictReader(options.out.read_text().splitlines())) if options.out.exists() else []
     known = {int(row["point"]) for row in rows}
     jobs = [
