@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
+import json
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from hpo.search.publishing import Publishing
 from hpo.search.storage import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hpo.search.record import StudyRecord
     from hpo.search.session import Outcome
     from hpo.settings import RunOptions, Settings
@@ -53,7 +52,7 @@ def run(
         DeviceError: The device is not here.
         StorageError: The database or the disk refuses, or another process runs the study.
     """
-    published = Publishing(watcher or Watcher(), _publisher(storage))
+    published = _publishing(watcher, storage)
     return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
 
 
@@ -65,7 +64,7 @@ def resume(
     Raises:
         UsageError: No such study. Else as `run`.
     """
-    published = Publishing(watcher or Watcher(), _publisher(storage))
+    published = _publishing(watcher, storage)
     return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
 
 
@@ -96,23 +95,32 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
     return write(record.study, place, title=title, artifacts=record.winner_folder)
 
 
-def _publisher(storage: str | None) -> Callable[[str], None]:
-    """Return what brings a study's place in the dashboard up to date; the report side is loaded when it is called."""
+def _publishing(shown: Watcher | None, storage: str | None) -> Publishing:
+    beside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
 
-    @functools.cache
-    def study(name: str) -> StudyRecord:
-        return load(name, storage)
+    def begin(study: str) -> Future[None]:
+        return beside.submit(_in_a_process, study, storage)
 
-    def publish(name: str) -> None:
-        from hpo.report import dashboard
-
-        dashboard.publish(study(name))
-        _give_back()
-
-    return publish
+    return Publishing(shown or Watcher(), lambda study: _publish(study, storage), begin)
 
 
-def _give_back() -> None:
-    """Return freed memory to the system: glibc would keep the most that a publication ever used for the rest of the night."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, or none by that name
-        ctypes.CDLL(None).malloc_trim(0)
+def _publish(study: str, storage: str | None) -> None:
+    """Bring a study's place in the dashboard up to date."""
+    from hpo.report import dashboard
+
+    dashboard.publish(load(study, storage))
+
+
+def _in_a_process(study: str, storage: str | None) -> None:
+    """Publish in another process; the database's address, which may have a password in it, goes by its standard input."""
+    code = "import json, sys; from hpo import api; api._publish(*json.load(sys.stdin))"
+    ended = subprocess.run(  # noqa: S603  # our own interpreter
+        [sys.executable, "-c", code],
+        input=json.dumps([study, storage]),
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,  # Ctrl-C is the runner's
+    )
+    if ended.returncode:
+        raise RuntimeError((ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1])

@@ -1,7 +1,7 @@
 """A run that is published while it goes on, for whoever looks at the study from elsewhere: now and then, and at its end.
 
-The runner does it between two messages of its workers, so it must not take long: see `MINIMUM` and `SHARE`. What is published,
-and where, is the caller's; this side knows no report.
+In between it is done beside the run, in a process of its own: the runner neither waits for it nor keeps what it needed. What is
+published, and where, is the caller's; this side knows no report.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from hpo.search.board import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from hpo.messages import EpochDone
     from hpo.search.board import Board
     from hpo.search.study import OpenTrial
 
 MINIMUM = 60.0  # seconds between the end of one publication and the beginning of the next
-SHARE = 0.01  # of the run that publications may take; the last one is not counted
+SHARE = 0.02  # of the run in which another process publishes
 
 
 class Publishing(Watcher):
@@ -29,14 +30,22 @@ class Publishing(Watcher):
 
     Args:
         shown: The watcher that shows the run to a person.
-        publish: Takes the study's name.
+        publish: Takes the study's name; done when it returns.
+        begin: The same, beside the run.
         clock: Seconds.
     """
 
-    def __init__(self, shown: Watcher, publish: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> None:
-        self._shown, self._publish, self._clock = shown, publish, clock
-        self._news = False  # whether a trial has ended since the last publication
-        self._next = 0.0
+    def __init__(
+        self,
+        shown: Watcher,
+        publish: Callable[[str], object],
+        begin: Callable[[str], Future[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shown, self._publish, self._begin, self._clock = shown, publish, begin, clock
+        self._news = False  # whether a trial has ended since the last publication began
+        self._began = self._next = 0.0
+        self._going: Future[None] | None = None
         self._said: set[str] = set()
 
     def preparing(self, what: str, done: int, total: int) -> None:
@@ -49,10 +58,13 @@ class Publishing(Watcher):
         self._next = self._clock() + MINIMUM
 
     def changed(self, board: Board) -> None:
-        """Pass on, and publish if there is news and the time for it."""
+        """Pass on, and begin a publication if there is news and the time for it."""
         self._shown.changed(board)
-        if self._news and not board.stopping and self._clock() >= self._next:
-            self._try(board)
+        if self._going and self._going.done():
+            self._end()
+        if not self._going and self._news and not board.stopping and self._clock() >= self._next:
+            self._news, self._began = False, self._clock()
+            self._going = self._begin(board.study)
 
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
         """Pass on."""
@@ -73,18 +85,23 @@ class Publishing(Watcher):
 
     def closing(self, board: Board) -> None:
         """Publish how it ended, and pass on."""
-        self._try(board)
-        self._shown.closing(board)
-
-    def _try(self, board: Board) -> None:
-        began = self._clock()
+        if self._going:
+            self._end()
         try:
             self._publish(board.study)
         except Exception as error:  # noqa: BLE001  # a bug in a finding must not end a night's run
-            text = f"the dashboard's note and pictures are not up to date: {error}"
-            if text not in self._said:
-                self._said.add(text)
-                self._shown.warned(text)
-        ended = self._clock()
-        self._news = False
-        self._next = ended + max(MINIMUM, (ended - began) / SHARE)
+            self._warn(error)
+        self._shown.closing(board)
+
+    def _end(self) -> None:
+        """Wait for the publication that goes on, and see how it went."""
+        if self._going and (error := self._going.exception()):
+            self._warn(error)
+        self._going, ended = None, self._clock()
+        self._next = ended + max(MINIMUM, (ended - self._began) / SHARE)
+
+    def _warn(self, error: BaseException) -> None:
+        text = f"the dashboard's note and pictures are not up to date: {error}"
+        if text not in self._said:
+            self._said.add(text)
+            self._shown.warned(text)
