@@ -54,6 +54,7 @@ class Runner:
         self._waiting = deque(study.unfinished())
         self._mishaps = Mishaps(pool.size)
         self._without_best = 0
+        self._kept = [(-t.value, t.number) for t in study.trials if t.state.name == "COMPLETE" and t.value is not None]
         best = study.best
         first = study.trials[0] if study.trials else None
         self.board = Board(
@@ -213,7 +214,7 @@ class Runner:
                 self.board.best = (trial.number, accuracy)
                 self._without_best = 0
         reach("trial.tidying")
-        self._tidy(trial.number)
+        self._tidy(trial.number, accuracy if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self._check_limits()
@@ -261,15 +262,15 @@ class Runner:
         elif not self.board.stopping:
             self._pool.restart(worker)
 
-    def _tidy(self, number: int) -> None:
-        """Remove the checkpoints of an ended trial, unless it is among the best that are kept."""
-        if self._study.trials[number].state.name != "COMPLETE":
-            shutil.rmtree(self.trial_folder(number), ignore_errors=True)
-            return
-        complete = [t for t in self._study.trials if t.state.name == "COMPLETE" and t.value is not None]
-        ranked = sorted(complete, key=lambda t: (-(t.value or 0), t.number))
-        for trial in ranked[self._options.keep_checkpoints :]:
-            shutil.rmtree(self.trial_folder(trial.number), ignore_errors=True)
+    def _tidy(self, number: int, accuracy: float | None = None) -> None:
+        """Remove an ended trial's checkpoints; those of a complete one only if it is not among the best that are kept."""
+        removed = [number]
+        if accuracy is not None:
+            self._kept = sorted([*self._kept, (-accuracy, number)])
+            removed = [worse for _, worse in self._kept[self._options.keep_checkpoints :]]
+            del self._kept[self._options.keep_checkpoints :]
+        for superseded in removed:
+            shutil.rmtree(self.trial_folder(superseded), ignore_errors=True)
 
     # -- limits --------------------------------------------------------------------------------------------------------
 

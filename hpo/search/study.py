@@ -1,7 +1,7 @@
 """The study that a run writes: the record in the database, and a mirror of it in memory that samplers and pruners look at.
 
 Optuna asks its storage for everything, each time; on a database that costs hundreds of milliseconds a trial, growing with the
-study. Here Optuna's own samplers and pruners work on an `InMemoryStorage`, and what they decided goes into the database: one
+study. Here Optuna's own samplers and pruners work on a storage in memory, and what they decided goes into the database: one
 transaction a new trial, one an epoch. The mirror is rebuilt from the database at the start of every run, so nothing lives in
 memory alone. Only one process may write a study; the runner's lock sees to that.
 """
@@ -19,6 +19,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.failpoints import reach
 from hpo.search.ledger import Ledger
+from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
 from hpo.search.record import FINISHED
 from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.storage import guarded
@@ -79,7 +80,7 @@ class WritableStudy:
         self._starts = [space.default, *starts]
         self._record = storage
         self._distributions = distributions(space)
-        self._memory = optuna.storages.InMemoryStorage()
+        self._memory = Memory()
         with guarded(location):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
@@ -151,7 +152,7 @@ class WritableStudy:
         number = len(self._ids)
         if number < len(self._starts):
             self._mirror.enqueue_trial(dict(self._starts[number]))
-        with experimental():
+        with experimental(), self._memory.showing(FOR_SAMPLERS):
             self._mirror.sampler = make_sampler(self.settings, number)
             trial = self._mirror.ask(self._distributions)
         if trial.number != number:
@@ -188,7 +189,8 @@ class WritableStudy:
     def _judge(self, number: int) -> tuple[bool, dict[str, Any]]:
         """Return whether the pruner would stop a trial, and the rungs of halving that it reached."""
         before = self._system_attributes(number)
-        prune = self._open[number].should_prune() and number > 0  # trial 0 is asked about too: it competes for the rungs
+        with self._memory.showing(FOR_PRUNERS):
+            prune = self._open[number].should_prune() and number > 0  # trial 0 is asked about too: it competes for the rungs
         return prune, {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
 
     def _system_attributes(self, number: int) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Optuna's storage in memory, which can show a sampler or a pruner the part of a long history that it makes use of.
+
+TPE goes through every finished trial several times for each new one, successive halving through every trial at each rung: at
+10,000 trials they take a fifth of a second, and a Gaussian process does not end. Of a history, TPE models the 25 best trials
+against all others, and of the others the oldest count least. So a sampler is shown the best trials as TPE ranks them, the latest,
+and all that run: up to 300 trials that is everything, and after that TPE's good trials are still exactly those of the whole
+history. A pruner is shown the latest 1,000, and all that run: a trial competes with those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+    from optuna.trial import FrozenTrial
+
+BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
+
+
+class Part(NamedTuple):
+    """What is shown of a history."""
+
+    latest: int  # trials
+    best: int  # finished ones, in addition
+
+
+FOR_SAMPLERS = Part(latest=300, best=BEST)  # a tenth is more than BEST, also where some of them failed
+FOR_PRUNERS = Part(latest=1000, best=0)
+
+
+class Memory(InMemoryStorage):
+    """One study's trials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._part: Part | None = None
+        self._best: list[tuple[tuple[float, ...], int]] = []  # (rank, number), best first
+        self._unended: set[int] = set()  # numbers
+
+    @contextlib.contextmanager
+    def showing(self, part: Part) -> Iterator[None]:
+        """Show part of the history, and all that run, instead of everything."""
+        self._part = part
+        try:
+            yield
+        finally:
+            self._part = None
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials by number."""
+        if self._part is None or states == (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        everything = super().get_all_trials(study_id, deepcopy=False)
+        latest = range(len(everything))[-self._part.latest :]
+        numbers = {number for _, number in self._best[: self._part.best]} | self._unended | set(latest)
+        shown = [everything[number] for number in sorted(numbers) if states is None or everything[number].state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Add a trial."""
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._note(self.get_trial(trial_id))
+        return trial_id
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's state and values."""
+        done = super().set_trial_state_values(trial_id, state, values)
+        self._note(self.get_trial(trial_id))
+        return done
+
+    def _note(self, trial: FrozenTrial) -> None:
+        if not trial.state.is_finished():
+            self._unended.add(trial.number)
+            return
+        self._unended.discard(trial.number)
+        if trial.state != TrialState.FAIL:
+            self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
+
+
+def _rank(trial: FrozenTrial) -> tuple[float, ...]:
+    """Return a key that sorts finished trials as TPE does: complete ones by value, then those that were pruned last."""
+    if trial.state == TrialState.COMPLETE:
+        return (0, -(trial.value or 0))
+    step = trial.last_step
+    if step is None:
+        return (2,)
+    accuracy = trial.intermediate_values[step]
+    return (1, -step, math.inf if math.isnan(accuracy) else -accuracy)
