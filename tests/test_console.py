@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -21,8 +22,8 @@ def board() -> Board:
     """Two workers, one in training; trial 1 leads."""
     made = Board(study="first", varied=tuple(SPACE.varied), epochs=10, total=50, best=(1, 0.9), baseline=0.875)
     made.rows = [Row(trial(4), epoch=3, fraction=0.5, accuracy=0.61, images_per_second=1234.4), Row()]
-    made.counts.update(complete=2, pruned=5, fail=1, running=1)
-    made.ended = [60.0, 60.0, 60.0]
+    made.counts.update(complete=2, pruned=5, fail=1, waiting=3, running=1)
+    made.tried, made.began = {1, 2, 3}, time.monotonic() - 90
     return made
 
 
@@ -43,9 +44,9 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
     assert "61.00%" in text
     assert "1,234" in text
     assert "waiting" in text
-    assert "7 of 50 finished: 2 complete, 5 pruned, 1 failed, 1 running" in text
+    assert "7 of 50 finished: 2 complete, 5 pruned, 1 failed, 3 waiting, 1 running" in text
     assert "best 90.00%, trial 1, +2.50 points against trial 0" in text
-    assert "about 22 min left" in text  # 43 trials of a minute on two workers
+    assert "about 20 min left" in text  # 40 trials of half a minute
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 1000])
@@ -54,12 +55,12 @@ def test_the_live_table_fits_any_terminal(board: Board, width: int) -> None:
 
 
 def test_no_estimate_is_given_before_three_trials_ended(board: Board) -> None:
-    board.ended = [60.0, 60.0]
+    board.tried = {1, 2}
     assert "known after three trials" in drawn(board)
 
 
 def test_a_timeout_bounds_the_estimate(board: Board) -> None:
-    board.timeout = 600
+    board.timeout = 690
     assert "about 10 min left" in drawn(board)
 
 

@@ -87,8 +87,15 @@ class PlainView(Watcher):
             speed = f"{epoch.images_per_second:,.0f} images/s"
             self._say(f"trial {trial.number} epoch {epoch.epoch}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
 
+    def waits(self, board: Board, trial: OpenTrial) -> None:
+        """Say after which epoch a trial waits."""
+        self._ended(board, trial, f"waits after epoch {max(trial.accuracies)}")
+
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """Say how a trial ended."""
+        self._ended(board, trial, state)
+
+    def _ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         value = f" {trial.accuracies[max(trial.accuracies)]:.2%}" if trial.accuracies and state != "fail" else ""
         reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
         self._say(f"trial {trial.number} {state}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]")
@@ -177,7 +184,7 @@ def draw(board: Board) -> RenderableType:
 
 def totals(board: Board) -> str:
     """Return `12 of 50 finished: 5 complete, 7 pruned, 1 failed, 2 running`."""
-    words = {"complete": "complete", "pruned": "pruned", "fail": "failed", "running": "running"}
+    words = {"complete": "complete", "pruned": "pruned", "fail": "failed", "waiting": "waiting", "running": "running"}
     counted = ", ".join(f"{board.counts[state]} {word}" for state, word in words.items() if board.counts[state])
     return f"{board.n_finished} of {board.total} finished" + (f": {counted}" if counted else "")
 

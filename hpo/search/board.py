@@ -44,10 +44,10 @@ class Board:
         varied: Names of the parameters that the sampler chooses.
         epochs: Of a trial that is not stopped early.
         total: Finished trials that the study shall have.
-        counts: Trials by state: complete, pruned, fail, running.
+        counts: Trials by state: complete, pruned, fail, running, and waiting at a rung.
         best: (number, accuracy) of the best complete trial.
         baseline: Accuracy of trial 0, the default point, once it is complete.
-        ended: Worker-seconds that each trial which ended in this run took.
+        tried: Numbers of the trials that ended in this run or came to wait at a rung.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
     """
 
@@ -60,7 +60,7 @@ class Board:
     counts: Counter[str] = field(default_factory=Counter)
     best: tuple[int, float] | None = None
     baseline: float | None = None
-    ended: list[float] = field(default_factory=list)
+    tried: set[int] = field(default_factory=set)
     stopping: str = ""
     began: float = field(default_factory=time.monotonic)
 
@@ -70,20 +70,25 @@ class Board:
         return self.counts["complete"] + self.counts["pruned"]
 
     @property
+    def n_tried(self) -> int:
+        """Finished trials, and those that wait at a rung."""
+        return self.n_finished + self.counts["waiting"]
+
+    @property
     def spent(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self.began
 
     @property
     def left(self) -> float | None:
-        """Estimated seconds to the end: the mean cost of this run's ended trials for each that is missing.
+        """Estimated seconds to the end: what this run spent for each trial that it tried, for each that is missing.
 
-        None before three trials have ended, since the first ones, trained to their last epoch, say little about those to come.
+        None before three were tried, since the first ones, trained to their last epoch, say little about those to come.
         """
         by_timeout = None if self.timeout is None else max(0.0, self.timeout - self.spent)
-        if len(self.ended) < 3:
+        if len(self.tried) < 3:
             return by_timeout
-        by_trials = sum(self.ended) / len(self.ended) * max(0, self.total - self.n_finished) / max(1, len(self.rows))
+        by_trials = self.spent / len(self.tried) * max(0, self.total - self.n_tried)
         return by_trials if by_timeout is None else min(by_trials, by_timeout)
 
 
@@ -100,10 +105,13 @@ class Watcher:
         """Something on the board is new; called several times a second."""
 
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
-        """A trial of an earlier run, or of a dead worker, goes on after `epoch`."""
+        """A trial of an earlier run, of a dead worker, or that waited, goes on after `epoch`."""
 
     def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
         """A trial has finished an epoch."""
+
+    def waits(self, board: Board, trial: OpenTrial) -> None:
+        """A trial waits at a rung until later ones put it among the best."""
 
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """A trial is complete, pruned or failed."""

@@ -88,8 +88,8 @@ class Ledger:
             put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return int(trial_id)
 
-    def report(self, trial_id: int, accuracies: Mapping[int, float], rungs: Mapping[str, Any]) -> None:
-        """Record accuracies by epoch that are not known yet, and the pruner's rungs.
+    def report(self, trial_id: int, accuracies: Mapping[int, float], notes: Mapping[str, Any]) -> None:
+        """Record accuracies by epoch that are not known yet, and what the pruner notes about the trial.
 
         Raises:
             StorageError: The database refuses, or another program has ended the trial.
@@ -104,12 +104,12 @@ class Ledger:
                 reach("epoch.reporting")
                 if rows:
                     connection.execute(sa.insert(_TABLES["trial_intermediate_values"]), rows)
-                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, rungs)
+                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
                 self._check_running(connection, trial_id)
             reach("epoch.reported")
 
     def end(
-        self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any], rungs: Mapping[str, Any]
+        self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any], notes: Mapping[str, Any]
     ) -> None:
         """Record a trial's end with all that is known of it.
 
@@ -118,7 +118,7 @@ class Ledger:
         """
         with guarded(self._location), self._engine.begin() as connection:
             put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes)
-            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, rungs)
+            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
             reach("trial.described")
             self._check_running(connection, trial_id)
             if value is not None:

@@ -4,7 +4,8 @@ TPE goes through every finished trial several times for each new one, successive
 10,000 trials they take a fifth of a second, and a Gaussian process does not end. Of a history, TPE models the 25 best trials
 against all others, and of the others the oldest count least. So a sampler is shown the best trials as TPE ranks them, the latest,
 and all that run: up to 300 trials that is everything, and after that TPE's good trials are still exactly those of the whole
-history. A pruner is shown the latest 1,000, and all that run: a trial competes with those.
+history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. A trial that waits at a rung is shown
+to samplers as one that was stopped there: they learn from it as from those.
 """
 
 from __future__ import annotations
@@ -37,10 +38,15 @@ FOR_PRUNERS = Part(latest=1000, best=0)
 
 
 class Memory(InMemoryStorage):
-    """One study's trials."""
+    """One study's trials.
+
+    Attributes:
+        waiting: Numbers of trials that wait at a rung.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.waiting: set[int] = set()
         self._part: Part | None = None
         self._best: list[tuple[tuple[float, ...], int]] = []  # (rank, number), best first
         self._unended: set[int] = set()  # numbers
@@ -63,7 +69,8 @@ class Memory(InMemoryStorage):
         everything = super().get_all_trials(study_id, deepcopy=False)
         latest = range(len(everything))[-self._part.latest :]
         numbers = {number for _, number in self._best[: self._part.best]} | self._unended | set(latest)
-        shown = [everything[number] for number in sorted(numbers) if states is None or everything[number].state in states]
+        seen = [_stopped(everything[number]) if number in self.waiting else everything[number] for number in sorted(numbers)]
+        shown = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -85,6 +92,12 @@ class Memory(InMemoryStorage):
         self._unended.discard(trial.number)
         if trial.state != TrialState.FAIL:
             self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
+
+
+def _stopped(trial: FrozenTrial) -> FrozenTrial:
+    seen = copy.copy(trial)
+    seen.state = TrialState.PRUNED
+    return seen
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, ...]:

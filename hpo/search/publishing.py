@@ -74,6 +74,10 @@ class Publishing(Watcher):
         """Pass on."""
         self._shown.epoch(board, trial, epoch)
 
+    def waits(self, board: Board, trial: OpenTrial) -> None:
+        """Pass on."""
+        self._shown.waits(board, trial)
+
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """Pass on; this is news."""
         self._shown.ended(board, trial, state)

@@ -6,7 +6,6 @@ the checkpoints hold all but the epochs in flight.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -16,15 +15,14 @@ from hpo.failpoints import reach
 from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.search.board import Board, Row
+from hpo.search.folders import Folders
 from hpo.search.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
 from hpo.settings import DEFAULT_TRIALS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.pools import Event, Pool
     from hpo.search.board import Watcher
-    from hpo.search.study import OpenTrial, WritableStudy
+    from hpo.search.study import Judgement, OpenTrial, WritableStudy
     from hpo.settings import RunOptions
 
 
@@ -33,7 +31,6 @@ class Seated:
     """A trial in training on a worker."""
 
     trial: OpenTrial
-    began: float
     heard: float  # when the worker last said something
 
 
@@ -51,10 +48,10 @@ class Runner:
         self._study, self._pool, self._options, self._watcher = study, pool, options, watcher
         self._seated: dict[int, Seated] = {}  # by worker
         self._idle: set[int] = set()
-        self._waiting = deque(study.unfinished())
+        self._interrupted = deque(study.unfinished())
+        self._folders = Folders(study, options.keep_checkpoints)
         self._mishaps = Mishaps(pool.size)
         self._without_best = 0
-        self._kept = [(-t.value, t.number) for t in study.trials if t.state.name == "COMPLETE" and t.value is not None]
         best = study.best
         first = study.trials[0] if study.trials else None
         self.board = Board(
@@ -68,6 +65,7 @@ class Runner:
             baseline=first.value if first and first.state.name == "COMPLETE" else None,
         )
         self.board.counts.update(trial.state.name.lower() for trial in study.trials)
+        self._count("running", "waiting", study.n_waiting)
 
     def stop(self, reason: str) -> None:
         """Let workers finish their epoch and then end; trials in training stay to be continued. The first reason stands."""
@@ -85,6 +83,9 @@ class Runner:
             for seated in self._seated.values():  # what was said meanwhile, while a database was locked, say, is not heard yet
                 seated.heard += time.monotonic() - deaf_since
             self._check_clock()
+        for trial in self._study.left_waiting():
+            if not self.board.stopping and self.board.n_finished < self.board.total:
+                self._stop_waiting(trial)
         return self.board.stopping or "total"
 
     # -- handing out ---------------------------------------------------------------------------------------------------
@@ -95,33 +96,38 @@ class Runner:
             worker = min(self._idle)
             trial = self._next(worker)
             self._idle.discard(worker)
-            now = time.monotonic()
-            self._seated[worker] = Seated(trial, began=now, heard=now)
+            self._seated[worker] = Seated(trial, heard=time.monotonic())
             self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
-            folder = self.trial_folder(trial.number)
-            job = Job(trial=trial.number, config=trial.config, folder=folder, seed=self._study.seed(trial.number))
+            folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
+            job = Job(trial=trial.number, config=trial.config, folder=folder, seed=seed)
             self._pool.send(worker, job)
             reach("job.sent")
         return self._wanted()
 
     def _next(self, worker: int) -> OpenTrial:
-        """Return a trial that waits or a new one; a trial whose worker died is rather another's, to tell whose fault it was."""
-        others = [trial for trial in self._waiting if self._mishaps.killed_on(trial.number) != worker]
-        room = self.board.n_finished + len(self._seated) + len(self._waiting) < self.board.total
-        if self._waiting and (others or not room or self._pool.size == 1):
-            trial = others[0] if others else self._waiting[0]
-            self._waiting.remove(trial)
+        """Return a trial to go on with or a new one; one whose worker died is rather another's, to tell whose fault it was."""
+        others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
+        called = self._study.calls()
+        if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
+            trial = others[0] if others else self._interrupted[0]
+            self._interrupted.remove(trial)
             return trial
+        if called is not None:
+            self._count("waiting", "running")
+            return self._study.call(called)
         trial = self._study.ask()
         self.board.counts["running"] += 1
         return trial
 
     def _wanted(self) -> bool:
-        return not self.board.stopping and self.board.n_finished + len(self._seated) < self.board.total
+        """Return whether there is something to hand out."""
+        if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
+            return False
+        return bool(self._interrupted) or self._study.calls() is not None or self._has_room()
 
-    def trial_folder(self, number: int) -> Path:
-        """Return a trial's folder for checkpoints and results."""
-        return (self._study.folder / f"trial-{number:05d}").absolute()
+    def _has_room(self) -> bool:
+        """Return whether the study may have another trial."""
+        return self.board.n_tried + len(self._seated) + len(self._interrupted) < self.board.total
 
     # -- listening -----------------------------------------------------------------------------------------------------
 
@@ -146,67 +152,75 @@ class Runner:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
                 self._mishaps.trained(worker)
-                go_on = self._epoch_done(worker, seated.trial, message)
+                judgement = self._epoch_done(worker, seated.trial, message)
                 self._watcher.epoch(self.board, seated.trial, message)
-                self._answer(worker, seated, go_on=go_on)
+                self._answer(worker, seated.trial, judgement)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = str(message.checkpoint)
                 self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
-                self._ended(worker, "complete")
+                self._ended(self._release(worker), "complete")
             case TrialFailed() if seated:
                 self._failed(worker, message.cause, message.reason)
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
         trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
         trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
-        go_on = True
+        judgement: Judgement = "go on"
         if message.epochs:
             self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
         for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
-            go_on = self._epoch_done(worker, trial, epoch)
-        self._answer(worker, self._seated[worker], go_on=go_on)
+            judgement = self._epoch_done(worker, trial, epoch)
+        self._answer(worker, trial, judgement)
 
-    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> bool:
-        """Record an epoch; return whether the trial shall go on as far as the pruner is concerned."""
+    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> Judgement:
+        """Record an epoch; return what the trial shall do as far as the pruner is concerned."""
         attributes = trial.attributes
         attributes["train_loss"].append(epoch.train_loss)
         attributes["score_loss"].append(epoch.score_loss)
         attributes["seconds"] += epoch.seconds
         attributes["images_per_second"] = epoch.images_per_second
-        prune = self._study.report(trial, epoch.epoch, epoch.accuracy)
+        judgement = self._study.report(trial, epoch.epoch, epoch.accuracy)
         row = self.board.rows[worker]
         row.epoch, row.fraction, row.accuracy = epoch.epoch, 0.0, epoch.accuracy
         row.images_per_second = epoch.images_per_second
-        return not prune
+        return judgement
 
-    def _answer(self, worker: int, seated: Seated, *, go_on: bool) -> None:
+    def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
         """Tell a worker what to do after an epoch, and record what that means for its trial."""
-        trial = seated.trial
         last = len(trial.accuracies) > 0 and max(trial.accuracies) >= self._study.settings.epochs
-        if not go_on:
-            self._pool.send(worker, Verdict(trial=trial.number, go_on=False))
-            trial.attributes["reason"] = (
-                f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
-            )
-            self._study.prune(trial)
-            self._ended(worker, "pruned")
-        elif self.board.stopping and not last:
-            self._pool.send(worker, Verdict(trial=trial.number, go_on=False))
-            self._release(worker)
-        else:
-            self._pool.send(worker, Verdict(trial=trial.number, go_on=True))
+        go_on = judgement == "go on" and (last or not self.board.stopping)
+        self._pool.send(worker, Verdict(trial=trial.number, go_on=go_on))
+        if go_on:
             reach("verdict.sent")
+            return
+        self._release(worker)
+        if judgement == "stop":
+            self._prune(trial)
+        elif judgement == "wait":
+            self._count("running", "waiting")
+            self._tried(trial)
+            self._study.wait(trial)
+            self._watcher.waits(self.board, trial)
+            for hopeless in self._study.hopeless(self.board.total):
+                self._stop_waiting(hopeless)
 
     # -- ends of trials ------------------------------------------------------------------------------------------------
 
-    def _ended(self, worker: int, state: str) -> None:
-        seated = self._release(worker)
-        trial = seated.trial
+    def _prune(self, trial: OpenTrial) -> None:
+        pruner, epoch = self._study.settings.pruner, max(trial.accuracies)
+        trial.attributes["reason"] = f"stopped by the {pruner} pruner after epoch {epoch}"
+        self._study.prune(trial)
+        self._ended(trial, "pruned")
+
+    def _stop_waiting(self, trial: OpenTrial) -> None:
+        self._count("waiting", "running")
+        self._prune(trial)
+
+    def _ended(self, trial: OpenTrial, state: str) -> None:
         self._mishaps.ended_well()
-        self._count(state)
-        self.board.ended.append(time.monotonic() - seated.began)
+        self._count("running", state)
         accuracy = trial.accuracies[max(trial.accuracies)]
-        self._without_best += 1
+        self._tried(trial)
         if state == "complete":
             if trial.number == 0:
                 self.board.baseline = accuracy
@@ -214,28 +228,34 @@ class Runner:
                 self.board.best = (trial.number, accuracy)
                 self._without_best = 0
         reach("trial.tidying")
-        self._tidy(trial.number, accuracy if state == "complete" else None)
+        self._folders.tidy(trial.number, accuracy if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self._check_limits()
 
+    def _tried(self, trial: OpenTrial) -> None:
+        """Count a trial that has ended or waits: once, whatever comes of it."""
+        if trial.number not in self.board.tried:
+            self.board.tried.add(trial.number)
+            self._without_best += 1
+
     def _failed(self, worker: int, cause: str, reason: str) -> None:
-        seated = self._release(worker)
-        seated.trial.attributes["reason"] = reason
-        self._study.fail(seated.trial)
-        self._count("fail")
-        self._tidy(seated.trial.number)
-        self._watcher.ended(self.board, seated.trial, "fail")
+        trial = self._release(worker)
+        trial.attributes["reason"] = reason
+        self._study.fail(trial)
+        self._count("running", "fail")
+        self._folders.tidy(trial.number, None)
+        self._watcher.ended(self.board, trial, "fail")
         self.stop(self._mishaps.failed(cause, reason))
 
-    def _count(self, state: str) -> None:
-        self.board.counts[state] += 1
-        self.board.counts["running"] -= 1
+    def _count(self, before: str, now: str, n: int = 1) -> None:
+        self.board.counts[before] -= n
+        self.board.counts[now] += n
 
-    def _release(self, worker: int) -> Seated:
+    def _release(self, worker: int) -> OpenTrial:
         self.board.rows[worker] = Row()
         self._idle.add(worker)
-        return self._seated.pop(worker)
+        return self._seated.pop(worker).trial
 
     def _worker_died(self, worker: int, died: Died) -> None:
         self._pool.end(worker)  # a silent one still lives
@@ -251,7 +271,7 @@ class Runner:
                 f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {died.last_line}"
             )
             self._release(worker)
-            self._waiting.appendleft(trial)
+            self._interrupted.appendleft(trial)
         self._idle.discard(worker)
         self.stop(self._mishaps.too_many_deaths(died.why))
         if self._mishaps.lost(worker) and not self.board.stopping:
@@ -261,16 +281,6 @@ class Runner:
             )
         elif not self.board.stopping:
             self._pool.restart(worker)
-
-    def _tidy(self, number: int, accuracy: float | None = None) -> None:
-        """Remove an ended trial's checkpoints; those of a complete one only if it is not among the best that are kept."""
-        removed = [number]
-        if accuracy is not None:
-            self._kept = sorted([*self._kept, (-accuracy, number)])
-            removed = [worse for _, worse in self._kept[self._options.keep_checkpoints :]]
-            del self._kept[self._options.keep_checkpoints :]
-        for superseded in removed:
-            shutil.rmtree(self.trial_folder(superseded), ignore_errors=True)
 
     # -- limits --------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hpo.space import SearchSpace
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
-REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1, 3 and 9
 
 
 def derived_seed(seed: int, purpose: str, number: int) -> int:
@@ -50,14 +49,12 @@ def make_sampler(settings: Settings, number: int) -> BaseSampler:
 
 
 def make_pruner(settings: Settings) -> BasePruner:
-    """Return the study's pruner."""
+    """Return the study's pruner, as far as it is Optuna's: halving is in halving.py."""
     match settings.pruner:
-        case "halving":
-            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
         case "median":
             return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=REDUCTION)
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=3)
         case _:
             return optuna.pruners.NopPruner()
 

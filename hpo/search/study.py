@@ -12,12 +12,13 @@ import contextlib
 import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.trial import TrialState, create_trial
 
 from hpo.failpoints import reach
+from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
 from hpo.search.record import FINISHED
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from hpo.search.storage import Location
     from hpo.settings import Settings
     from hpo.space import Config, SearchSpace
+
+Judgement = Literal["go on", "wait", "stop"]
+
+WAITS = "hpo:waits"  # a trial's system attribute: the epoch, a rung of halving, after which it waits
 
 
 @dataclass
@@ -95,7 +100,9 @@ class WritableStudy:
         self._system = dict(system)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
-        self._rungs: dict[int, dict[str, Any]] = {}  # reached by trials that are to be pruned, by number
+        self._withheld: dict[int, dict[str, Any]] = {}  # rungs reached by trials that are to be pruned, by number
+        self._rungs = Rungs(settings.epochs)
+        self._waiting: dict[int, OpenTrial] = {}  # at a rung, by number
         for trial in trials:
             self._load(trial)
 
@@ -106,8 +113,12 @@ class WritableStudy:
             trial = create_trial(state=TrialState.FAIL)
             trial.datetime_start = trial.datetime_complete = now
         mirrored = self._memory.create_new_trial(self._mirror_id, template_trial=trial)
+        for epoch, accuracy in trial.intermediate_values.items():
+            self._rungs.note(trial.number, epoch, accuracy)
         if trial.state == TrialState.RUNNING:
             self._open[trial.number] = optuna.Trial(self._mirror, mirrored)
+            if WAITS in trial.system_attrs and trial.system_attrs[WAITS] == trial.last_step:
+                self.wait(self._reopened(trial))
 
     @property
     def folder(self) -> Path:
@@ -132,12 +143,40 @@ class WritableStudy:
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""
-        orphans = [self.trials[number] for number in sorted(self._open)]
-        return [
-            OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
-            for t in orphans
-            if t.params or not self._distributions  # else another program has only begun it
-        ]
+        orphans = [self.trials[number] for number in sorted(self._open) if number not in self._waiting]
+        return [self._reopened(t) for t in orphans if t.params or not self._distributions]  # else another program has begun it
+
+    def _reopened(self, t: FrozenTrial) -> OpenTrial:
+        return OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
+
+    # -- trials that wait at a rung ------------------------------------------------------------------------------------
+
+    @property
+    def n_waiting(self) -> int:
+        """Trials that wait at a rung of halving."""
+        return len(self._waiting)
+
+    def wait(self, trial: OpenTrial) -> None:
+        """Let a trial wait; to the sampler it is as one that was stopped, until it goes on."""
+        self._waiting[trial.number] = trial
+        self._memory.waiting.add(trial.number)
+
+    def calls(self) -> int | None:
+        """Return the number of the waiting trial that may go on now."""
+        return self._rungs.next(self._waiting)
+
+    def call(self, number: int) -> OpenTrial:
+        """Let a waiting trial go on."""
+        self._memory.waiting.discard(number)
+        return self._waiting.pop(number)
+
+    def hopeless(self, total: int) -> list[OpenTrial]:
+        """Return the waiting trials that will not go on in a study of so many trials."""
+        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total)]
+
+    def left_waiting(self) -> list[OpenTrial]:
+        """Return the waiting trials, the worst first."""
+        return [self._waiting[number] for number in self._rungs.worst(self._waiting)]
 
     def seed(self, number: int) -> int:
         """Return the seed of a trial's training."""
@@ -167,35 +206,44 @@ class WritableStudy:
         self._open[number] = trial
         return OpenTrial(number, trial.params, self.space.config(trial.params))
 
-    def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> bool:
-        """Record an epoch's accuracy and return whether the pruner would stop the trial here.
+    def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Judgement:
+        """Record an epoch's accuracy and return what the pruner would have the trial do.
 
-        An epoch that is known already changes nothing, and is judged again: alike, if it was to stop the trial and this process
-        died before it did. Trial 0 is never stopped: the others are compared with it. Nor is a trial at its last epoch: it is
-        complete.
+        An epoch that is known already changes nothing. Where it was to stop the trial, and this process died before it did, it is
+        judged again, and alike. Trial 0 is never stopped: the others are compared with it. Nor is a trial at its last epoch: it
+        is complete.
         """
         known = epoch in trial.accuracies
         if not known:
             trial.accuracies[epoch] = accuracy
             self._open[trial.number].report(accuracy, epoch)
-        prune, rungs = self._judge(trial.number) if epoch < self.settings.epochs else (False, {})
-        if prune:  # a rung that is recorded is not judged again: only with the trial's end
-            self._rungs[trial.number], rungs = rungs, {}
-        if not known or rungs:
-            self._ledger.report(self._ids[trial.number], {} if known else {epoch: accuracy}, rungs)
+            self._rungs.note(trial.number, epoch, accuracy)
+        judgement, notes = self._judge(trial.number, epoch, known=known) if epoch < self.settings.epochs else ("go on", {})
+        if judgement == "stop":  # a rung that is recorded is not judged again: only with the trial's end
+            self._withheld[trial.number], notes = notes, {}
+        if not known or notes:
+            self._ledger.report(self._ids[trial.number], {} if known else {epoch: accuracy}, notes)
         reach("epoch.judged")
-        return prune
+        return judgement
 
-    def _judge(self, number: int) -> tuple[bool, dict[str, Any]]:
-        """Return whether the pruner would stop a trial, and the rungs of halving that it reached."""
+    def _judge(self, number: int, epoch: int, *, known: bool) -> tuple[Judgement, dict[str, Any]]:
+        """Return what a trial shall do, and the system attributes that are new with that."""
+        if self.settings.pruner == "halving":
+            if number == 0 or known or self._rungs.passes(number, epoch):
+                return "go on", {}
+            self._memory.set_trial_system_attr(self._mirrored(number), WAITS, epoch)
+            return "wait", {WAITS: epoch}
         before = self._system_attributes(number)
         with self._memory.showing(FOR_PRUNERS):
             prune = self._open[number].should_prune() and number > 0  # trial 0 is asked about too: it competes for the rungs
-        return prune, {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
+        notes = {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
+        return "stop" if prune else "go on", notes
 
     def _system_attributes(self, number: int) -> dict[str, Any]:
-        mirrored = self._memory.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
-        return dict(self._memory.get_trial_system_attrs(mirrored))
+        return dict(self._memory.get_trial_system_attrs(self._mirrored(number)))
+
+    def _mirrored(self, number: int) -> int:
+        return self._memory.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
 
     def complete(self, trial: OpenTrial, accuracy: float) -> None:
         """End a trial that was trained to its last epoch."""
@@ -210,8 +258,10 @@ class WritableStudy:
         self._end(trial, TrialState.FAIL, None)
 
     def _end(self, trial: OpenTrial, state: TrialState, value: float | None) -> None:
-        mirrored, rungs = self._open.pop(trial.number), self._rungs.pop(trial.number, {})
-        self._ledger.end(self._ids[trial.number], state, value, trial.attributes, rungs)
+        mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
+        if trial.number in self._waiting:
+            self.call(trial.number)
+        self._ledger.end(self._ids[trial.number], state, value, trial.attributes, notes)
         reach("trial.ended")
         for key, attribute in trial.attributes.items():
             mirrored.set_user_attr(key, attribute)

@@ -122,7 +122,7 @@ def test_a_trials_begin_epoch_and_end_are_a_transaction_each(tmp_path):
     counted = commits(study)
     trial = study.ask()
     assert counted == [1]
-    assert not study.report(trial, 1, 0.5)  # reaches a rung
+    assert study.report(trial, 1, 0.5) == "go on"  # reaches a rung
     assert counted == [2]
     trial.attributes |= ATTRIBUTES
     study.complete(trial, 0.5)

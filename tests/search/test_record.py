@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import optuna
 import pytest
 from instant import Notes, new_study, run
@@ -72,14 +74,14 @@ def test_a_study_of_another_program_has_neither_settings_nor_space(tmp_path):
     assert (found.settings, found.space) == (None, None)
 
 
-def test_time_left_is_said_after_three_trials_and_shared_by_the_workers():
-    board = Board(study="s", varied=(), epochs=4, total=13, rows=[None, None])
-    board.counts.update(complete=2, pruned=1, fail=4)
+def test_time_left_is_said_after_three_trials():
+    board = Board(study="s", varied=(), epochs=4, total=13, began=time.monotonic() - 30)
+    board.counts.update(complete=2, waiting=1, fail=4)
     assert board.left is None
-    board.ended = [10.0, 20.0, 30.0]
-    assert board.left == 20 * 10 / 2
+    board.tried = {0, 1, 2}
+    assert board.left == pytest.approx(10 * 10, abs=1)
     board.timeout = 60
-    assert 59 < board.left <= 60
+    assert 29 < board.left <= 30
 
 
 def test_what_was_trained_is_shown_to_the_watcher(tmp_path):

@@ -74,17 +74,50 @@ def test_50_asked_are_50_finished(tmp_path, workers, parts, sampler):
     assert found.counts["complete"] + found.counts["pruned"] == 50
     assert 5 < found.counts["pruned"] < 50
     assert len({tuple(point.values()) for point in params(study)}) > 45
-    assert pool.handed_out == list(range(50 - len(pool.handed_out), 50))
+    assert sorted(set(pool.handed_out)) == list(range(parts[0] if len(parts) > 1 else 0, 50))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
-def test_with_one_worker_two_runs_try_the_same_points_as_one(tmp_path, sampler):
+@pytest.mark.parametrize("every", [1, 7])
+def test_with_one_worker_a_search_stopped_again_and_again_is_the_same_as_one_that_never_was(tmp_path, sampler, every):
     whole, parts = (new_study(tmp_path / name, sampler=sampler, seed=7) for name in ("a.db", "b.db"))
-    run(whole, 20)
-    run(parts, 8)
-    run(reopen(parts), 20)
+    undisturbed = InstantPool()
+    run(whole, 20, undisturbed)
+    assert len(undisturbed.handed_out) > 20  # some waited and went on
+    reason = "interrupted"
+    while reason == "interrupted":
+        pool, notes = InstantPool(), Notes()
+        runner = Runner(parts, pool, RunOptions(trials=20), notes)
+        notes.after_epoch = lambda n_epochs: n_epochs == every and runner.stop("interrupted")  # noqa: B023
+        pool.start()
+        reason = runner.run()
+        parts = reopen(parts)
     assert params(parts) == params(whole)
     assert states(parts) == states(whole)
+
+
+def test_a_longer_search_goes_on_from_a_shorter_ones_end(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    run(study, 8)
+    before = record.load("first", study.location).trials
+    run(reopen(study), 20)
+    after = record.load("first", study.location).trials
+    assert len(after) == 20
+    assert [(t.number, t.state, t.value) for t in after[:8]] == [(t.number, t.state, t.value) for t in before]
+
+
+def test_a_run_that_ends_before_its_total_leaves_who_waits_for_the_next(tmp_path):
+    study = new_study(tmp_path / "hpo.db", sampler="random")
+    notes = Notes()
+    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=50), notes)
+    notes.after_epoch = lambda n_epochs: n_epochs == 40 and runner.stop("timeout")
+    pool.start()
+    runner.run()
+    waiting = reopen(study).n_waiting
+    assert waiting == runner.board.counts["waiting"] > 3
+    assert len(list(study.folder.iterdir())) >= waiting
+    again = Runner(reopen(study), InstantPool(), RunOptions(trials=50), Watcher()).board
+    assert again.counts["waiting"] == waiting
 
 
 def test_a_study_that_has_its_total_hands_nothing_out(study):
@@ -357,4 +390,8 @@ def test_the_board_is_what_the_database_says(tmp_path):
     assert runner.board.best == (found.best.number, found.best.value)
     assert runner.board.baseline == found.trials[0].value
     again = Runner(reopen(study), InstantPool(), RunOptions(trials=12), Watcher()).board
-    assert (again.best, again.baseline, dict(again.counts)) == (runner.board.best, runner.board.baseline, counts)
+    assert (again.best, again.baseline, {state: n for state, n in again.counts.items() if n}) == (
+        runner.board.best,
+        runner.board.baseline,
+        counts,
+    )

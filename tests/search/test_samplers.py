@@ -13,7 +13,7 @@ from hpo.space import SearchSpace
 
 SAMPLER_CLASSES = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler"}
 PRUNER_CLASSES = {
-    "halving": "SuccessiveHalvingPruner",
+    "halving": "NopPruner",  # hpo's own
     "median": "MedianPruner",
     "hyperband": "HyperbandPruner",
     "none": "NopPruner",

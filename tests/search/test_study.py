@@ -19,7 +19,6 @@ from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 SAMPLERS = ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
-RUNG = (0.5, 0.6, 0.7, 0.1)  # after epoch 1: three that may go on, one that may not
 SPACE = SearchSpace.of(
     "small",
     {
@@ -37,7 +36,7 @@ def seen(trials) -> list[tuple]:
 
 
 def rungs(trial) -> dict:
-    return {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
+    return {key: value for key, value in trial.system_attrs.items() if key.startswith(("completed_rung", "hpo:"))}
 
 
 def assert_same(study) -> None:
@@ -47,17 +46,21 @@ def assert_same(study) -> None:
     assert seen(reopen(study).trials) == recorded
 
 
-def train(study, trial, epochs=EPOCHS) -> bool:
-    """Report epochs until the pruner says stop; return whether it did."""
+def train(study, trial, epochs=EPOCHS) -> str:
+    """Report epochs until the trial shall not go on; return what it shall do."""
     begun = len(trial.accuracies)
-    return any(study.report(trial, e, curve(trial.config, e)) for e in range(begun + 1, epochs + 1))
+    judgements = (study.report(trial, e, curve(trial.config, e)) for e in range(begun + 1, epochs + 1))
+    return next((judgement for judgement in judgements if judgement != "go on"), "go on")
 
 
 def finish(study, trial) -> None:
-    if train(study, trial):
-        study.prune(trial)
-    else:
-        study.complete(trial, trial.accuracies[EPOCHS])
+    match train(study, trial):
+        case "stop":
+            study.prune(trial)
+        case "wait":
+            study.wait(trial)
+        case _:
+            study.complete(trial, trial.accuracies[EPOCHS])
 
 
 @pytest.mark.parametrize("space", ["basic", "wide", "tutorial"])
@@ -70,31 +73,67 @@ def test_trial_0_is_the_default_point(tmp_path, sampler, space):
     assert second.params != first.params
 
 
-def test_trial_0_and_a_last_epoch_are_never_pruned(tmp_path):
-    study = new_study(tmp_path / "hpo.db")
+@pytest.mark.parametrize("pruner", ["halving", "median", "hyperband"])
+def test_trial_0_and_a_last_epoch_are_never_stopped(tmp_path, pruner):
+    study = new_study(tmp_path / "hpo.db", pruner=pruner)
     default = study.ask()
     others = [study.ask() for _ in range(6)]
     for trial in others:
         for epoch in range(1, EPOCHS):
             study.report(trial, epoch, 0.9)
-    assert not any(study.report(default, epoch, 0.01) for epoch in range(1, EPOCHS + 1))
-    assert not study.report(others[0], EPOCHS, 0.0)
+    assert {study.report(default, epoch, 0.01) for epoch in range(1, EPOCHS + 1)} == {"go on"}
+    assert study.report(others[0], EPOCHS, 0.0) == "go on"
 
 
-def test_a_loser_is_pruned_at_its_first_rung(tmp_path):
+def at_the_first_rung(study, *accuracies) -> list[str]:
+    """Report the first epoch of as many new trials; return what each shall do, and let those wait that shall."""
+    judgements = []
+    for accuracy in accuracies:
+        trial = study.ask()
+        judgements.append(study.report(trial, 1, accuracy))
+        if judgements[-1] == "wait":
+            study.wait(trial)
+    return judgements
+
+
+def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_among_it(tmp_path):
     study = new_study(tmp_path / "hpo.db")
-    study.ask()
-    assert [study.report(study.ask(), 1, accuracy) for accuracy in RUNG] == [False, False, False, True]
+    assert at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7) == ["go on", "wait", "wait", "wait"]
+    assert study.calls() is None
+    assert at_the_first_rung(study, 0.1, 0.2) == ["wait", "wait"]
+    assert study.calls() == 3
+    trial = study.call(3)
+    assert (trial.number, trial.accuracies, study.calls()) == (3, {1: 0.7}, None)
+    assert study.report(trial, 1, 0.7) == "go on"  # what its checkpoint brings back is no news
+    assert [trial.number for trial in study.left_waiting()] == [4, 5, 1, 2]
+    assert_same(study)
 
 
-def test_halvings_rungs_survive_a_reopening(tmp_path):
+def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
     study = new_study(tmp_path / "hpo.db")
-    trials = [study.ask() for _ in range(5)]
-    assert [study.report(trial, 1, accuracy) for trial, accuracy in zip(trials[1:], RUNG, strict=True)] == [False] * 3 + [True]
-    study.prune(trials[4])
-    study = reopen(study)
-    assert [rungs(trial).get("completed_rung_0") for trial in study.trials] == [None, *RUNG]
-    assert study.report(study.ask(), 1, 0.2)
+    at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7, 0.1, 0.2, 0.9)
+    study.report(study.call(3), 2, 0.75)
+    for _ in range(2):
+        assert sorted(trial.number for trial in study.left_waiting()) == [1, 2, 4, 5]
+        assert study.calls() is None
+        study = reopen(study)
+        assert [trial.number for trial in study.unfinished()] == [0, 3, 6]
+
+
+def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
+    waited, stopped = (new_study(tmp_path / name, seed=5) for name in ("a.db", "b.db"))
+    for _ in range(20):
+        for study in (waited, stopped):
+            trial = study.ask()
+            judgement = train(study, trial)
+            if judgement == "go on":
+                study.complete(trial, trial.accuracies[EPOCHS])
+            elif study is waited:
+                study.wait(trial)
+            else:
+                study.prune(trial)
+    assert waited.n_waiting > 5
+    assert [trial.params for trial in waited.trials] == [trial.params for trial in stopped.trials]
 
 
 def test_an_epoch_reported_twice_counts_once(tmp_path):
@@ -106,16 +145,16 @@ def test_an_epoch_reported_twice_counts_once(tmp_path):
     assert_same(study)
 
 
-@pytest.mark.parametrize("pruner", ["halving", "median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_loser_that_a_dying_run_did_not_come_to_stop_is_stopped_by_the_next(tmp_path, pruner):
     study = new_study(tmp_path / "hpo.db", pruner=pruner)
     for _ in range(8):
         finish(study, study.ask())
     loser = study.ask()
-    epoch = next(epoch for epoch in range(1, EPOCHS) if study.report(loser, epoch, 0.01))
+    epoch = next(epoch for epoch in range(1, EPOCHS) if study.report(loser, epoch, 0.01) == "stop")
     study = reopen(study)
     [loser] = study.unfinished()
-    assert study.report(loser, epoch, 0.01)
+    assert study.report(loser, epoch, 0.01) == "stop"
     study.prune(loser)
     assert_same(study)
 
@@ -154,6 +193,7 @@ steps = st.lists(
         st.just(("ask",)),
         st.tuples(st.just("report"), st.integers(0, 3), st.floats(0, 1)),
         st.tuples(st.sampled_from(["complete", "prune", "fail"]), st.integers(0, 3)),
+        st.just(("call",)),
         st.just(("reopen",)),
     ),
     max_size=20,
@@ -177,8 +217,13 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
             }
             going = {trial.number: trial for trial in study.unfinished()}
         elif trial and what == "report":
-            if study.report(trial, len(trial.accuracies) + 1, values[1]):
-                study.prune(going.pop(trial.number))  # as the runner does, at once
+            match study.report(trial, len(trial.accuracies) + 1, values[1]):
+                case "stop":
+                    study.prune(going.pop(trial.number))  # as the runner does, at once
+                case "wait":
+                    study.wait(going.pop(trial.number))
+        elif what == "call" and (number := study.calls()) is not None:
+            going[number] = study.call(number)
         elif trial and (trial.accuracies or what == "fail"):
             going.pop(trial.number)
             study.complete(trial, max(trial.accuracies.values())) if what == "complete" else getattr(study, what)(trial)
@@ -322,9 +367,9 @@ def test_times_are_those_of_the_trial(tmp_path):
 
 
 def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_path):
-    """Of three at the first rung one goes on: trial 0 is better than the second, so the second is stopped."""
+    """Of three at the first rung one goes on: it is trial 0, so no other does."""
     study = new_study(tmp_path / "hpo.db", pruner="halving")
-    first, second = study.ask(), study.ask()
-    assert not study.report(first, 1, 0.8)
-    assert study.report(second, 1, 0.5)
-    assert not study.report(first, 2, 0.1)
+    first, second, third = study.ask(), study.ask(), study.ask()
+    assert study.report(first, 1, 0.8) == "go on"
+    assert [study.report(second, 1, 0.5), study.report(third, 1, 0.6)] == ["wait", "wait"]
+    assert study.report(first, 2, 0.1) == "go on"

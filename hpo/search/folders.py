@@ -1,0 +1,39 @@
+"""Where the trials of a study keep checkpoints and results: those of the best stay, those of others go when the trial ends."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpo.search.study import WritableStudy
+
+
+class Folders:
+    """The folders of a study's trials.
+
+    Args:
+        study: Its complete trials are ranked by accuracy.
+        keep: Folders of so many best trials stay.
+    """
+
+    def __init__(self, study: WritableStudy, keep: int) -> None:
+        self._root, self._keep = study.folder, keep
+        complete = [t for t in study.trials if t.state.name == "COMPLETE" and t.value is not None]
+        self._kept = [(-(t.value or 0), t.number) for t in complete]
+
+    def of(self, number: int) -> Path:
+        """Return a trial's folder."""
+        return (self._root / f"trial-{number:05d}").absolute()
+
+    def tidy(self, number: int, accuracy: float | None) -> None:
+        """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""
+        removed = [number]
+        if accuracy is not None:
+            self._kept = sorted([*self._kept, (-accuracy, number)])
+            removed = [worse for _, worse in self._kept[self._keep :]]
+            del self._kept[self._keep :]
+        for superseded in removed:
+            shutil.rmtree(self.of(superseded), ignore_errors=True)

@@ -1,0 +1,248 @@
+"""Compare how a search spends its training: the real runner, sampler and pruner, on recorded learning curves, in virtual time.
+
+    python tests/bench/replay.py          hpo's defaults beside TPE without a pruner, and TPE with the median pruner
+    python tests/bench/replay.py default sampler=random REDUCTION=4 STARTUP_TRIALS=5,pruner=hyperband --seeds 50
+
+An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals;
+`pruner=optuna` is Optuna's successive halving, which stops what it does not let go on. The table, tests/data/curves.csv, was
+written by curves.py. A trial is answered with the curve of the nearest recorded point (each range
+scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
+epochs are trained, and how many. Printed are medians over the seeds, and their quartiles:
+
+    training   of all workers until a trial is complete that is within half a point of the table's best, in epochs of the default
+               point; of seeds that never get there in `--trials` trials, what they trained
+    best       accuracy of the best complete trial, in points below the table's best, after 10, 25 and 50 finished trials
+    spent      training until 50 trials are finished
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import heapq
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import optuna
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "search"))
+
+from instant import new_study, run
+
+from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, TrialFailed
+from hpo.parameters import FloatRange
+from hpo.pools import Event
+from hpo.search import halving, samplers, study
+from hpo.search.board import Watcher
+from hpo.space import SearchSpace
+
+if TYPE_CHECKING:
+    from hpo.messages import FromWorker, Verdict
+
+TABLE = Path(__file__).parents[1] / "data" / "curves.csv"
+NEAR = 0.005  # of the table's best accuracy
+MARKS = (10, 25, 50)  # finished trials
+COMPARED = ["default", "pruner=none", "pruner=median"]
+
+
+class Table:
+    """Recorded learning curves.
+
+    Attributes:
+        curves: (n points, n epochs) accuracy; NaN from the epoch in which the loss was not finite.
+        seconds: (n points,) of an epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.space = SearchSpace.named("basic")
+        epochs = [key for key in rows[0] if key[0] == "e" and key[1:].isdigit()]
+        self.curves = np.array([[float(row[key] or "nan") for key in epochs] for row in rows])
+        self.seconds = np.array([float(row["seconds"]) for row in rows])
+        self._points = np.array([self._scaled({name: float(row[name]) for name in self.space.varied}) for row in rows])
+        self.best = float(np.nanmax(self.curves[:, -1]))
+        self.unit = float(self.seconds[self.nearest(self.space.default)])
+
+    def _scaled(self, point: dict[str, Any]) -> list[float]:
+        scaled = []
+        for name, parameter in self.space.varied.items():
+            low, high, value = parameter.low, parameter.high, point[name]
+            if isinstance(parameter, FloatRange) and parameter.log:
+                low, high, value = map(math.log, (low, high, value))
+            scaled.append((value - low) / (high - low))
+        return scaled
+
+    def nearest(self, point: dict[str, Any]) -> int:
+        """Return the row of the recorded point that is nearest."""
+        return int(((self._points - self._scaled(point)) ** 2).sum(1).argmin())
+
+
+class ReplayPool:
+    """Workers that answer from a table, in virtual time.
+
+    Attributes:
+        trained: Seconds of training that the workers have reported.
+    """
+
+    def __init__(self, table: Table, size: int) -> None:
+        self.size, self.trained = size, 0.0
+        self._table, self._now, self._said = table, 0.0, 0
+        self._events: list[tuple[float, int, Event]] = []
+        self._jobs: dict[int, tuple[Job, int]] = {}  # by worker: the trial and its row
+        self._done: dict[int, list[EpochDone]] = {}  # by trial
+
+    def start(self) -> None:
+        """All are ready at once."""
+        for worker in range(self.size):
+            self._say(worker, Ready(environment={}))
+
+    def send(self, worker: int, message: Job | Verdict) -> None:
+        """Begin, go on or leave."""
+        if isinstance(message, Job):
+            self._jobs[worker] = message, self._table.nearest(message.config.model_dump())
+            done = self._done.setdefault(message.trial, [])
+            self._say(worker, Started(trial=message.trial, n_parameters=1, macs=1, epochs=tuple(done)))
+            return
+        job, row = self._jobs[worker]
+        curve, seconds = self._table.curves[row], float(self._table.seconds[row])
+        epoch = len(self._done[job.trial]) + 1
+        if not message.go_on:
+            del self._jobs[worker]
+        elif epoch > len(curve):
+            self._say(worker, TrialDone(trial=job.trial, checkpoint=job.folder))
+        elif math.isnan(curve[epoch - 1]):
+            self._say(worker, TrialFailed(trial=job.trial, cause="diverged", reason="as recorded"), seconds)
+        else:
+            numbers = {"train_loss": 0.0, "score_loss": 0.0, "images_per_second": 1.0, "seconds": seconds}
+            self._say(worker, EpochDone(trial=job.trial, epoch=epoch, accuracy=float(curve[epoch - 1]), **numbers), seconds)
+
+    def receive(self, timeout: float) -> Event | None:  # noqa: ARG002
+        """Return what is said next, and let the time pass until then."""
+        if not self._events:
+            return None
+        self._now, _, event = heapq.heappop(self._events)
+        if isinstance(event.message, EpochDone):
+            self._done[event.message.trial].append(event.message)
+            self.trained += event.message.seconds
+        return event
+
+    def restart(self, worker: int) -> None:
+        """No worker dies."""
+
+    def end(self, worker: int) -> None:
+        """No worker dies."""
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _say(self, worker: int, message: FromWorker, after: float = 0.0) -> None:
+        self._said += 1
+        heapq.heappush(self._events, (self._now + after, self._said, Event(worker, message)))
+
+
+class Outcome(NamedTuple):
+    """Of one search."""
+
+    training: float  # until near the table's best, in epochs of the default point
+    reached: bool
+    best: dict[int, float]  # points below the table's best, by finished trials
+    spent: float  # until all MARKS
+
+
+class Notes(Watcher):
+    """Notes the best so far, and what was trained for it."""
+
+    def __init__(self, table: Table, pool: ReplayPool) -> None:
+        self._table, self._pool = table, pool
+        self.reached: float | None = None
+        self.best: dict[int, float] = {}
+        self.spent: dict[int, float] = {}
+
+    def ended(self, board: Any, trial: Any, state: str) -> None:  # noqa: ARG002
+        """Look at the best."""
+        best = board.best[1] if board.best else 0.0
+        if self.reached is None and best >= self._table.best - NEAR:
+            self.reached = self._pool.trained
+        self.best.setdefault(board.n_finished, 100 * (self._table.best - best))
+        self.spent.setdefault(board.n_finished, self._pool.trained)
+
+
+def replay(job: tuple[str, int, Path, int]) -> Outcome:
+    """Run one search from its idea and seed."""
+    idea, seed, path, n_trials = job
+    warnings.simplefilter("ignore")
+    table = Table(path)
+    settings, n_workers = {"epochs": table.curves.shape[1], "seed": seed}, 2
+    for word in filter(None, idea.replace("default", "").split(",")):
+        key, value = word.split("=")
+        if key.isupper():
+            module = samplers if hasattr(samplers, key) else halving
+            setattr(module, key, type(getattr(module, key))(value))
+        elif value == "optuna":
+            settings["pruner"] = "median"
+            study.make_pruner = lambda _: optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=1, reduction_factor=halving.REDUCTION
+            )
+        elif key == "workers":
+            n_workers = int(value)
+        else:
+            settings[key] = value
+    pool = ReplayPool(table, n_workers)
+    notes = Notes(table, pool)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        writable = new_study(Path(folder, "hpo.db"), space=table.space, **settings)
+        run(writable, n_trials, pool, notes, target=table.best - NEAR if max(MARKS) > n_trials else None)
+    spent = notes.spent[max(notes.spent)] if notes.spent else 0.0
+    return Outcome(
+        (notes.reached if notes.reached is not None else spent) / table.unit,
+        notes.reached is not None,
+        {mark: notes.best.get(mark, math.nan) for mark in MARKS},
+        notes.spent.get(max(MARKS), math.nan) / table.unit,
+    )
+
+
+def spread(values: list[float]) -> str:
+    """Return median and quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:6.1f} ({low:.1f} to {high:.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ideas", nargs="*", default=COMPARED)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    table = Table(options.table)
+    n_points, n_epochs = table.curves.shape
+    print(f"{n_points} points of {n_epochs} epochs; best {table.best:.2%}; {options.seeds} seeds; median (quartiles)")
+    jobs = [(idea, seed, options.table, options.trials) for idea in options.ideas for seed in range(options.seeds)]
+    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+        outcomes = pool.map(replay, jobs, chunksize=options.seeds)
+    for number, idea in enumerate(options.ideas):
+        print(line(idea, outcomes[number * options.seeds : (number + 1) * options.seeds]), flush=True)
+
+
+def line(idea: str, outcomes: list[Outcome]) -> str:
+    """Return an idea's row."""
+    marks = "".join(f"  after {mark} {spread([o.best[mark] for o in outcomes])}" for mark in MARKS)
+    n_reached = sum(o.reached for o in outcomes)
+    return (
+        f"{idea:32} training {spread([o.training for o in outcomes])}, {n_reached}/{len(outcomes)} got there; "
+        f"spent {spread([o.spent for o in outcomes])};{marks}"
+    )
+
+
+if __name__ == "__main__":
+    main()

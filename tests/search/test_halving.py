@@ -1,0 +1,59 @@
+"""Who goes on at a rung, who waits, and who never will."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpo.search.halving import MOST, Rungs
+
+
+def rungs(*accuracies: float, epochs: int = 10) -> Rungs:
+    """Trials 0, 1, ... with these accuracies after their first epoch."""
+    made = Rungs(epochs)
+    for trial, accuracy in enumerate(accuracies):
+        made.note(trial, 1, accuracy)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("epochs", "levels"), [(1, []), (2, [1]), (8, [1]), (9, [1, 3]), (26, [1, 3]), (27, [1, 3, 9]), (100, [1, 3, 9, 27])]
+)
+def test_after_the_last_rung_a_training_is_at_least_three_times_as_long(epochs, levels):
+    assert Rungs(epochs).levels == levels
+
+
+def test_nobody_passes_before_there_are_three():
+    assert not any(rungs(0.9, 0.8).passes(trial, 1) for trial in (0, 1))
+    assert [rungs(0.8, 0.9, 0.7).passes(trial, 1) for trial in range(3)] == [False, True, False]
+
+
+def test_between_rungs_everybody_passes():
+    assert rungs(0.1, 0.2, 0.3).passes(0, 2)
+
+
+def test_of_equals_the_first_passes():
+    assert [rungs(0.5, 0.5, 0.5).passes(trial, 1) for trial in range(3)] == [True, False, False]
+
+
+def test_the_highest_rung_comes_first_and_there_the_best():
+    made = rungs(0.1, 0.2, 0.3, 0.9, 0.8, 0.7, 0.65, 0.6, 0.5)
+    assert made.next({0, 1, 4, 5}) == 4
+    for trial, accuracy in ((3, 0.5), (4, 0.6), (5, 0.7)):
+        made.note(trial, 3, accuracy)
+    assert made.next({4, 5, 6}) == 5
+    assert made.next({4, 6}) is None  # 4 waits at the second rung now, and is not the best there
+
+
+def test_in_a_study_of_nine_trials_three_pass_the_first_rung_so_the_fourth_of_them_never_will():
+    made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
+    assert made.hopeless({0, 1, 2, 3, 4}, total=9) == [0, 1]
+    assert made.hopeless({0, 1, 2, 3, 4}, total=15) == []
+    made.note(4, 3, 0.1)
+    made.note(3, 3, 0.2)
+    assert made.hopeless({2, 3, 4}, total=9) == [4]
+
+
+def test_not_more_than_a_number_wait_however_long_the_study():
+    made = rungs(*(trial / 100 for trial in range(MOST + 2)))
+    assert made.hopeless(range(MOST + 2), total=10_000) == [0, 1]
+    assert made.worst({7, 3, 5}) == [3, 5, 7]
