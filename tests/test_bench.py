@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
+import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import optuna
 import pytest
 
-BENCH = Path(__file__).parent / "bench"
+from hpo.search.samplers import distributions
+from hpo.space import SearchSpace
 
+BENCH = Path(__file__).parent / "bench"
 pytestmark = [pytest.mark.cifar10, pytest.mark.timeout(300)]
 
 
@@ -19,6 +25,13 @@ def bench(name: str, *words: object) -> str:
     """Run a benchmark and return what it printed."""
     command = [sys.executable, str(BENCH / name), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Import a benchmark; torch and torchvision with it, so only when it is asked for."""
+    monkeypatch.syspath_prepend(BENCH)
+    return importlib.import_module
 
 
 def test_every_idea_for_the_recipe_trains_another_network_than_the_base(tmp_path):
@@ -42,3 +55,55 @@ def test_learning_curves_are_recorded_once_each_whatever_stopped_the_command(tmp
         assert 2 <= int(row["depth"]) <= 4
         assert all(0 <= float(row[key]) <= 1 for key in ("q1", "q2", "e1", "e2"))
         assert float(row["seconds"]) > 0
+
+
+def test_throughput_is_measured_against_the_tutorials_loop_with_all_threads_and_with_all_workers():
+    printed = bench("throughput.py", "--rounds", 1, "--images", 320)
+    rates = [
+        float(rate.replace(",", "")) for rate in re.findall(r"(?m)^(?:the tutorial's loop|hpo|wall).*?: .*? ([\d,]+) \(", printed)
+    ]
+    assert len(rates) == 5
+    assert min(rates) > 0
+    assert len(re.findall(r"[\d.]+ \([\d.]+ to [\d.]+\) times the tutorial's", printed)) == 2
+
+
+def test_throughput_by_network_knows_that_a_wider_one_takes_longer():
+    printed = bench("throughput.py", "--by-net", "--rounds", 1, "--images", 256, "--depth", 2, "--filters", 16, 64)
+    narrow, wide = (float(rate.replace(",", "")) for rate in re.findall(r"(?m)^depth 2 .*? ([\d,]+) \(", printed))
+    assert narrow > 1.5 * wide > 0
+
+
+def test_images_of_workers_count_while_all_of_them_train(module):
+    throughput = module("throughput")
+    early = throughput.Times(32, [0.0, 1.0, 2.0, 3.0], [])
+    late = throughput.Times(32, [1.5, 2.5, 3.5], [])
+    assert throughput.on_the_clock([early, late]) == 3 * 32 / 1.5  # at 2, 2.5 and 3 seconds, of the 1.5 to 3
+
+
+def test_the_plain_script_searches_the_tutorial_space(module):
+    trial = optuna.create_study().ask()
+    module("plain").objective(trial, [], [], epochs=0)
+    assert trial.distributions == distributions(SearchSpace.named("tutorial"))
+
+
+def test_the_best_so_far_is_that_of_trials_trained_to_the_end_by_then(module, tmp_path):
+    storage, began = f"sqlite:///{tmp_path}/hpo.db", datetime(2026, 3, 1, 12)  # noqa: DTZ001  # Optuna's times are naive and local
+    study = optuna.create_study(study_name="one", storage=storage, direction="maximize")
+    for minutes, accuracy, state in ((1, 0.9, "PRUNED"), (4, 0.6, "COMPLETE"), (2, 0.5, "COMPLETE"), (11, 0.8, "COMPLETE")):
+        trial = optuna.trial.create_trial(value=accuracy, state=optuna.trial.TrialState[state])
+        trial.datetime_complete = began + timedelta(minutes=minutes)
+        study.add_trial(trial)
+    search = module("time_to_accuracy").read(storage, "one", began.timestamp(), clock=600)
+    assert [search.best(share) for share in (0.1, 0.25, 0.5, 1.0)] == [None, 0.5, 0.6, 0.6]
+    assert [search.reached(accuracy) for accuracy in (0.5, 0.55, 0.7)] == [120, 240, None]
+    assert search.n_pruned == 1
+
+
+def test_a_plain_optuna_script_and_hpo_search_by_the_same_clock(tmp_path):
+    words = ("--minutes", 0.75, "--limit-train", 100, "--limit-test", 100, "--folder", tmp_path / "kept")
+    printed = bench("time_to_accuracy.py", *words)
+    assert re.search(r"(?m)^trained to the end +\d+ +\d+$", printed)  # none, where the machine is busy
+    shown = re.findall(r"(?m)^best after [\d.]+ min \((\d+) %\) +(?:[\d.]+ %|-) +(?:[\d.]+ %|-)$", printed)
+    assert shown == ["10", "25", "50", "100"]
+    for name, study in (("plain", "plain"), ("hpo", "cifar10")):
+        assert optuna.load_study(study_name=study, storage=f"sqlite:///{tmp_path}/kept/round-1/{name}/{name}.db").trials
