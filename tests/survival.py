@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 import psutil
 from running import DIGITS, Hpo, Program, left_over
 
+from hpo.errors import StorageError, UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -96,6 +98,7 @@ class Campaign:
         said: What each run printed.
         violations: What is not as it must be.
         total: Finished trials that are asked for.
+        totals: Those that were asked for before, and that the study had.
         kills: Processes killed.
     """
 
@@ -106,6 +109,7 @@ class Campaign:
     said: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     total: int = MORE
+    totals: list[int] = field(default_factory=list)
     kills: int = 0
 
     def words(self, *more: object) -> tuple[object, ...]:
@@ -141,10 +145,18 @@ class Campaign:
         return [(t.number, t.state.name, t.params, t.value, t.intermediate_values) for t in self.record.trials]
 
     def undisturbed(self) -> Campaign:
-        """Return the same study, run in one go."""
-        calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage, total=self.total)
-        calm.run()
+        """Return the same study, asked for the same totals, each run in one go."""
+        calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage)
+        for calm.total in (*self.totals, self.total):
+            calm.run()
         return calm
+
+    def extend(self) -> None:
+        """Ask for more trials, if the study has as many as were asked for."""
+        with contextlib.suppress(StorageError, UsageError):  # killed before there was one
+            if self.record.n_finished >= self.total:
+                self.totals.append(self.total)
+                self.total += MORE
 
     def finish(self) -> Campaign:
         """Run to the total and compare."""
@@ -181,8 +193,8 @@ def random_kills(campaign: Campaign, kills: int, seed: int) -> Campaign:
         campaign.kills += 1
 
     while campaign.kills < kills:
-        if campaign.run(disturb) == 0:
-            campaign.total += MORE
+        campaign.run(disturb)
+        campaign.extend()
     return campaign.finish()
 
 
@@ -214,7 +226,6 @@ def failpoints(campaign: Campaign, points: Sequence[str], seed: int) -> Campaign
     later = [point for point in points if point in RUNNER]
     workers = deque(point for point in points if point in WORKER)
     luck.shuffle(later)
-    campaign.total = 1
     waiting, tries = deque(making + later), Counter[str]()
     fired = campaign.hpo.folder / f"fired-{campaign.study}"
     fired.mkdir()
@@ -222,7 +233,7 @@ def failpoints(campaign: Campaign, points: Sequence[str], seed: int) -> Campaign
         armed = [waiting.popleft()] if waiting else []
         if not set(armed) & set(MAKING):
             armed += [workers.popleft()] if workers else []
-            campaign.total += 2
+            campaign.extend()
         nth = {point: 1 if point in ONCE_A_RUN or tries[point] else luck.randint(1, 2) for point in armed}
         arming = ",".join(f"{point}:{n}:kill" for point, n in nth.items())
         code = campaign.run(page="report.written" in armed, HPO_FAILPOINT=arming, HPO_FAILPOINT_ONCE=str(fired))
