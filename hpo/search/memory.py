@@ -4,12 +4,13 @@ TPE goes through every finished trial several times for each new one, successive
 10,000 trials they take a fifth of a second, and a Gaussian process does not end. Of a history, TPE models the 25 best trials
 against all others, and of the others the oldest count least. So a sampler is shown the best trials as TPE ranks them, the latest,
 and all that run: up to 300 trials that is everything, and after that TPE's good trials are still exactly those of the whole
-history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. A trial that waits at a rung is shown
-to samplers as one that was stopped there: they learn from it as from those.
+history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. Trials that failed are not counted. A
+trial that waits at a rung is shown to samplers as one that was stopped there: they learn from it as from those.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import copy
 import math
@@ -27,13 +28,13 @@ BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
 
 
 class Part(NamedTuple):
-    """What is shown of a history."""
+    """What is shown of a history, beside the trials that run."""
 
-    latest: int  # trials
-    best: int  # finished ones, in addition
+    latest: int  # trials that ended and did not fail, and those between them that did
+    best: int  # trials in addition
 
 
-FOR_SAMPLERS = Part(latest=300, best=BEST)  # a tenth is more than BEST, also where some of them failed
+FOR_SAMPLERS = Part(latest=300, best=BEST)  # a tenth is more than BEST
 FOR_PRUNERS = Part(latest=1000, best=0)
 
 
@@ -48,8 +49,9 @@ class Memory(InMemoryStorage):
         super().__init__()
         self.waiting: set[int] = set()
         self._part: Part | None = None
-        self._best: list[tuple[tuple[float, ...], int]] = []  # (rank, number), best first
-        self._unended: set[int] = set()  # numbers
+        self._unended: set[int] = set()  # numbers of trials
+        self._scored: list[int] = []  # of those that ended and did not fail, in order
+        self._best: list[tuple[tuple[float, ...], int]] = []  # (rank, number) of the best of them, best first
 
     @contextlib.contextmanager
     def showing(self, part: Part) -> Iterator[None]:
@@ -67,9 +69,10 @@ class Memory(InMemoryStorage):
         if self._part is None or states == (TrialState.WAITING,):
             return super().get_all_trials(study_id, deepcopy, states)
         everything = super().get_all_trials(study_id, deepcopy=False)
-        latest = range(len(everything))[-self._part.latest :]
-        numbers = {number for _, number in self._best[: self._part.best]} | self._unended | set(latest)
-        seen = [_stopped(everything[number]) if number in self.waiting else everything[number] for number in sorted(numbers)]
+        oldest = self._scored[-self._part.latest] if len(self._scored) > self._part.latest else 0
+        earlier = {number for _, number in self._best[: self._part.best]} | self._unended
+        numbers = [*sorted(number for number in earlier if number < oldest), *range(oldest, len(everything))]
+        seen = [_stopped(everything[number]) if number in self.waiting else everything[number] for number in numbers]
         shown = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -91,6 +94,7 @@ class Memory(InMemoryStorage):
             return
         self._unended.discard(trial.number)
         if trial.state != TrialState.FAIL:
+            bisect.insort(self._scored, trial.number)
             self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
 
 

@@ -9,7 +9,7 @@ import pytest
 from optuna.samplers._tpe import sampler as tpe
 from optuna.trial import TrialState, create_trial
 
-from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
+from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory, Part
 
 X = optuna.distributions.FloatDistribution(0, 1)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -49,22 +49,27 @@ def good_ones(study) -> list[int]:
 @pytest.mark.parametrize("n", [20, 300, 1500])
 def test_what_tpe_takes_for_good_is_the_same(n, complete):
     study, memory = a_study(n, seed=n, complete=complete, running=0.02)
-    of_all = good_ones(study)
+    memory.waiting |= {trial.number for trial in study.get_trials(states=(TrialState.RUNNING,)) if trial.number % 2}
+    with memory.showing(Part(latest=n, best=0)):
+        of_all = good_ones(study)
     with memory.showing(FOR_SAMPLERS):
         assert good_ones(study) == of_all
-        assert len(study.get_trials(deepcopy=False, states=FINISHED)) <= FOR_SAMPLERS.latest + FOR_SAMPLERS.best
+        seen = study.get_trials(deepcopy=False, states=FINISHED)
+        assert len(seen) <= FOR_SAMPLERS.latest + FOR_SAMPLERS.best + len(memory.waiting)
 
 
 @pytest.mark.parametrize("part", [FOR_SAMPLERS, FOR_PRUNERS])
 def test_a_short_history_is_shown_whole_and_a_long_one_with_all_that_run(part):
     study, memory = a_study(3 * part.latest, seed=0, complete=0.3, running=0.1)
     everything = study.get_trials(deepcopy=False)
+    scored = [trial.number for trial in everything if trial.state in FINISHED]
     with memory.showing(part):
-        shown = study.get_trials(deepcopy=False)
+        shown = [trial.number for trial in study.get_trials(deepcopy=False)]
     assert study.get_trials(deepcopy=False) == everything
-    assert [trial.number for trial in shown] == sorted(trial.number for trial in shown)
-    assert set(everything[-part.latest :]) <= set(shown)
-    assert {trial for trial in everything if trial.state == TrialState.RUNNING} <= set(shown)
+    assert shown == sorted(shown)
+    assert len(shown) < len(everything) - part.latest
+    assert set(scored[-part.latest :]) <= set(shown)
+    assert {trial.number for trial in everything if trial.state == TrialState.RUNNING} <= set(shown)
     study, memory = a_study(part.latest, seed=1, complete=0.3, running=0.1)
     with memory.showing(part):
         assert study.get_trials(deepcopy=False) == study.get_trials()
