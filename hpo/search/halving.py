@@ -7,6 +7,8 @@ arXiv:1810.05934). Everything but who waits follows from the recorded accuracies
 
 from __future__ import annotations
 
+import bisect
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1 and 3
 MOST = 30  # trials that wait: each has a checkpoint
+
+Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
 
 
 class Rungs:
@@ -30,45 +34,40 @@ class Rungs:
         self.levels = [1] if epochs > 1 else []
         while self.levels and self.levels[-1] * REDUCTION**2 <= epochs:
             self.levels.append(self.levels[-1] * REDUCTION)
-        self._accuracies: dict[int, dict[int, float]] = {level: {} for level in self.levels}  # by trial
+        self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
+        self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
 
     def note(self, trial: int, epoch: int, accuracy: float) -> None:
-        """Take note of an accuracy."""
-        if epoch in self._accuracies:
-            self._accuracies[epoch][trial] = accuracy
+        """Take note of an accuracy, once; NaN, from another program, is worse than all."""
+        if epoch in self._places and trial not in self._places[epoch]:
+            place = (math.inf if math.isnan(accuracy) else -accuracy, trial)
+            self._places[epoch][trial] = place
+            bisect.insort(self._ranked[epoch], place)
 
     def passes(self, trial: int, epoch: int) -> bool:
         """Return whether a trial goes on after an epoch: it is at no rung, or among the best there."""
-        return epoch not in self._accuracies or trial in self._best(epoch)
+        return epoch not in self._places or self._rank(trial, epoch) < len(self._ranked[epoch]) // REDUCTION
 
     def next(self, waiting: Collection[int]) -> int | None:
         """Return the waiting trial that may go on: from the highest rung, of those the best; None where all have to wait."""
-        for level in reversed(self.levels):
-            for trial in self._best(level):
-                if trial in waiting and self._level(trial) == level:
-                    return trial
-        return None
+        return next((trial for trial in reversed(self.worst(waiting)) if self.passes(trial, self._level(trial))), None)
 
     def worst(self, waiting: Collection[int]) -> list[int]:
         """Return the waiting trials, those of the lowest rung first, and there the worst first."""
-        rungs = {trial: (level := self._level(trial), self._accuracies[level][trial], -trial) for trial in waiting}
-        return sorted(waiting, key=rungs.__getitem__)
+        return sorted(waiting, key=lambda trial: (-(level := self._level(trial)), self._places[level][trial]), reverse=True)
 
     def hopeless(self, waiting: Collection[int], total: int) -> list[int]:
         """Return waiting trials that cannot go on any more in a study of `total` trials, and those that are more than MOST."""
         room = {level: total // REDUCTION ** (k + 1) for k, level in enumerate(self.levels)}
-        beyond = {trial for level in self.levels for trial in self._ranked(level)[room[level] :] if self._level(trial) == level}
+        beyond = {trial for trial in waiting if self._rank(trial, level := self._level(trial)) >= room[level]}
         lost = [trial for trial in self.worst(waiting) if trial in beyond]
         left = [trial for trial in self.worst(waiting) if trial not in beyond]
         return lost + left[: max(0, len(left) - MOST)]
 
     def _level(self, trial: int) -> int:
         """Return the highest rung that a trial has reached."""
-        return max((level for level in self.levels if trial in self._accuracies[level]), default=0)
+        return max((level for level in self.levels if trial in self._places[level]), default=0)
 
-    def _ranked(self, level: int) -> list[int]:
-        accuracies = self._accuracies[level]
-        return sorted(accuracies, key=lambda trial: (-accuracies[trial], trial))
-
-    def _best(self, level: int) -> list[int]:
-        return self._ranked(level)[: len(self._accuracies[level]) // REDUCTION]
+    def _rank(self, trial: int, level: int) -> int:
+        """Return how many trials were better at a rung."""
+        return bisect.bisect_left(self._ranked[level], self._places[level][trial])

@@ -181,8 +181,7 @@ class Runner:
         attributes["images_per_second"] = epoch.images_per_second
         judgement = self._study.report(trial, epoch.epoch, epoch.accuracy)
         row = self.board.rows[worker]
-        row.epoch, row.fraction, row.accuracy = epoch.epoch, 0.0, epoch.accuracy
-        row.images_per_second = epoch.images_per_second
+        row.epoch, row.fraction, row.accuracy, row.images_per_second = epoch.epoch, 0.0, epoch.accuracy, epoch.images_per_second
         return judgement
 
     def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
@@ -261,15 +260,14 @@ class Runner:
         self._pool.end(worker)  # a silent one still lives
         trial = self._seated[worker].trial if worker in self._seated else None
         self._mishaps.died(worker, trial.number if trial else None)
+        who = f"worker {worker} {died.why}"
         if trial is None:
-            self._watcher.warned(f"worker {worker} {died.why} while idle. {died.last_line}")
+            self._watcher.warned(f"{who} while idle. {died.last_line}")
         elif self._mishaps.deadly(trial.number):
-            self._watcher.warned(f"worker {worker} {died.why} in trial {trial.number}, as others before it. {died.last_line}")
+            self._watcher.warned(f"{who} in trial {trial.number}, as others before it. {died.last_line}")
             self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
-            self._watcher.warned(
-                f"worker {worker} {died.why} in trial {trial.number}; it goes on from its last epoch. {died.last_line}"
-            )
+            self._watcher.warned(f"{who} in trial {trial.number}; it goes on from its last epoch. {died.last_line}")
             self._release(worker)
             self._interrupted.appendleft(trial)
         self._idle.discard(worker)

@@ -27,6 +27,15 @@ def test_nobody_passes_before_there_are_three():
     assert [rungs(0.8, 0.9, 0.7).passes(trial, 1) for trial in range(3)] == [False, True, False]
 
 
+def test_what_is_no_number_is_worse_than_all():
+    assert [rungs(float("nan"), 0.5, float("nan"), 0.4, 0.3, 0.2).passes(trial, 1) for trial in range(4)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
 def test_between_rungs_everybody_passes():
     assert rungs(0.1, 0.2, 0.3).passes(0, 2)
 
