@@ -16,9 +16,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hpo.parameters import Choices, IntRange
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
     from hpo.parameters import FloatRange
     from hpo.settings import Settings
@@ -32,13 +36,30 @@ def derived_seed(seed: int, purpose: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()[:4], "big")
 
 
-def make_sampler(settings: Settings, number: int) -> BaseSampler:
-    """Return the study's sampler for trial `number`."""
+class FlatTPE(optuna.samplers.TPESampler):
+    """TPE on a space whose parameters are all in every trial; Optuna's own compares those of all trials to find that out.
+
+    Args:
+        flat: The space.
+        seed: Of its draws.
+    """
+
+    def __init__(self, flat: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed)
+        self._flat = {name: flat[name] for name in sorted(flat) if not flat[name].single()}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """Return the space, in the order in which Optuna draws."""
+        return dict(self._flat)
+
+
+def make_sampler(settings: Settings, flat: Mapping[str, BaseDistribution], number: int) -> BaseSampler:
+    """Return the study's sampler on a space for trial `number`."""
     purpose = f"sampler after {settings.warm_start}" if settings.warm_start else "sampler"  # else it repeats that study's draws
     seed = derived_seed(settings.seed, purpose, number)
     match settings.sampler:
         case "tpe":
-            return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=True, seed=seed)
+            return FlatTPE(flat, seed)
         case "gp":  # Optuna's Gaussian process is written in torch: the one choice that loads it into the runner
             return optuna.samplers.GPSampler(n_startup_trials=STARTUP_TRIALS, seed=seed)
         case "qmc":  # one scrambled sequence for the whole study; its position is kept in the study

@@ -192,7 +192,7 @@ class WritableStudy:
         if number < len(self._starts):
             self._mirror.enqueue_trial(dict(self._starts[number]))
         with experimental(), self._memory.showing(FOR_SAMPLERS):
-            self._mirror.sampler = make_sampler(self.settings, number)
+            self._mirror.sampler = make_sampler(self.settings, self._distributions, number)
             trial = self._mirror.ask(self._distributions)
         if trial.number != number:
             raise AssertionError(f"the mirror is at trial {trial.number}, the record at {number}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
-from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
+from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.study import experimental
 from hpo.settings import PRUNERS, SAMPLERS, Settings
 from hpo.space import SearchSpace
@@ -28,8 +29,26 @@ def test_every_name_is_known_to_these_tests():
 @pytest.mark.parametrize("name", [*SAMPLER_CLASSES, pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_samplers_name_is_optunas_sampler(name):
     with experimental():
-        sampler = make_sampler(Settings(sampler=name), 0)
-    assert type(sampler) is getattr(optuna.samplers, SAMPLER_CLASSES.get(name, "GPSampler"))
+        sampler = make_sampler(Settings(sampler=name), {}, 0)
+    assert isinstance(sampler, getattr(optuna.samplers, SAMPLER_CLASSES.get(name, "GPSampler")))
+
+
+@pytest.mark.parametrize("n", [0, 1, 9, 10, 60])
+def test_tpe_suggests_what_optunas_suggests_after_the_same_trials(n):
+    flat = distributions(SearchSpace.named("basic")) | {"fixed": IntDistribution(3, 3), "alpha": FloatDistribution(0, 1)}
+    history = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1), direction="maximize")
+    for trial in [history.ask(flat) for _ in range(n + 2)][:n]:  # the last two run
+        trial.report(trial.params["lr"], 1)
+        if trial.number % 3:
+            history.tell(trial, state=TrialState.PRUNED)
+        else:
+            history.tell(trial, trial.params["lr"])
+    suggested = []
+    for sampler in (optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=7), FlatTPE(flat, seed=7)):
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        study.add_trials(history.trials)
+        suggested.append([study.ask(flat).params for _ in range(3)])
+    assert suggested[0] == suggested[1]
 
 
 @pytest.mark.parametrize("name", PRUNER_CLASSES)
