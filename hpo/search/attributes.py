@@ -63,6 +63,8 @@ def put(
         values: By key; written as JSON.
         removed: Keys.
     """
+    if not values and not removed:
+        return
     [(column, identifier)] = owner.items()
     own = table.c[column] == identifier
     if values:

@@ -34,6 +34,8 @@ _OF_TRIAL, _OF_TRIAL_BY_SYSTEM, _OF_STUDY_BY_SYSTEM = (
     _TABLES[f"{whose}_attributes"] for whose in ("trial_user", "trial_system", "study_system")
 )
 
+_STATE = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == sa.bindparam("trial"))  # built once: it is asked every epoch
+
 
 class Ledger:
     """The writing side of one study.
@@ -129,7 +131,7 @@ class Ledger:
             connection.execute(sa.update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(ended))
 
     def _check_running(self, connection: Connection, trial_id: int) -> None:
-        state = connection.scalar(sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == trial_id))
+        state = connection.scalar(_STATE, {"trial": trial_id})
         if state != TrialState.RUNNING:
             done = "removed" if state is None else "ended"
             raise StorageError(
