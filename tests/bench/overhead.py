@@ -5,15 +5,16 @@
     python tests/bench/overhead.py --parameters 4 12     with so many parameters
 
 A trial has 10 epochs, TPE and successive halving, SQLite on disk, and every epoch is on disk before the next begins. Measured are
-the 50 trials around each size, in blocks of 10; the history before them is made up and written without waiting for the disk.
-"Plain" is what a tutorial writes: ask, suggest, report, should_prune, tell on RDBStorage, with the same sampler, pruner and
-accuracies; it stores no attributes of trials, where hpo stores eight. Opening the study is in neither figure. Wall time has the
-disk's share in it and that of whatever else runs; time on the processor has not, and commits are waits for the disk.
+the 50 trials around each size, in blocks of 10; the history before them is made up and written at once. "Plain" is what a
+tutorial writes: ask, suggest, report, should_prune, tell on RDBStorage, with the same sampler and accuracies and with Optuna's
+halving; it stores no attributes of trials, where hpo stores eight. Opening the study and starting a run are in no figure. Wall
+time has the disk's share in it and that of whatever else runs; time on the processor has not, and commits are waits for the disk.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import shutil
 import statistics
@@ -21,7 +22,9 @@ import sys
 import tempfile
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import optuna
@@ -31,11 +34,16 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "search"))
 
-from instant import InstantPool, curve, new_study, reopen, run
+from instant import InstantPool, curve, new_study, reopen
 
+from hpo.search.board import Watcher
+from hpo.search.halving import REDUCTION
 from hpo.search.ledger import Ledger
-from hpo.search.samplers import distributions, make_pruner, make_sampler
+from hpo.search.memory import FOR_PRUNERS, Memory
+from hpo.search.runner import Runner
+from hpo.search.samplers import STARTUP_TRIALS, distributions
 from hpo.search.study import experimental
+from hpo.settings import RunOptions
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -102,32 +110,34 @@ class Bench:
         shutil.copy(folder / "hpo.db", folder / "plain.db")
         self.study = reopen(study)
         self.blocks, self.block = blocks, block
+        self.pool = InstantPool(epochs=EPOCHS, checkpoints=False)
         self.plain = self._open_plain(folder / "plain.db") if plain else None
 
     def _open_plain(self, path: Path) -> optuna.Study:
-        settings = self.study.settings
         with experimental():
             return optuna.load_study(
                 study_name=self.study.name,
                 storage=f"sqlite:///{path}",
-                sampler=make_sampler(settings, 0),
-                pruner=make_pruner(settings),
+                sampler=optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=0),
+                pruner=halving(),
             )
 
     def measure(self) -> tuple[list[Cost], list[Cost]]:
         """Return what a trial cost in each block: the runner's and plain Optuna's, taken in turns."""
-        self.run_mine(1)
+        self.runner(1).run()
         self.run_plain(1)
         mine, others = [], []
         for _ in range(self.blocks):
-            mine.append(cost(self.run_mine, self.block, self.study._record.engine))
+            mine.append(cost(self.runner(self.block).run, self.block, self.study._record.engine))
             if self.plain:
-                others.append(cost(self.run_plain, self.block, self.plain._storage._backend.engine))
+                run_plain = functools.partial(self.run_plain, self.block)
+                others.append(cost(run_plain, self.block, self.plain._storage._backend.engine))
         return mine, others
 
-    def run_mine(self, n: int) -> None:
-        """Run so many trials as `hpo run` does."""
-        run(self.study, self.study.n_finished + n, InstantPool(epochs=EPOCHS, checkpoints=False))
+    def runner(self, n: int) -> Runner:
+        """Return what runs so many trials as `hpo run` does."""
+        self.pool.start()
+        return Runner(self.study, self.pool, RunOptions(trials=self.study.n_finished + n), Watcher())
 
     def run_plain(self, n: int) -> None:
         """Run so many as a tutorial would, on the database itself."""
@@ -148,39 +158,48 @@ def train(trial: optuna.Trial, study: WritableStudy) -> float:
 
 def made_up(study: WritableStudy, n: int) -> list[FrozenTrial]:
     """Return a history of a random search, made in memory."""
-    with experimental():
-        memory = optuna.create_study(
-            direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0), pruner=make_pruner(study.settings)
+    memory = Memory()
+    with experimental(), memory.showing(FOR_PRUNERS):
+        made = optuna.create_study(
+            storage=memory,
+            direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=halving(),
         )
-    memory.optimize(lambda trial: train(trial, study), n_trials=n)
-    return memory.get_trials(deepcopy=False)
+        made.optimize(lambda trial: train(trial, study), n_trials=n)
+    return made.get_trials(deepcopy=False)
+
+
+def halving() -> optuna.pruners.BasePruner:
+    """Return Optuna's pruner of that name; hpo's lets losers wait."""
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
 
 
 def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
-    """Write a history without waiting for the disk."""
-    engine = study._record.engine
-    ledger = Ledger(engine, study.location, study._study_id, study.name)
-    synchronous(engine, "OFF")
-    for trial in trials:
-        rungs = {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
-        trial_id = ledger.begin(trial.number, trial.params, trial.distributions, {})
-        ledger.report(trial_id, trial.intermediate_values, rungs)
-        attributes = {"n_parameters": 1000, "macs": 2000, "worker": 0, "train_loss": [1.0], "score_loss": [1.0], "seconds": 1.0}
-        ledger.end(trial_id, TrialState(trial.state), trial.value, attributes, {})
-    synchronous(engine, "FULL")
+    """Write a history in one transaction: one wait for the disk."""
+    with study._record.engine.begin() as connection:
+        engine = SimpleNamespace(begin=lambda: nullcontext(connection))
+        ledger = Ledger(engine, study.location, study._study_id, study.name)
+        for trial in trials:
+            rungs = {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
+            trial_id = ledger.begin(trial.number, trial.params, trial.distributions, {})
+            ledger.report(trial_id, trial.intermediate_values, rungs)
+            attributes = {
+                "n_parameters": 1000,
+                "macs": 2000,
+                "worker": 0,
+                "train_loss": [1.0],
+                "score_loss": [1.0],
+                "seconds": 1.0,
+            }
+            ledger.end(trial_id, TrialState(trial.state), trial.value, attributes, {})
 
 
-def synchronous(engine: Engine, how: str) -> None:
-    """Set it for the one connection that there is."""
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"PRAGMA synchronous = {how}")
-
-
-def cost(call: Callable[[int], None], n: int, engine: Engine) -> Cost:
+def cost(call: Callable[[], object], n: int, engine: Engine) -> Cost:
     """Return what a block of trials took, a trial."""
     with Commits(engine) as commits:
         wall, processor = time.perf_counter(), time.process_time()
-        call(n)
+        call()
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
     return Cost(1000 * wall / n, 1000 * processor / n, commits.number / n)
 

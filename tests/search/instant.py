@@ -50,7 +50,7 @@ class InstantPool:
         curve: Accuracy of a configuration after an epoch.
         fate: What happens to a trial instead of training this epoch: a Died, a TrialFailed, or None for nothing.
         at_start: What a worker says when it is started.
-        checkpoints: Write them; a benchmark does without.
+        checkpoints: Write them; a benchmark does without, and its pool remembers.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class InstantPool:
         self._size, self._epochs, self._curve, self._fate, self._at_start = size, epochs, curve, fate, at_start
         self._checkpoints = checkpoints
         self._events: deque[Event] = deque()
+        self._trained: dict[int, int] = {}  # epochs by trial, where there are no checkpoints
         self._jobs: dict[int, tuple[Job, int]] = {}  # by worker: what it trains, and the epochs done
         self.handed_out: list[int] = []  # trial numbers, in order
         self.verdicts: list[Verdict] = []
@@ -94,7 +95,7 @@ class InstantPool:
         """Do at once what a worker is told."""
         if isinstance(message, Job):
             self.handed_out.append(message.trial)
-            done = self._restored(message.folder)
+            done = self._restored(message)
             self._jobs[worker] = message, done
             epochs = tuple(self._epoch(message, epoch) for epoch in range(1, done + 1))
             self._say(worker, Started(trial=message.trial, n_parameters=1000, macs=2000, epochs=epochs))
@@ -125,13 +126,14 @@ class InstantPool:
             if self._checkpoints:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 (job.folder / "epoch").write_bytes(sealed(str(epoch).encode()))
+            else:
+                self._trained[job.trial] = epoch
             self._jobs[worker] = job, epoch
             self._say(worker, self._epoch(job, epoch))
 
-    @staticmethod
-    def _restored(folder: Path) -> int:
-        checkpoint = folder / "epoch"
-        return int(read_sealed(checkpoint)) if checkpoint.exists() else 0
+    def _restored(self, job: Job) -> int:
+        checkpoint = job.folder / "epoch"
+        return int(read_sealed(checkpoint)) if checkpoint.exists() else self._trained.get(job.trial, 0)
 
     def _epoch(self, job: Job, epoch: int) -> EpochDone:
         accuracy = self._curve(job.config, epoch)
