@@ -135,11 +135,17 @@ class Lock:
         return True
 
     def is_free(self) -> bool:
-        """Whether nobody holds the lock; nothing is made or written."""
+        """Whether nobody holds the lock; nothing is made or written.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
         try:
-            handle = os.open(self.path, os.O_RDWR)
+            handle = self._opened()
         except FileNotFoundError:
             return True
+        except OSError as error:
+            raise StorageError(f"the lock {self.path} cannot be read: {error.strerror}.") from None
         try:
             _try_lock(handle)
         except OSError:
@@ -147,6 +153,14 @@ class Lock:
         finally:
             os.close(handle)
         return True
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR)  # over NFS an exclusive lock needs a file that is open for writing
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return os.open(self.path, os.O_RDONLY)
 
     def wait(self, sleep: Callable[[float], None]) -> None:
         """Take the lock, asking again twice a second until it is free."""

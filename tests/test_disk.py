@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +49,20 @@ def test_a_run_is_not_begun_on_a_disk_that_is_all_but_full(disk):
     assert f"bytes are free in {disk}, and checkpoints and database need 209,715,200" in err
     assert list(disk.rglob("*")) == before
     filler.unlink()
+
+
+def test_a_study_on_a_disk_that_is_read_only_is_examined(disk, tmp_path):
+    run(new_study(tmp_path / "hpo.db"), 3)
+    (tmp_path / "hpo" / "first" / "lock").touch()
+    shutil.copytree(tmp_path, disk, dirs_exist_ok=True)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    try:
+        code, out, err = in_process("doctor", "--storage", disk / "hpo.db", "--json")
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    assert (code, err) == (4, "")
+    found = [finding["found"] for finding in json.loads(out) if finding["state"] == "bad"]
+    assert f"{disk} cannot be written." in found
 
 
 @pytest.fixture(scope="module")
