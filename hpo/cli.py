@@ -34,7 +34,7 @@ app.add_typer(reading.app)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code (DESIGN: 0 done, 1 bug, 2 usage, 3 data, 4 storage, 5 no result)."""
+    """Run a command line and return its exit code (see README and errors.py)."""
     if arguments is None:
         streams.prepare()
     words = sys.argv[1:] if arguments is None else arguments

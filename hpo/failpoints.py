@@ -1,6 +1,6 @@
 """Named places where state changes hands, so that a test can make a process die exactly there.
 
-    HPO_FAILPOINT=name:nth:kill|raise|sleep|enospc    e.g. checkpoint.renamed:3:kill
+    HPO_FAILPOINT=name:nth:kill|raise|sleep|enospc    e.g. file.renamed:3:kill
 
 The nth time that a process passes the point, it is killed (signal 9), raises, sleeps for a minute, or meets a full disk. Several
 are separated by commas. Workers inherit the variable, and so do those that replace them: with HPO_FAILPOINT_ONCE=FOLDER a point

@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpo.errors import StorageError
+from hpo.search.patience import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def problems(path: Path, *, quick: bool) -> list[str]:
     """Return what SQLite finds wrong in a file of ours, five things at most, after it undid what a crash left half done."""
     check = "quick_check" if quick else "integrity_check"
     try:
-        with _opened(path, "mode=rw", timeout=60) as connection:
+        with _opened(path, "mode=rw", timeout=LOCK_TIMEOUT) as connection:
             found = [str(row[0]) for row in connection.execute(f"PRAGMA {check}(5)")]
     except sqlite3.Error as error:
         found = [str(error)]

@@ -39,7 +39,8 @@ class Outcome:
 
     Attributes:
         record: The study as it is stored now.
-        reason: `total`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted` or `terminated`.
+        reason: `total`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted`,
+            `terminated` or `hung up`.
     """
 
     record: record.StudyRecord

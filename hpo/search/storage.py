@@ -192,10 +192,6 @@ def guarded(location: Location) -> Iterator[None]:
         raise StorageError(f"there is no kind of database {location.url.drivername!r}; {_READABLE}.") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise _refusal(location, type(error).__name__) from None
-    except optuna.exceptions.UpdateFinishedTrialError:
-        raise StorageError(
-            f"another program has ended a trial in {location} that is being trained. Run the same command."
-        ) from None
     except KeyError as error:
         if error.args != (NOT_FOUND_MSG,):
             raise

@@ -14,6 +14,7 @@ import numpy as np
 
 from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.files import atomic_file
+from hpo.settings import DATASETS
 from hpo.training import cache, sources
 from hpo.training.arrays import SIDE, DataSet, Progress, Split, make_data_set, silent
 from hpo.training.sampling import hold_out, take
@@ -21,9 +22,8 @@ from hpo.training.sampling import hold_out, take
 if TYPE_CHECKING:
     from hpo.training.archive import Archive
 
-__all__ = ["MIRRORABLE", "NAMES", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take", "verify"]
+__all__ = ["MIRRORABLE", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take", "verify"]
 
-NAMES = ("cifar10", "digits")
 MIRRORABLE = ("cifar10",)  # a mirrored image is still of its class; a mirrored 2 is none
 
 CELL = 3 * SIDE  # pixels: an image in the preview
@@ -42,7 +42,7 @@ def load(
     """Return a data set, decoded and, if need be, downloaded by whichever process comes first.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `settings.DATASETS`.
         data_dir: Where CIFAR-10 is or shall be.
         cache_dir: Where decoded arrays are kept; None for `cache.default_folder()`.
         progress: Told what takes time.
@@ -53,8 +53,8 @@ def load(
         DataError: Missing, damaged or not what it should be.
         StorageError: The cache cannot be written.
     """
-    if name not in NAMES:
-        raise UsageError(f"There is no data set {name!r}.{nearest(name, NAMES)}")
+    if name not in DATASETS:
+        raise UsageError(f"There is no data set {name!r}.{nearest(name, DATASETS)}")
     folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, archive)
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):

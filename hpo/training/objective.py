@@ -70,14 +70,13 @@ class Task:
         train = data.train
         pixels = torch.from_numpy(train.images).to(device)
         labels = torch.from_numpy(train.labels).to(device)
-        everything = np.arange(len(train.labels))
         if settings.score == "validation":
             rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
             trained = rest[take(_part(train, rest), settings.limit_train, settings.seed)]
             scored = held_out[take(_part(train, held_out), settings.limit_test, settings.seed)]
             score = Images(pixels, labels, torch.from_numpy(scored).to(device))
         else:
-            trained = everything[take(train, settings.limit_train, settings.seed)]
+            trained = take(train, settings.limit_train, settings.seed)
             score = Images.of(data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device)
         return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory)
 
