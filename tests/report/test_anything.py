@@ -9,7 +9,7 @@ from plotly.graph_objects import Figure
 from test_page import block
 
 from hpo.report import comparison_table
-from hpo.report.note import study_note
+from hpo.report.note import note_of
 from hpo.report.page import page
 from hpo.report.summary import summarize
 
@@ -55,8 +55,9 @@ def test_any_study_gets_a_page(trials, direction, attributes):
     study.add_trials(trials)
     for name, value in attributes.items():
         study.set_user_attr(name, value)
-    text = page(summarize(study))
+    summary = summarize(study)
+    text = page(summary)
     for one in block(text, "figures"):
         Figure(data=one["data"], layout=one["layout"])
-    assert study_note(study)
+    assert note_of(summary)
     assert len(comparison_table([study, study])) == 2

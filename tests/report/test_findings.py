@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from hpo.report.findings import find
+from hpo.report.findings import find, result, search
 from hpo.report.summary import summarize
 
 ONE = {"lr": made.SPACE["lr"], "dropout": made.SPACE["dropout"]}
@@ -122,7 +122,7 @@ def test_pure_noise_is_called_noise():
 
 
 def test_pure_noise_is_called_noise_nearly_always():
-    said = [findings(made.study(finished(noise(seed=seed))))["winner"] for seed in range(40)]
+    said = [result.winner(summarize(made.study(finished(noise(seed=seed))))).text for seed in range(40)]
     assert np.mean([text.endswith(("within noise.", "no other trial beat it.")) for text in said]) >= 0.95
 
 
@@ -130,7 +130,7 @@ def test_the_luck_of_the_choice_is_estimated_about_right():
     said, true = [], []
     for seed in range(40):
         accuracies = noise(seed=seed)
-        text = findings(made.study(finished(accuracies)))["optimism"]
+        text = result.optimism(summarize(made.study(finished(accuracies)))).text
         said.append(float(re.search(r"up to ([\d.]+) points", text)[1]))
         true.append(100 * (max(accuracies) - 0.8))
     assert np.mean(said) == pytest.approx(np.mean(true), rel=0.15)
@@ -194,8 +194,8 @@ def test_a_parameter_that_decides_inside_its_range_is_no_edge():
 
 
 def test_edges_are_seldom_seen_in_noise():
-    seen = sum("edge" in findings(over(made.SPACE, lambda _p, rng: rng.normal(0.7, 0.05), 40, seed)) for seed in range(30))
-    assert seen <= 1
+    studies = (over(made.SPACE, lambda _p, rng: rng.normal(0.7, 0.05), 40, seed) for seed in range(30))
+    assert sum(search.edges(summarize(study)) is not None for study in studies) <= 1
 
 
 def test_a_pruner_that_kills_the_winner_is_named():
