@@ -135,8 +135,6 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
         raise
     page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
     views.result(outcome.record, outcome.reason, quiet=quiet, storage=storage, page=page)
-    if outcome.exit_code == 0 and not outcome.record.counts["complete"]:
-        return 5 if outcome.reason == "total" else 0
     return outcome.exit_code
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import INTERRUPTED, TERMINATED, DeviceError, StorageError, StudyLockedError
+from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED, DeviceError, NoResultError, StorageError, StudyLockedError
 from hpo.failpoints import reach
 from hpo.files import Lock
 from hpo.messages import CannotWork, Progress, Ready
@@ -50,8 +50,9 @@ class Outcome:
     def exit_code(self) -> int:
         """The code that a command ends with."""
         kind = self.reason.partition(":")[0]
-        codes = {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": 129, "failures": 5, "deaths": 5}
-        return codes.get(kind, 0)
+        if kind in ("failures", "deaths") or (kind == "total" and not self.record.counts["complete"]):
+            return NoResultError.exit_code
+        return {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": HUNG_UP}.get(kind, 0)
 
 
 def run(
