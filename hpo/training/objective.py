@@ -182,8 +182,8 @@ class Trial:
 
 
 def training_bytes(size: Size, config: Config) -> int:
-    """Estimate the memory of a training: weights, gradients, optimizer, and activations with their gradients."""
-    copies = 4 if config.optimizer == "adamw" else 3
+    """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
+    copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
     training = 2 * config.batch_size * size.activation_bytes
     scoring = SCORING_BATCH * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
     return 4 * copies * size.n_parameters + max(training, scoring)

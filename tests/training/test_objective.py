@@ -11,7 +11,8 @@ from hpo.errors import UsageError
 from hpo.settings import Settings
 from hpo.space import Config
 from hpo.training import checkpoint, data
-from hpo.training.objective import N_PICTURES, Task, Trial, TrialError
+from hpo.training.model import measure
+from hpo.training.objective import N_PICTURES, Task, Trial, TrialError, training_bytes
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -137,6 +138,11 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_allocated(tas
     with pytest.raises(TrialError, match=r"would take about [\d,]+ MiB and 1,024 MiB are free \(filters = \d+") as refused:
         Trial(task, huge, 0, tmp_path)
     assert refused.value.cause == "memory"
+
+
+def test_the_running_average_is_a_copy_of_the_weights_more():
+    size = measure(config(), 10)
+    assert training_bytes(size, config(averaging=0.1)) - training_bytes(size, config(averaging=0.0)) == 4 * size.n_parameters
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_with_the_epoch_and_the_rate(task, tmp_path):
