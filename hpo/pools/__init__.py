@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Died(NamedTuple):
     """A worker ended without being asked to."""
 
-    why: str  # "killed, signal 9; out of memory?"
+    why: str  # "killed, signal 9 (SIGKILL); out of memory?"
     last_words: str  # the end of its standard error
 
     @property

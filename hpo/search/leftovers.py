@@ -98,7 +98,7 @@ def _why_damaged(path: Path) -> str:
 
 
 def _files(record: StudyRecord, trial: FrozenTrial) -> list[Path]:
-    """Return the checkpoints of a trial in training, the newest last."""
+    """Return the checkpoints of a trial in training."""
     if trial.state != TrialState.RUNNING:
         return []
     return sorted((record.folder / f"trial-{trial.number:05d}").glob("epoch-*.ckpt"))

@@ -1,8 +1,8 @@
 """The training loop: a generator that yields one `Epoch` at a time; the caller decides what to do with it.
 
-It can start at any epoch from a `State`, and then goes on exactly as if it had never stopped: every random number comes from
-(seed, epoch). What is special about its speed: whole-batch tensors (batches.py), channels_last, fused optimizers, bfloat16 where
-the processor multiplies it in hardware, denormals flushed.
+It can start at any epoch from what `Training.state` returned, and then goes on exactly as if it had never stopped: every random
+number comes from (seed, epoch). What is special about its speed: whole-batch tensors (batches.py), channels_last, fused
+optimizers, bfloat16 where the processor multiplies it in hardware, denormals flushed.
 """
 
 from __future__ import annotations
