@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
+API = "import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome"
 READING = "hpo.console.views hpo.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session hpo.search.study"
 
 
@@ -27,8 +28,7 @@ def loaded(code: str) -> set[str]:
         ("from hpo.cli import main; main(['--help'])", HEAVY | {"pydantic", "rich"}),
         ("from hpo.cli import main; main(['run', '--help'])", HEAVY),
         ("from hpo.cli import main; main(['space', 'wide'])", HEAVY),
-        (f"import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
-        ("import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome", {"torch", "torchvision"}),
+        (f"{API}; import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
         ("import hpo.search.publishing", HEAVY),
         ("import hpo.report.dashboard", {"torch", "torchvision", "optuna_dashboard", "sklearn", "plotly"}),
         ("import hpo.training.worker", {"optuna", "sqlalchemy", "torch"}),
