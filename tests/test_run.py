@@ -10,8 +10,11 @@ from itertools import accumulate
 
 import optuna
 import pytest
+from hostile import in_process
 from running import DIGITS, Hpo, left_over
+from search.instant import InstantPool
 
+from hpo.search import session
 from hpo.training import checkpoint
 
 AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one
@@ -144,7 +147,13 @@ def test_the_same_command_goes_on_with_the_running_trial_under_its_number_from_i
         assert checkpoint.newest(record.folder / "trial-00000")["history"][: len(history)] == history
 
 
-@pytest.mark.usefixtures("interrupted")
+@pytest.fixture
+def here(hpo, monkeypatch):
+    """This process in the folder of the runs, for commands that start no worker."""
+    monkeypatch.chdir(hpo.folder)
+
+
+@pytest.mark.usefixtures("here", "interrupted")
 @pytest.mark.parametrize(
     ("words", "before", "asked"),
     [
@@ -154,12 +163,12 @@ def test_the_same_command_goes_on_with_the_running_trial_under_its_number_from_i
         (("--space", "tutorial"), "filters: low 2, high 6", "low 16, high 64"),
     ],
 )
-def test_another_setting_or_space_is_refused_with_both_values_and_the_way_out(hpo, words, before, asked):
-    refused = hpo("run", "broken", *words)
-    assert refused.ended() == 2
-    assert refused.err.startswith("error: study 'broken' was run with ")
+def test_another_setting_or_space_is_refused_with_both_values_and_the_way_out(words, before, asked):
+    code, _, err = in_process("run", "broken", *words)
+    assert code == 2
+    assert err.startswith("error: study 'broken' was run with ")
     for text in (before, asked, "hpo resume broken", "hpo run broken-2"):
-        assert text in refused.err
+        assert text in err
 
 
 @pytest.mark.usefixtures("whole")
@@ -194,11 +203,12 @@ def lasting(hpo):
     return program
 
 
-def test_a_second_runner_is_refused_with_the_name_of_the_first(hpo, lasting):
-    refused = hpo("resume", "lasting")
-    assert refused.ended() == 4
-    assert f"study 'lasting' is being run by process {lasting.process.pid} on " in refused.err
-    assert "hpo run lasting --dataset digits" in refused.err
+@pytest.mark.usefixtures("here")
+def test_a_second_runner_is_refused_with_the_name_of_the_first(lasting):
+    code, _, err = in_process("resume", "lasting")
+    assert code == 4
+    assert f"study 'lasting' is being run by process {lasting.process.pid} on " in err
+    assert "hpo run lasting --dataset digits" in err
 
 
 def test_ctrl_c_twice_ends_at_once(hpo, lasting):
@@ -269,11 +279,14 @@ def test_after_a_worker_is_killed_another_goes_on_with_its_trial(hpo):
     ],
     ids=["target", "patience", "timeout"],
 )
-def test_a_run_ends_at_its_limit_and_says_which(hpo, words, reason):
+@pytest.mark.usefixtures("here")
+def test_a_run_ends_at_its_limit_and_says_which(hpo, monkeypatch, words, reason):
+    monkeypatch.setattr(session, "LocalPool", lambda seats, settings, _: InstantPool(len(seats), settings.epochs))
     name = words[0].strip("-")
-    ended = hpo("run", name, "--trials", 10_000, "--epochs", 1, "--workers", 1, "--space", "short.toml", *words, *DIGITS)
-    assert ended.ended() == 0
-    assert re.search(rf"study {name}: ended \({reason}\)", ended.err)
+    asked = ("--trials", 10_000, "--epochs", 1, "--workers", 1, "--space", "short.toml", *words, *DIGITS)
+    code, _, err = in_process("run", name, *asked)
+    assert code == 0
+    assert re.search(rf"study {name}: ended \({reason}\)", err)
     record = hpo.study(name)
     assert re.fullmatch(reason, record.attributes["stopped"]["reason"])
     values = [trial.value for trial in record.trials if trial.value is not None]

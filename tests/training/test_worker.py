@@ -166,8 +166,7 @@ def test_the_terminals_signals_are_left_to_the_runner(worker):
     worker.send(Verdict(trial=6, go_on=False))
 
 
-def test_it_ends_within_two_seconds_of_its_input_in_the_middle_of_an_epoch(new):
-    worker = new()
+def test_it_ends_within_two_seconds_of_its_input_in_the_middle_of_an_epoch(worker):
     worker.begin(0, LONG)
     assert isinstance(worker.go_on(0, Tick), Tick)
     code, seconds, _ = worker.end()
@@ -184,14 +183,13 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
     assert "joke" in worker.process.stderr.read().decode()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.parametrize(  # data that are missing: test_run.py
     ("setup", "error", "says"),
     [
-        ({"settings": Settings(dataset="cifar10")}, "DataError", "No CIFAR-10 in "),
         ({"device": "cuda:7"}, "DeviceError", "device cuda:7 is not here: torch "),
         ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "A limit of 5,000 images is more than"),
     ],
-    ids=["data", "device", "limit"],
+    ids=["device", "limit"],
 )
 def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, setup, error, says):
     worker = new(**setup)
