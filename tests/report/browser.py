@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -55,7 +56,7 @@ class Seen(NamedTuple):
     answer: Any
 
 
-class _Browser:
+class Browser:
     """A Chromium that listens on a pipe; messages are JSON, each ended by a zero byte."""
 
     def __init__(self, profile: str) -> None:
@@ -74,8 +75,18 @@ class _Browser:
         self.events: list[dict[str, Any]] = []
         self._lines = self._read()
         self._n = 0
+
+    @contextlib.contextmanager
+    def tab(self) -> Iterator[None]:
+        """Ask a new tab, and hear of nothing else, for as long as that lasts."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.events.clear()
+        try:
+            yield
+        finally:
+            self._session = None
+            self.ask("Target.closeTarget", targetId=target)
 
     def _read(self) -> Iterator[dict[str, Any]]:
         rest = b""
@@ -104,8 +115,26 @@ class _Browser:
         self._out.close()
 
 
-def look(
+@contextlib.contextmanager
+def browsing() -> Iterator[Browser]:
+    """Run a browser with a profile of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Browser(profile)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def look(page: Path, browser: Browser | None = None, **how: Any) -> Seen:
+    """Look at a page in a new tab of a browser, or in a new browser; `how` is as `_look` takes it."""
+    with contextlib.nullcontext(browser) if browser else browsing() as used, used.tab():
+        return _look(page, used, **how)
+
+
+def _look(
     page: Path,
+    browser: Browser,
     *,
     width: int = 1280,
     dark: bool = False,
@@ -118,38 +147,33 @@ def look(
 
     With `settle`, wait so many seconds first: a browser that has just begun is busy with itself, and times would be its own.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = _Browser(profile)
-        try:
-            for domain in ("Page", "Runtime", "Log", "Network"):
-                browser.ask(f"{domain}.enable")
-            browser.ask("Performance.enable", timeDomain="threadTicks")
-            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-            browser.ask("Emulation.setEmulatedMedia", features=[scheme])
-            size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-            browser.ask("Emulation.setDeviceMetricsOverride", **size)
-            time.sleep(settle)
-            browser.ask("Page.navigate", url=page.resolve().as_uri())
-            end = time.monotonic() + seconds
-            while not browser.value("document.documentElement.dataset.drawn") and time.monotonic() < end:
-                time.sleep(0.05)
-            drawn, milliseconds, dom, wide = (
-                browser.value(f"document.documentElement.{name}")
-                for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
-            )
-            metrics = {one["name"]: one["value"] for one in browser.ask("Performance.getMetrics")["metrics"]}
-            answer = browser.value(script) if script else None
-            if picture:
-                whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
-                picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
-        finally:
-            browser.close()
+    for domain in ("Page", "Runtime", "Log", "Network"):
+        browser.ask(f"{domain}.enable")
+    browser.ask("Performance.enable", timeDomain="threadTicks")
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.ask("Emulation.setEmulatedMedia", features=[scheme])
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.ask("Emulation.setDeviceMetricsOverride", **size)
+    time.sleep(settle)
+    browser.ask("Page.navigate", url=page.resolve().as_uri())
+    end = time.monotonic() + seconds
+    while not browser.value("document.documentElement.dataset.drawn") and time.monotonic() < end:
+        time.sleep(0.05)
+    drawn, milliseconds, dom, wide = (
+        browser.value(f"document.documentElement.{name}")
+        for name in ("dataset.drawn", "dataset.milliseconds", "outerHTML", "scrollWidth")
+    )
+    metrics = {one["name"]: one["value"] for one in browser.ask("Performance.getMetrics")["metrics"]}
+    answer = browser.value(script) if script else None
+    if picture:
+        whole = {"captureBeyondViewport": True, "clip": _whole(browser, width)}
+        picture.write_bytes(base64.b64decode(browser.ask("Page.captureScreenshot", **whole)["data"]))
     number = int(drawn) if drawn else None
     took = int(milliseconds or 0), metrics["TaskDuration"]
     return Seen(dom, _console(browser.events), _requests(browser.events), number, *took, wide - width, answer)
 
 
-def _whole(browser: _Browser, width: int) -> dict[str, float]:
+def _whole(browser: Browser, width: int) -> dict[str, float]:
     height = browser.value("document.documentElement.scrollHeight")
     return {"x": 0, "y": 0, "width": width, "height": min(height, 16_000), "scale": 1}
 

@@ -7,7 +7,7 @@ import re
 import made
 import optuna
 import pytest
-from browser import CHROMIUM, look
+from browser import CHROMIUM, browsing, look
 
 from hpo.report import write_comparison, write_report
 
@@ -52,33 +52,40 @@ STUDIES = {
 }
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as one:
+        yield one
+
+
 @pytest.mark.parametrize("name", list(STUDIES))
-@pytest.mark.parametrize(("width", "dark"), [(360, False), (2560, True)])
-def test_every_figure_is_drawn_and_nothing_is_asked_for(tmp_path, name, width, dark):
+def test_every_figure_is_drawn_and_nothing_is_asked_for(browser, tmp_path, name):
     made.artifacts(tmp_path)
     text = (page := write_report(STUDIES[name](), tmp_path / "x.html", artifacts=tmp_path)).read_text()
-    seen = look(page, width=width, dark=dark, script=REPEATED)
-    assert seen.answer == [], "no axis has a tick twice"
-    assert seen.console == []
-    assert seen.requests == []
-    assert seen.drawn == text.count('class="drawing"')
-    assert seen.dom.count('class="main-svg"') >= seen.drawn
-    assert seen.overflow <= 0
+    for width, dark in ((360, False), (2560, True)):
+        seen = look(page, browser, width=width, dark=dark, script=REPEATED)
+        assert seen.answer == [], "no axis has a tick twice"
+        assert seen.console == []
+        assert seen.requests == []
+        assert seen.drawn == text.count('class="drawing"')
+        assert seen.dom.count('class="main-svg"') >= seen.drawn
+        assert seen.overflow <= 0
 
 
-def test_a_comparison_is_drawn_and_asks_for_nothing(tmp_path):
-    seen = look(write_comparison([made.searched(40, name="a"), made.searched(30, name="b")], tmp_path / "x.html"), width=360)
+def test_a_comparison_is_drawn_and_asks_for_nothing(browser, tmp_path):
+    page = write_comparison([made.searched(40, name="a"), made.searched(30, name="b")], tmp_path / "x.html")
+    seen = look(page, browser, width=360)
     assert (seen.console, seen.requests, seen.overflow) == ([], [], 0)
     assert seen.drawn >= 2
 
 
-def test_cells_that_a_spreadsheet_would_run_are_harmless(tmp_path):
+def test_cells_that_a_spreadsheet_would_run_are_harmless(browser, tmp_path):
     cells = ["=1+1", "+1", "-1", "@x", "\tx", 'a"b,c', "plain", -1.5, None, True]
-    seen = look(write_report(made.searched(3), tmp_path / "x.html"), script=f"{json.dumps(cells)}.map(csvCell)")
+    seen = look(write_report(made.searched(3), tmp_path / "x.html"), browser, script=f"{json.dumps(cells)}.map(csvCell)")
     assert seen.answer == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", '"a""b,c"', "plain", "-1.5", "", "true"]
 
 
-def test_the_table_filters_and_sorts(tmp_path):
+def test_the_table_filters_and_sorts(browser, tmp_path):
     script = """(() => {
         const column = (i) => [...document.querySelectorAll("#table tbody tr")].map((row) => row.children[i].textContent);
         const filter = document.querySelector("#table input");
@@ -89,7 +96,7 @@ def test_the_table_filters_and_sorts(tmp_path):
         return { states, values: column(2) };
     })()"""
     study = made.searched(30)
-    seen = look(write_report(study, tmp_path / "x.html"), script=script).answer
+    seen = look(write_report(study, tmp_path / "x.html"), browser, script=script).answer
     assert seen["states"] == ["pruned"] * sum(trial.state.name == "PRUNED" for trial in study.trials)
     values = [float(value) for value in seen["values"] if value != "\N{EN DASH}"]
     assert values == sorted(values, reverse=True)
@@ -113,12 +120,12 @@ def hostile(page):
 
 
 @pytest.mark.timeout(600)
-def test_three_hundred_hostile_strings_are_shown_and_never_run(tmp_path):
+def test_three_hundred_hostile_strings_are_shown_and_never_run(browser, tmp_path):
     made.artifacts(tmp_path, n=500)
     n = 0
     for i in range(4):
         study, texts = hostile(i)
-        seen = look(write_report(study, tmp_path / "x.html", title=texts[0], artifacts=tmp_path))
+        seen = look(write_report(study, tmp_path / "x.html", title=texts[0], artifacts=tmp_path), browser)
         assert "data-hacked" not in re.match(r"<html[^>]*>", seen.dom)[0]
         assert (seen.console, seen.requests) == ([], [])
         assert seen.drawn
