@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,10 +30,10 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def stored() -> str:
-    """A study of a complete, a pruned, a failed (with a hostile reason) and a running trial."""
-    location = locate()
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a study of a complete, a pruned, a failed (with a hostile reason) and a running trial."""
+    location = locate(str(tmp_path_factory.mktemp("stored") / "hpo.db"))
     writable = definition.create(
         open_storage(location, create=True),
         location,
@@ -52,6 +53,14 @@ def stored() -> str:
             writable.complete(trial, 0.75)
         elif end:
             end(trial)
+    return location.path
+
+
+@pytest.fixture
+def stored(database: Path) -> str:
+    """Put the database where commands look for one, and return the study's name."""
+    Path("studies").mkdir()
+    shutil.copy(database, "studies/hpo.db")
     return "first"
 
 

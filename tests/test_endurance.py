@@ -21,9 +21,9 @@ def test_a_second_runner_is_refused_and_the_first_goes_on(hpo):
 
 
 def test_no_process_outlives_a_runner_that_is_killed(hpo):
-    found, seconds = orphans(hpo, times=3)
+    found, seconds = orphans(hpo, times=2)
     assert found == []
-    assert len(seconds) == 3
+    assert len(seconds) == 2
 
 
 def test_a_run_waits_for_a_reader_says_so_after_five_seconds_and_loses_nothing(hpo):

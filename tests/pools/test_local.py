@@ -68,17 +68,14 @@ def test_silence_is_none_after_the_timeout(pool):
     assert 0.1 <= time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize(
-    ("number", "why"),
-    [(signal.SIGKILL, "killed, signal 9 (SIGKILL); out of memory?"), (signal.SIGSEGV, "killed, signal 11 (SIGSEGV)")],
-)
-def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_its_place(pool, number, why, tmp_path):
-    os.kill(pool.pids[0], number)
-    event = heard(pool, Died)
-    assert (event.worker, event.message.why) == (0, why)
-    pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
-    assert pool.receive(timeout=0.1) is None
-    pool.restart(0)
+def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_its_place(pool, tmp_path):
+    for number, why in ((signal.SIGKILL, "SIGKILL); out of memory?"), (signal.SIGSEGV, "SIGSEGV)")):
+        os.kill(pool.pids[0], number)
+        event = heard(pool, Died)
+        assert (event.worker, event.message.why) == (0, f"killed, signal {number} ({why}")
+        pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
+        assert pool.receive(timeout=0.1) is None
+        pool.restart(0)  # the second is killed while it starts
     heard(pool, Ready)
 
 
