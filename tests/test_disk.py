@@ -80,7 +80,6 @@ def hpo(tmp_path_factory):
         ("file.synced", 4),
         ("file.renamed", 4),
         ("result.scores", 1),
-        ("epoch.reporting", 1),
         ("epoch.reporting", 4),
     ],
 )
