@@ -239,7 +239,7 @@ def test_ctrl_c_ends_a_run_at_once_that_is_ending_already(hpo):
 
 @pytest.mark.slow
 def test_after_the_runner_is_killed_its_workers_end_and_the_next_run_has_exact_totals(hpo):
-    words = ("run", "killed", "--trials", 3, "--workers", 2, *TWELVE[4:])
+    words = ("run", "killed", "--trials", 3, "--workers", 2, "--pruner", "none", *TWELVE[4:])
     program = hpo.start(*words).says("trial 1 epoch 2/12")
     workers = program.children()
     program.signal(signal.SIGKILL)
