@@ -20,7 +20,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Collection, Container, Iterator, Sequence
 
     from optuna.trial import FrozenTrial
 
@@ -41,13 +41,13 @@ FOR_PRUNERS = Part(latest=1000, best=0)
 class Memory(InMemoryStorage):
     """One study's trials.
 
-    Attributes:
-        waiting: Numbers of trials that wait at a rung.
+    Args:
+        waiting: Numbers of trials that wait at a rung, now; a view of a dict, say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: Collection[int] = ()) -> None:
         super().__init__()
-        self.waiting: set[int] = set()
+        self._waiting = waiting
         self._part: Part | None = None
         self._unended: set[int] = set()  # numbers of trials
         self._scored: list[int] = []  # of those that ended and did not fail, in order
@@ -72,7 +72,7 @@ class Memory(InMemoryStorage):
         oldest = self._scored[-self._part.latest] if len(self._scored) > self._part.latest else 0
         earlier = {number for _, number in self._best[: self._part.best]} | self._unended
         numbers = [*sorted(number for number in earlier if number < oldest), *range(oldest, len(everything))]
-        seen = [_stopped(everything[number]) if number in self.waiting else everything[number] for number in numbers]
+        seen = [_stopped(everything[number]) if number in self._waiting else everything[number] for number in numbers]
         shown = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 

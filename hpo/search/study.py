@@ -85,7 +85,8 @@ class WritableStudy:
         self._starts = [space.default, *starts]
         self._record = storage
         self._distributions = distributions(space)
-        self._memory = Memory()
+        self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
+        self._memory = Memory(self._waiting.keys())
         with guarded(location):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
@@ -102,7 +103,6 @@ class WritableStudy:
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
         self._withheld: dict[int, dict[str, Any]] = {}  # rungs reached by trials that are to be pruned, by number
         self._rungs = Rungs(settings.epochs)
-        self._waiting: dict[int, OpenTrial] = {}  # at a rung, by number
         for trial in trials:
             self._load(trial)
 
@@ -117,7 +117,7 @@ class WritableStudy:
             self._rungs.note(trial.number, epoch, accuracy)
         if trial.state == TrialState.RUNNING:
             self._open[trial.number] = optuna.Trial(self._mirror, mirrored)
-            if WAITS in trial.system_attrs and trial.system_attrs[WAITS] == trial.last_step:
+            if trial.last_step in self._rungs.levels and trial.system_attrs.get(WAITS) == trial.last_step:
                 self.wait(self._reopened(trial))
 
     @property
@@ -159,7 +159,6 @@ class WritableStudy:
     def wait(self, trial: OpenTrial) -> None:
         """Let a trial wait; to the sampler it is as one that was stopped, until it goes on."""
         self._waiting[trial.number] = trial
-        self._memory.waiting.add(trial.number)
 
     def calls(self) -> int | None:
         """Return the number of the waiting trial that may go on now."""
@@ -167,7 +166,6 @@ class WritableStudy:
 
     def call(self, number: int) -> OpenTrial:
         """Let a waiting trial go on."""
-        self._memory.waiting.discard(number)
         return self._waiting.pop(number)
 
     def hopeless(self, total: int) -> list[OpenTrial]:
@@ -259,8 +257,7 @@ class WritableStudy:
 
     def _end(self, trial: OpenTrial, state: TrialState, value: float | None) -> None:
         mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
-        if trial.number in self._waiting:
-            self.call(trial.number)
+        self._waiting.pop(trial.number, None)
         self._ledger.end(self._ids[trial.number], state, value, trial.attributes, notes)
         reach("trial.ended")
         for key, attribute in trial.attributes.items():

@@ -120,6 +120,19 @@ def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
         assert [trial.number for trial in study.unfinished()] == [0, 3, 6]
 
 
+@pytest.mark.parametrize("mark", [2, None, "1", [1]])
+def test_a_mark_that_names_no_rung_is_none(tmp_path, mark):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    trial = study.ask()
+    for epoch in (1, 2):
+        study.report(trial, epoch, 0.5)
+    study._record.set_trial_system_attr(study._ids[1], "hpo:waits", mark)
+    study = reopen(study)
+    assert [trial.number for trial in study.unfinished()] == [0, 1]
+    assert study.calls() is None
+
+
 def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
     waited, stopped = (new_study(tmp_path / name, seed=5) for name in ("a.db", "b.db"))
     for _ in range(20):
