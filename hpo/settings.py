@@ -99,7 +99,7 @@ class Settings(BaseModel):
         epochs: Training epochs of a trial that is not stopped early.
         score: Images that a trial's accuracy is measured on: the `test` set, or a `validation` part held out of the training set.
         sampler: Optuna sampler that proposes configurations.
-        pruner: Optuna pruner that stops trials early.
+        pruner: What stops trials early: hpo's halving (search/halving.py), or a pruner of Optuna's.
         seed: Root of every random number of the study.
         warm_start: Another study of the same database, whose best configurations are tried first.
         limit_train: Train on a stratified subset of this many images; None: all.
