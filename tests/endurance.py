@@ -22,12 +22,9 @@ import psutil
 from running import DIGITS, Hpo, Program, left_over
 from survival import Campaign, new_hpo
 
-from hpo.search.publishing import MINIMUM
-
 WORDS = ("--epochs", 1, "--space", "quick.toml", "-v", *DIGITS)
 ENDLESS = ("--trials", 1_000_000, *WORDS)
 PATIENCE = 600  # seconds for what takes a few on an idle machine
-SETTLED = MINIMUM + 15  # seconds after which the first publication is over
 LEFT_BY_A_TRIAL, ALLOCATOR = 5 * 2**10, 2 * 2**20  # bytes; see `flat`
 
 
@@ -93,7 +90,6 @@ def reader(hpo: Hpo, seconds: float) -> tuple[list[str], float]:
 class Sample(NamedTuple):
     """What a runner holds after a number of trials."""
 
-    seconds: float  # since the run began
     trials: int
     memory: int  # bytes of its own, shared pages left out
     descriptors: int
@@ -103,14 +99,14 @@ class Sample(NamedTuple):
 def long_run(hpo: Hpo, trials: int, name: str = "long") -> list[Sample]:
     """Run so many trials of one epoch on two workers; return a sample every few trials."""
     program = hpo.start("run", name, "--workers", 2, "--trials", trials, "--pruner", "none", *WORDS)
-    process, samples, began = psutil.Process(program.process.pid), [], time.monotonic()
+    process, samples = psutil.Process(program.process.pid), []
     while program.process.poll() is None:
         with contextlib.suppress(psutil.Error):
             with process.oneshot():
                 now = (process.memory_full_info().uss, process.num_fds(), process.num_threads())
             done = program.err.count(" complete ")
             if not samples or done > samples[-1].trials:
-                samples.append(Sample(time.monotonic() - began, done, *now))
+                samples.append(Sample(done, *now))
         time.sleep(0.2)
     assert program.ended() == 0, program.err[-1000:]
     record = hpo.study(name)
@@ -121,22 +117,19 @@ def long_run(hpo: Hpo, trials: int, name: str = "long") -> list[Sample]:
 def flat(samples: list[Sample], trials: int) -> tuple[list[str], str]:
     """Compare the first hundred trials with the last hundred; return what grew too much, and a line about both.
 
-    The first publication loads the report side, once: some 30 MiB and a connection. So a run that lives to see it is compared
-    from then on. Descriptors and threads may not grow at all (the median of the last hundred is at most that of the first).
-    Memory may grow by what a trial leaves behind on purpose (the mirror keeps its parameters, epochs and attributes for the
-    sampler: LEFT_BY_A_TRIAL) and by ALLOCATOR in all: a leaked checkpoint, message queue or connection a trial is more.
+    Descriptors may not grow at all (the median of the last hundred is at most that of the first), threads by the one that waits
+    for publications. Memory may grow by what a trial leaves behind on purpose (the mirror keeps its parameters, epochs and
+    attributes for the sampler: LEFT_BY_A_TRIAL) and by ALLOCATOR in all: a leaked checkpoint, message queue or connection a trial
+    is more.
     """
-    settled = [s for s in samples if s.seconds > SETTLED]
-    samples = settled if len(settled) > len(samples) / 2 else [s for s in samples if s.seconds < MINIMUM]
-    start, end = max(1, samples[0].trials), min(trials - 1, samples[-1].trials)  # at the very end the page is written
-    part = min(100, (end - start) // 2)
-    first = [s for s in samples if start <= s.trials <= start + part]
-    last = [s for s in samples if end - part <= s.trials <= end]
+    part = min(100, trials // 2)
+    first = [s for s in samples if 0 < s.trials <= part]
+    last = [s for s in samples if trials - part <= s.trials < trials]  # at the very end the page is written
     a, b = (Sample(*map(statistics.median, zip(*rows, strict=True))) for rows in (first, last))
     grown, allowed = b.memory - a.memory, ALLOCATOR + LEFT_BY_A_TRIAL * (b.trials - a.trials)
     found = [
         f"{name} grew from {x} to {y}"
-        for name, x, y in (("descriptors", a.descriptors, b.descriptors), ("threads", a.threads, b.threads))
+        for name, x, y in (("descriptors", a.descriptors, b.descriptors), ("threads", a.threads + 1, b.threads))
         if y > x
     ]
     if grown > allowed:
@@ -144,7 +137,7 @@ def flat(samples: list[Sample], trials: int) -> tuple[list[str], str]:
             f"memory grew by {grown / 2**20:,.1f} MiB over {b.trials - a.trials:.0f} trials; {allowed / 2**20:.1f} are all right"
         )
     line = (
-        f"from {start} to {end}: memory {a.memory / 2**20:.1f} MiB, then {b.memory / 2**20:.1f} MiB; "
+        f"memory {a.memory / 2**20:.1f} MiB, then {b.memory / 2**20:.1f} MiB; "
         f"descriptors {a.descriptors:.0f}, then {b.descriptors:.0f}; threads {a.threads:.0f}, then {b.threads:.0f}"
     )
     return found, line
