@@ -12,8 +12,11 @@ import pytest
 from optuna_dashboard import get_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 from running import Hpo
+from search.instant import new_study, run
 
+from hpo import api
 from hpo.report.note import study_note
+from hpo.search import attributes
 from hpo.search.record import load
 from hpo.search.storage import locate
 
@@ -131,3 +134,21 @@ def test_the_command_on_the_page_trains_the_winner_again(said, folder, cache):
 
 def test_errors_are_hpos_own_and_say_what_is_there(said):
     assert said["error"] == "there is no study 'scriptd' in scripted.db. Did you mean 'scripted'?"
+
+
+def test_meanwhile_another_process_publishes(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    run(study, 2)
+    assert "dashboard:note_ver" not in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
+    api._in_a_process("first", str(tmp_path / "hpo.db"))
+    assert "dashboard:note_ver" in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
+
+
+def test_where_that_fails_its_last_words_are_the_reason_and_hold_no_password(tmp_path):
+    new_study(tmp_path / "hpo.db")
+    with pytest.raises(RuntimeError, match=r"there is no study 'none' in .*hpo\.db") as failed:
+        api._in_a_process("none", str(tmp_path / "hpo.db"))
+    assert "\n" not in str(failed.value)
+    with pytest.raises(RuntimeError) as failed:
+        api._in_a_process("none", "postgresql://me:secret@127.0.0.1:1/none")
+    assert "secret" not in str(failed.value)
