@@ -14,6 +14,7 @@ import pytest
 import typer
 from hostile import in_process
 from hypothesis import event, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from search.instant import InstantPool, new_study, run
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(7200)
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 CODES = {0, 2, 3, 4, 5}
+examples = hypothesis_settings(max_examples=max(100, hypothesis_settings().max_examples))
 
 # -- command lines -------------------------------------------------------------------------------------------------------
 
@@ -168,6 +170,7 @@ def answered(*words: str) -> tuple[int, str, str]:
     return code, out, err
 
 
+@examples
 @given(words=command_lines())
 def test_any_command_line_ends_with_a_code_of_the_contract(prepared, words):
     laid_out(prepared)
@@ -236,6 +239,7 @@ def space_files(draw: st.DrawFn) -> bytes:
     return content
 
 
+@examples
 @given(content=space_files(), trains=st.integers(0, 4).map(lambda n: n == 0))
 def test_any_space_file_is_shown_or_refused(prepared, content, trains):
     Path("some.toml").write_bytes(content)

@@ -73,19 +73,13 @@ def hpo(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("point", "nth"),
-    [
-        ("file.filled", 1),
-        ("file.synced", 4),
-        ("file.renamed", 4),
-        ("result.scores", 1),
-        ("epoch.reporting", 4),
-    ],
-)
+@pytest.mark.parametrize("nth", [1, 4])
+@pytest.mark.parametrize("point", ["file.filled", "file.synced", "file.renamed", "epoch.reporting", "result.scores"])
 def test_a_disk_that_is_full_at_a_point_of_the_code_ends_the_run_and_no_trial(hpo, point, nth):
+    if (point, nth) == ("result.scores", 4):  # once a complete trial: three trials never come to four
+        nth = 2
     name = f"{point}-{nth}"
-    words = ("run", name, "--workers", 1, *RUN, "--trials", 3)
+    words = ("run", name, "--workers", 1, *RUN, "--trials", 3, "--pruner", "none")
     first = hpo.start(*words, HPO_FAILPOINT=f"{point}:{nth}:enospc")
     assert first.ended() == 4, first.err
     assert "No space left on device" in first.err

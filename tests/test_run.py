@@ -12,9 +12,7 @@ import optuna
 import pytest
 from hostile import in_process
 from running import DIGITS, Hpo, left_over
-from search.instant import InstantPool
 
-from hpo.search import session
 from hpo.training import checkpoint
 
 AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one
@@ -279,14 +277,11 @@ def test_after_a_worker_is_killed_another_goes_on_with_its_trial(hpo):
     ],
     ids=["target", "patience", "timeout"],
 )
-@pytest.mark.usefixtures("here")
-def test_a_run_ends_at_its_limit_and_says_which(hpo, monkeypatch, words, reason):
-    monkeypatch.setattr(session, "LocalPool", lambda seats, settings, _: InstantPool(len(seats), settings.epochs))
+def test_a_run_ends_at_its_limit_and_says_which(hpo, words, reason):
     name = words[0].strip("-")
-    asked = ("--trials", 10_000, "--epochs", 1, "--workers", 1, "--space", "short.toml", *words, *DIGITS)
-    code, _, err = in_process("run", name, *asked)
-    assert code == 0
-    assert re.search(rf"study {name}: ended \({reason}\)", err)
+    ended = hpo("run", name, "--trials", 10_000, "--epochs", 1, "--workers", 1, "--space", "short.toml", *words, *DIGITS)
+    assert ended.ended() == 0
+    assert re.search(rf"study {name}: ended \({reason}\)", ended.err)
     record = hpo.study(name)
     assert re.fullmatch(reason, record.attributes["stopped"]["reason"])
     values = [trial.value for trial in record.trials if trial.value is not None]

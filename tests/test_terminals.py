@@ -61,7 +61,7 @@ def test_closed_streams_and_a_full_standard_error_are_no_failure(hpo, closed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["2> >(head -1 > /dev/null)", "2>&-"])
+@pytest.mark.parametrize("lost", ["2> >(head -1 > /dev/null)", "2>&-", "2>/dev/full", "> /dev/null 2>&1 < /dev/null"])
 def test_a_run_goes_on_when_nobody_listens_any_more(hpo, lost):
     name = f"unheard-{re.sub(r'[^a-z0-9]+', '-', lost)}"
     done = hpo.shell(f"hpo run {name} {' '.join(map(str, RUN))} --epochs 3 {lost}")
@@ -103,12 +103,13 @@ def widest(text):
 
 
 @pytest.mark.slow
-def test_a_live_run_on_a_narrow_terminal_leaves_the_cursor_visible(hpo):
-    code, got = hpo.on_terminal("run", "narrow", *RUN, "--epochs", 2, columns=20)
+@pytest.mark.parametrize("columns", [20, 1000])
+def test_a_live_run_fits_any_terminal_and_leaves_the_cursor_visible(hpo, columns):
+    code, got = hpo.on_terminal("run", f"wide-{columns}", *RUN, "--epochs", 2, columns=columns)
     assert code == 0
     assert "Traceback" not in got
     assert got.rfind("\x1b[?25h") > got.rfind("\x1b[?25l") > -1
-    assert hpo.study("narrow").n_finished == 2
+    assert hpo.study(f"wide-{columns}").n_finished == 2
 
 
 @pytest.mark.parametrize(
@@ -132,16 +133,18 @@ def test_a_language_without_our_letters_is_no_failure(hpo, environment):
 # -- signals -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # Ctrl-C and SIGTERM alike: test_run.py
-def test_a_terminal_that_is_closed_ends_a_run_after_the_epoch_and_it_goes_on_another_time(hpo):
-    program = hpo.start("run", "hung", *RUN).says("trial 0 epoch 2/12")
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str)
+def test_a_signal_ends_after_the_epoch_with_the_shells_status_and_the_run_goes_on_another_time(hpo, number, code):
+    name = f"one-{number}"
+    program = hpo.start("run", name, *RUN).says("trial 0 epoch 2/12")
     workers = program.children()
-    program.signal(signal.SIGHUP)
-    assert program.ended(seconds=60) == 129
+    program.signal(number)
+    assert program.ended(seconds=60) == code
     assert left_over(workers, seconds=0) == []
     assert "Traceback" not in program.err
-    assert [trial.state.name for trial in hpo.study("hung").trials] == ["RUNNING"]
-    again = hpo("resume", "hung", "--workers", 1, "-v", "--no-report")
+    assert [trial.state.name for trial in hpo.study(name).trials] == ["RUNNING"]
+    again = hpo("resume", name, "--workers", 1, "-v", "--no-report")
     assert again.ended() == 0
     assert "trial 0 epoch 2/12" not in again.err
 
