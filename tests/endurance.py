@@ -117,15 +117,15 @@ def long_run(hpo: Hpo, trials: int, name: str = "long") -> list[Sample]:
 def flat(samples: list[Sample], trials: int) -> tuple[list[str], str]:
     """Compare the first hundred trials with the last hundred; return what grew too much, and a line about both.
 
-    Descriptors may not grow at all (the median of the last hundred is at most that of the first), threads by the one that waits
-    for publications. Memory may grow by what a trial leaves behind on purpose (the mirror keeps its parameters, epochs and
-    attributes for the sampler: LEFT_BY_A_TRIAL) and by ALLOCATOR in all: a leaked checkpoint, message queue or connection a trial
-    is more.
+    Descriptors may not grow at all, threads by the one that waits for publications; of both the least in a hundred counts, since
+    a commit opens the database's journal and folder, and a publication some pipes. Memory, the median, may grow by what a trial
+    leaves behind on purpose (the mirror keeps its parameters, epochs and attributes for the sampler: LEFT_BY_A_TRIAL) and by
+    ALLOCATOR in all: a leaked checkpoint, message queue or connection a trial is more.
     """
     part = min(100, trials // 2)
     first = [s for s in samples if 0 < s.trials <= part]
     last = [s for s in samples if trials - part <= s.trials < trials]  # at the very end the page is written
-    a, b = (Sample(*map(statistics.median, zip(*rows, strict=True))) for rows in (first, last))
+    a, b = (_of(rows) for rows in (first, last))
     grown, allowed = b.memory - a.memory, ALLOCATOR + LEFT_BY_A_TRIAL * (b.trials - a.trials)
     found = [
         f"{name} grew from {x} to {y}"
@@ -141,6 +141,11 @@ def flat(samples: list[Sample], trials: int) -> tuple[list[str], str]:
         f"descriptors {a.descriptors:.0f}, then {b.descriptors:.0f}; threads {a.threads:.0f}, then {b.threads:.0f}"
     )
     return found, line
+
+
+def _of(samples: list[Sample]) -> Sample:
+    trials, memory, descriptors, threads = zip(*samples, strict=True)
+    return Sample(statistics.median(trials), statistics.median(memory), min(descriptors), min(threads))
 
 
 def main() -> int:
