@@ -30,7 +30,7 @@ class Config(BaseModel):
     depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
     filters: int = Field(32, ge=1, le=2048, description="filters of the first block")
     dropout: float = Field(0.05, ge=0, le=0.95, description="before the last layer; 0.6 of it inside the blocks")
-    lr: float = Field(0.3, gt=0, le=100, description="peak learning rate, a batch; adamw takes a hundredth of it")
+    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate, a batch; adamw takes a hundredth of it")
     # The network.
     growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block over those of the one before")
     kernel: Literal[1, 3, 5, 7] = Field(3, description="edge of the blocks' convolutions, pixels")
@@ -43,12 +43,13 @@ class Config(BaseModel):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(1e-3, ge=0, le=1, description="on weights of convolutions and linear layers")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
     batch_size: int = Field(128, ge=1, le=65536, description="images a step")
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
     # The images.
+    tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
     standardize: bool = Field(default=True, description="zero mean and unit variance a channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
     shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels")
@@ -61,12 +62,14 @@ class SearchSpace(BaseModel):
     Attributes:
         name: What the study stores and shows.
         parameters: For every field of Config a range, choices or a fixed value. Those not given are fixed at Config's defaults.
+        starts: Points to try after the default one, before the sampler chooses; what they leave out takes its default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     parameters: dict[str, Parameter]
+    starts: tuple[dict[str, Value], ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -80,6 +83,9 @@ class SearchSpace(BaseModel):
         for name, parameter in given.items():
             for value in parameter.ends():
                 self._check_bounds(name, value)
+        for name, value in (pair for start in self.starts for pair in start.items()):
+            if name not in self.varied or not self.varied[name].holds(value):
+                raise ValueError(f"starts: {name} = {value!r} is not in the range of a parameter that is varied")
         return self
 
     @staticmethod
@@ -100,6 +106,11 @@ class SearchSpace(BaseModel):
     def default(self) -> dict[str, Value]:
         """The default point, varied parameters only."""
         return {name: p.default for name, p in self.varied.items()}
+
+    @property
+    def first(self) -> list[dict[str, Value]]:
+        """The points that are tried first: the default one, then `starts`."""
+        return [self.default | start for start in ({}, *self.starts)]
 
     def config(self, point: dict[str, Value] | None = None) -> Config:
         """Return the full configuration of a point; what the point leaves out takes its default.
@@ -123,14 +134,14 @@ class SearchSpace(BaseModel):
             SpaceError: No such preset or file, or the file breaks a rule.
         """
         if name in PRESETS:
-            return cls.of(name, PRESETS[name])
+            return cls.of(name, PRESETS[name], STARTS.get(name, ()))
         path = Path(name)
         if path.suffix == ".toml" or "/" in name or _exists(path):
             return cls.from_toml(path)
         raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} A file's name ends in .toml.")
 
     @classmethod
-    def of(cls, name: str, parameters: dict[str, Any]) -> Self:
+    def of(cls, name: str, parameters: dict[str, Any], starts: Any = ()) -> Self:  # noqa: ANN401  # what a file holds
         """Return the space of `parameters`: a dict for each, or a plain value for a fixed one.
 
         Raises:
@@ -138,7 +149,7 @@ class SearchSpace(BaseModel):
         """
         expanded = {key: _expand(value) for key, value in parameters.items()}
         try:
-            return cls(name=name, parameters=expanded)
+            return cls(name=name, parameters=expanded, starts=starts)
         except ValidationError as error:
             raise SpaceError(f"space {name!r}: " + "; ".join(explain(error))) from None
 
@@ -164,16 +175,17 @@ class SearchSpace(BaseModel):
         name = table.pop("name", path.stem)
         if not isinstance(name, str):
             raise SpaceError(f"space file {path}: name = {name!r} must be a text.")
+        starts = table.pop("starts", ())
         if not table:
             raise SpaceError(f"space file {path} names no parameter. `hpo space --toml` prints one to start from.")
         try:
-            return cls.of(name, table)
+            return cls.of(name, table, starts)
         except SpaceError as error:
             raise SpaceError(f"{path}: {error}") from None
 
     def to_toml(self) -> str:
         """Return the space as a file that `from_toml` reads back."""
-        lines = [f"name = {_toml(self.name)}", ""]
+        lines = [f"name = {_toml(self.name)}", *([f"starts = {_toml(self.starts)}"] if self.starts else []), ""]
         described = {key: field.description for key, field in Config.model_fields.items()}
         for key, parameter in self.parameters.items():
             comment = f"  # {described[key]}" if described[key] else ""
@@ -231,8 +243,11 @@ _BASIC = {
     "depth": _int(2, 4, 3),
     "filters": _int(16, 64, 32, step=8),
     "dropout": _float(0.0, 0.4, 0.05),
-    "lr": _float(0.03, 3.0, 0.3, log=True),
+    "lr": _float(0.03, 3.0, 0.2, log=True),
 }
+
+_LARGE: dict[str, Value] = {"filters": 64, "lr": 0.1}  # the largest of `basic`: good, and dear (tests/bench/recipe.md)
+STARTS: dict[str, tuple[dict[str, Value], ...]] = {"basic": (_LARGE,), "wide": (_LARGE,)}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "basic": _BASIC,
@@ -245,7 +260,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pool": _choices("early", "late", default="early"),
         "optimizer": _choices("sgd", "adamw", default="sgd"),
         "momentum": _float(0.7, 0.97, 0.9),
-        "weight_decay": _float(1e-5, 1e-2, 1e-3, log=True),
+        "weight_decay": _float(1e-5, 1e-2, 5e-4, log=True),
         "batch_size": _int(32, 512, 128, log=True),
         "label_smoothing": _float(0.0, 0.3, 0.1),
         "shift": _int(0, 4, 2),
@@ -267,6 +282,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "schedule": "constant",
         "label_smoothing": 0.0,
         "averaging": 0.0,
+        "tta": False,
         "standardize": False,
         "flip": False,
         "shift": 0,

@@ -39,7 +39,7 @@ def drawn(board: Board, width: int = 120, **options: object) -> str:
 
 def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> None:
     text = drawn(board)
-    assert "depth 3  filters 32  dropout 0.05  lr 0.3" in text
+    assert "depth 3  filters 32  dropout 0.05  lr 0.2" in text
     assert "4/10" in text
     assert "61.00%" in text
     assert "1,234" in text

@@ -34,6 +34,7 @@ WORDS = {
     "nesterov": (False, True),
     "standardize": (False, True),
     "flip": (False, True),
+    "tta": (False, True),
 }
 
 
@@ -112,13 +113,24 @@ def test_the_default_point_of_tutorial_is_the_tutorials_network():
     assert (config.depth, config.filters, config.dropout, config.hidden, config.batch_size) == (1, 32, 0.5, 512, 32)
     assert (config.stem, config.norm, config.schedule, config.lr, config.momentum) == ("none", "none", "constant", 1e-3, 0.9)
     assert not any((config.nesterov, config.standardize, config.flip, config.shift, config.weight_decay, config.label_smoothing))
+    assert not config.tta
 
 
-@given(spaces)
+@given(spaces | st.sampled_from(sorted(PRESETS)).map(SearchSpace.named))
 def test_a_space_written_as_toml_is_read_back_equal(tmp_path_factory, space):
     path = tmp_path_factory.mktemp("space") / "space.toml"
     path.write_text(space.to_toml(), encoding="utf-8")
     assert SearchSpace.from_toml(path) == space
+
+
+def test_a_space_begins_with_its_default_point_and_then_its_starts(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "starts = [{ lr = 0.5 }, {}]\ndepth = { low = 1, high = 4, default = 2, type = 'int' }\n"
+        "lr = { low = 0.1, high = 1.0, default = 0.2, type = 'float' }\n"
+    )
+    default = {"depth": 2, "lr": 0.2}
+    assert SearchSpace.from_toml(path).first == [default, {"depth": 2, "lr": 0.5}, default]
 
 
 @given(spaces)
@@ -224,6 +236,10 @@ BROKEN = [
     ("kernel = { type = 'float', low = 1.0, high = 7.0, default = 3.0 }", ["kernel = 1.0", "whole number"]),
     ("flip = 1", ["flip = 1", "boolean"]),
     ("flip = { type = 'int', low = 0, high = 1, default = 0 }", ["flip", "boolean"]),
+    ("starts = 1\nlr = 0.1", ["starts", "1"]),
+    ("starts = [{ lr = 0.1 }]\nlr = 0.1", ["starts", "lr = 0.1", "varied"]),
+    ("starts = [{ filters = 64 }]\nfilters = { low = 8, high = 32, default = 8, type = 'int' }", ["starts", "filters = 64"]),
+    ("starts = [{ filters = '8' }]\nfilters = { low = 8, high = 32, default = 8, type = 'int' }", ["starts", "filters = '8'"]),
     ("depth = 99999999999999999999999", ["depth", "less than or equal to 8"]),
     (f"depth = {{ type = 'int', low = 1, high = 1{'0' * 400}, default = 2 }}", ["depth"]),
     (f"lr = {{ type = 'float', low = 1, high = 1{'0' * 400}, default = 2 }}", ["lr"]),
@@ -293,7 +309,7 @@ values = st.recursive(
 )
 keys = st.sampled_from(["type", "low", "high", "step", "log", "default", "choices", "value"])
 tables = st.dictionaries(
-    st.sampled_from([*Config.model_fields, "name", "other"]),
+    st.sampled_from([*Config.model_fields, "name", "starts", "other"]),
     values | st.dictionaries(keys, values | st.sampled_from(["int", "float", "categorical", "fixed"]), max_size=6),
     max_size=4,
 )

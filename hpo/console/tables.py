@@ -182,6 +182,9 @@ def show_space(space: Any) -> None:  # noqa: ANN401  # hpo.space is imported by 
             values = f"{plain(parameter.low)} to {plain(parameter.high)}{how}"
         table.add_row(name, values, plain(parameter.default), described)
     out().print(table)
+    for start in space.starts:
+        point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())
+        out().print(f" tried after the default point: {point}", markup=False, highlight=False)
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

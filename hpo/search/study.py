@@ -69,7 +69,7 @@ class WritableStudy:
         name: The study's name; the study exists.
         settings: As stored.
         space: As stored.
-        starts: Points to try after the default one, before the sampler chooses.
+        starts: Points to try after the default one, before those of the space and what the sampler chooses.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class WritableStudy:
         starts: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self.name, self.settings, self.space, self.location = name, settings, space, location
-        self._starts = [space.default, *starts]
+        self._starts = [space.default, *starts, *(point for point in space.first[1:] if point not in starts)]
         self._record = storage
         self._distributions = distributions(space)
         self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number

@@ -75,19 +75,17 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
     """
     device = images.pixels.device
     views = torch.Generator().manual_seed(seed)
-    mirrored = torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)
+    mirrored = (torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)).to(device)
     generator = torch.Generator().manual_seed(seed + epoch)
-    order = torch.randperm(len(images), generator=generator)
-    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator)
-    corners = torch.rand((len(images), 2), generator=generator)
-    chosen = images.chosen
+    order = torch.randperm(len(images), generator=generator).to(device)
+    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator).to(device)
+    corners = torch.rand((len(images), 2), generator=generator).to(device)
     for part in _parts(order, config.batch_size):
-        index = chosen[part.to(device)]
-        flips = mirrored[part].to(device) if config.flip else None
-        pixels = _select(images.pixels, index, flips, shifts[part].to(device) if config.shift else None)
+        index = images.chosen[part]
+        pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if config.shift else None)
         inputs = scale(pixels)
         if config.cutout:
-            _blank(inputs, corners[part].to(device), config.cutout)
+            _blank(inputs, corners[part], config.cutout)
         yield inputs, images.labels[index]
 
 

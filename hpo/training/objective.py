@@ -104,7 +104,7 @@ class Trial:
             self.size = measure(config, len(task.classes), channels, edge)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
-        needed = training_bytes(self.size, config)
+        needed = training_bytes(self.size, config, task.train.pixels.device.type)
         if needed > task.memory:
             raise TrialError(
                 "memory",
@@ -112,7 +112,7 @@ class Trial:
                 f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
             )
         if task.settings.dataset not in MIRRORABLE:
-            config = config.model_copy(update={"flip": False})
+            config = config.model_copy(update={"flip": False, "tta": False})
         self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed)
         self._continue()
 
@@ -181,11 +181,11 @@ class Trial:
         return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
 
 
-def training_bytes(size: Size, config: Config) -> int:
+def training_bytes(size: Size, config: Config, device: str) -> int:
     """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
     copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
     training = 2 * config.batch_size * size.activation_bytes
-    scoring = SCORING_BATCH * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
+    scoring = SCORING_BATCH[device] * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
     return 4 * copies * size.n_parameters + max(training, scoring)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
-SCORING_BATCH = 125  # images: on a CPU the activations of larger ones leave the cache
+SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU the activations of larger ones leave the cache
 AVERAGED = 5  # steps between two weights that go into the average
 TICK = 0.25  # seconds between signs of life
 WARM_UP = 0.25  # share of a one-cycle training before the peak
@@ -169,9 +169,11 @@ class Training:
         """Return mean loss and accuracy on the scored images, dropout off."""
         scored = self.scored.eval()
         logits, labels = [], []
-        for inputs, batch_labels in scoring_batches(self.score, self.scale, SCORING_BATCH):
-            with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                logits.append(scored(inputs).float())
+        device = self.score.pixels.device.type
+        for inputs, batch_labels in scoring_batches(self.score, self.scale, SCORING_BATCH[device]):
+            with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
+                views = (inputs, inputs.flip(3)) if self.config.tta else (inputs,)
+                logits.append(torch.stack([scored(view).float() for view in views]).mean(0))
             labels.append(batch_labels)
         self.logits, truth = torch.cat(logits), torch.cat(labels)
         loss = nn.functional.cross_entropy(self.logits, truth).item()

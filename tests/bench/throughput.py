@@ -67,7 +67,7 @@ def train(job: Job) -> Times:
     chosen = np.random.default_rng(0).permutation(len(data.train))[:n_images]
     if job.space:
         torch.set_flush_denormal(True)
-        score = Images.of(data.test.images, data.test.labels, np.arange(SCORING_BATCH), CPU)
+        score = Images.of(data.test.images, data.test.labels, np.arange(SCORING_BATCH["cpu"]), CPU)
         training = Training(config, Images.of(data.train.images, data.train.labels, chosen, CPU), score, 10, 1, seed=0)
         optimizer: torch.optim.Optimizer = training.optimizer
     else:

@@ -267,9 +267,15 @@ def test_suggestions_differ_from_trial_to_trial_and_from_seed_to_seed(tmp_path, 
     points = []
     for seed in (0, 1):
         study = new_study(tmp_path / f"{seed}.db", sampler=sampler, seed=seed)
-        trials = [study.ask() for _ in range(6)]
-        points += [tuple(trial.params.values()) for trial in trials[1:]]
+        trials = [study.ask() for _ in range(7)]
+        points += [tuple(trial.params.values()) for trial in trials[len(study.space.first) :]]
     assert len(set(points)) == 10
+
+
+def test_the_first_trials_are_the_points_that_the_space_begins_with(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    assert [study.ask().params for _ in range(2)] == study.space.first
+    assert study.ask().params not in study.space.first
 
 
 def test_a_space_without_anything_to_vary_is_tried_and_continued(tmp_path):

@@ -142,7 +142,10 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_allocated(tas
 
 def test_the_running_average_is_a_copy_of_the_weights_more():
     size = measure(config(), 10)
-    assert training_bytes(size, config(averaging=0.1)) - training_bytes(size, config(averaging=0.0)) == 4 * size.n_parameters
+    assert (
+        training_bytes(size, config(averaging=0.1), "cpu") - training_bytes(size, config(averaging=0.0), "cpu")
+        == 4 * size.n_parameters
+    )
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_with_the_epoch_and_the_rate(task, tmp_path):
@@ -168,7 +171,7 @@ def test_a_limit_that_does_not_fit_the_data_is_refused(digits, limits):
 
 
 def test_digits_are_not_mirrored_whatever_the_space_says(task, tmp_path):
-    mirrored, plain = (Trial(task, config(flip=flip, lr=0.01), 1, tmp_path / str(flip)) for flip in (True, False))
+    mirrored, plain = (Trial(task, config(flip=yes, tta=yes, lr=0.01), 1, tmp_path / str(yes)) for yes in (True, False))
     assert curve(mirrored.epochs()) == curve(plain.epochs())
 
 

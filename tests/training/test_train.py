@@ -61,16 +61,19 @@ def test_a_network_learns_the_digits(digits):
     assert all(epoch.images_per_second > 0 and epoch.seconds > 0 for epoch in epochs)
 
 
-def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits):
+@pytest.mark.parametrize("tta", [False, True])
+def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits, tta):
+    """With test-time augmentation: the mean of those of the images and of their mirror images."""
     train, score = digits
-    run = training(config(dropout=0.9, filters=8, standardize=True), train, score=score)
+    run = training(config(dropout=0.9, filters=8, standardize=True, tta=tta), train, score=score)
     run.dtype = torch.float32
     epoch = list(run.epochs())[-1]
     net, logits = run.scored.eval(), []
     with torch.no_grad():
         for start in range(0, 100, 7):
             images = score.pixels[score.chosen[start : start + 7]].permute(0, 3, 1, 2)
-            logits.append(net(images * run.scale.factor + run.scale.offset))
+            inputs = images * run.scale.factor + run.scale.offset
+            logits.append((net(inputs) + net(inputs.flip(3))) / 2 if tta else net(inputs))
     logits, labels = torch.cat(logits), score.labels[score.chosen]
     torch.testing.assert_close(run.logits, logits, rtol=1e-4, atol=1e-4)
     assert epoch.accuracy == pytest.approx((logits.argmax(1) == labels).float().mean().item())

@@ -22,6 +22,7 @@ PLAIN = Config(  # of everything the least: one block of four filters, images as
     batch_size=32,
     schedule="constant",
     label_smoothing=0.0,
+    tta=False,
     standardize=False,
     flip=False,
     shift=0,
