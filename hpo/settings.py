@@ -137,7 +137,7 @@ class RunOptions(BaseModel):
         timeout: Seconds after which no epoch is begun any more.
         target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
         patience: Finished trials in a row without a new best that end the run.
-        workers: Processes, or `auto`: one a core, one a GPU, fewer where memory would not suffice.
+        workers: Processes, or `auto`: one a core, or four a GPU; fewer where cores or memory would not suffice.
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
         data_dir: Where data sets lie or are put; None: where the study's lay last, or `data`.
         trial_timeout: Seconds of silence after which a worker is ended.

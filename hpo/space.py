@@ -62,7 +62,7 @@ class SearchSpace(BaseModel):
     Attributes:
         name: What the study stores and shows.
         parameters: For every field of Config a range, choices or a fixed value. Those not given are fixed at Config's defaults.
-        starts: Points to try after the default one, before the sampler chooses; what they leave out takes its default.
+        starts: Points to try after the default one and to train to the end; what they leave out takes its default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

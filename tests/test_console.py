@@ -75,6 +75,7 @@ def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     out = io.StringIO()
     view = views.PlainView(Console(file=out, width=60, highlight=False, markup=False))
     view.preparing("decoding images", 1, 2)
+    view.preparing("waiting for another hpo", 0, 0)  # another worker
     view.preparing("decoding images", 2, 2)
     view.opened(board)
     pruned = trial(5)
@@ -84,10 +85,11 @@ def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     view.changed(board)
     view.changed(board)
     lines = [line[10:] for line in out.getvalue().splitlines()]
-    assert lines[:2] == ["decoding images …", "study first: 7 of 50 trials finished, 10 epochs each at most, 2 workers"]
-    assert lines[2].startswith("trial 5 pruned 50.00%  depth 3")
-    assert "(stopped by [bold])" in lines[2]
-    assert lines[3:] == ["timeout: workers finish their epoch; nothing is lost"]
+    assert lines[:2] == ["decoding images …", "waiting for another hpo …"]
+    assert lines[2] == "study first: 7 of 50 trials finished, 10 epochs each at most, 2 workers"
+    assert lines[3].startswith("trial 5 pruned 50.00%  depth 3")
+    assert "(stopped by [bold])" in lines[3]
+    assert lines[4:] == ["timeout: workers finish their epoch; nothing is lost"]
 
 
 @pytest.mark.parametrize(("verbose", "seconds", "said"), [(False, 1.0, False), (True, 1.0, True), (False, 60.0, True)])

@@ -31,9 +31,9 @@ class ThisRun:
     timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Begin no epoch after this long: 90s, 30m, 1h30m.")] = None
     target: Annotated[Text, option("--target", metavar="ACCURACY", help="End once a trial reaches it: 0.93 or 93%.")] = None
     patience: Annotated[Whole, option("--patience", metavar="N", help="End after N trials without a new best.")] = None
-    workers: Annotated[str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one a core or GPU.")] = (
-        "auto"
-    )
+    workers: Annotated[
+        str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one a core, or four a GPU.")
+    ] = "auto"
     device: Annotated[str, option("--device", metavar="auto|cpu|cuda|cuda:0,cuda:1", help="Where to train.")] = "auto"
     trial_timeout: Annotated[
         Text, option("--trial-timeout", metavar="TIME", help="End a worker that is silent for this long.")

@@ -184,7 +184,7 @@ def show_space(space: Any) -> None:  # noqa: ANN401  # hpo.space is imported by 
     out().print(table)
     for start in space.starts:
         point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())
-        out().print(f" tried after the default point: {point}", markup=False, highlight=False)
+        out().print(f" tried after the default point, and trained to the end: {point}", markup=False, highlight=False)
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:

@@ -55,16 +55,16 @@ class PlainView(Watcher):
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console, self._verbose = console, verbose
-        self._prepared = ""
+        self._prepared: set[str] = set()
         self._said_stopping = False
 
     def _say(self, text: str) -> None:
         self._console.print(f"{time.strftime('%H:%M:%S')}  {visible(text)}", soft_wrap=True)
 
     def preparing(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # lines need no bar
-        """Say each step once."""
-        if what != self._prepared:
-            self._prepared = what
+        """Say each step once; several workers may be at different ones in turns."""
+        if what not in self._prepared:
+            self._prepared.add(what)
             self._say(f"{what} …")
 
     def opened(self, board: Board) -> None:

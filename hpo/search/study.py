@@ -82,7 +82,9 @@ class WritableStudy:
         starts: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self.name, self.settings, self.space, self.location = name, settings, space, location
-        self._starts = [space.default, *starts, *(point for point in space.first[1:] if point not in starts)]
+        own = [point for point in space.first[1:] if point not in starts]
+        self._starts = [space.default, *starts, *own]
+        self._spared = {0, *range(1 + len(starts), len(self._starts))}  # trials that are trained to the end
         self._record = storage
         self._distributions = distributions(space)
         self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
@@ -208,8 +210,8 @@ class WritableStudy:
         """Record an epoch's accuracy and return what the pruner would have the trial do.
 
         An epoch that is known already changes nothing. Where it was to stop the trial, and this process died before it did, it is
-        judged again, and alike. Trial 0 is never stopped: the others are compared with it. Nor is a trial at its last epoch: it
-        is complete.
+        judged again, and alike. Trial 0 is never stopped: the others are compared with it. Nor is one that the space names to
+        begin with: it is known to be good. Nor is a trial at its last epoch: it is complete.
         """
         known = epoch in trial.accuracies
         if not known:
@@ -227,13 +229,13 @@ class WritableStudy:
     def _judge(self, number: int, epoch: int, *, known: bool) -> tuple[Judgement, dict[str, Any]]:
         """Return what a trial shall do, and the system attributes that are new with that."""
         if self.settings.pruner == "halving":
-            if number == 0 or known or self._rungs.passes(number, epoch):
+            if number in self._spared or known or self._rungs.passes(number, epoch):
                 return "go on", {}
             self._memory.set_trial_system_attr(self._mirrored(number), WAITS, epoch)
             return "wait", {WAITS: epoch}
         before = self._system_attributes(number)
         with self._memory.showing(FOR_PRUNERS):
-            prune = self._open[number].should_prune() and number > 0  # trial 0 is asked about too: it competes for the rungs
+            prune = self._open[number].should_prune() and number not in self._spared  # these compete for the rungs too
         notes = {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
         return "stop" if prune else "go on", notes
 

@@ -1,13 +1,15 @@
 """Compare how a search spends its training: the real runner, sampler and pruner, on recorded learning curves, in virtual time.
 
-    python tests/bench/replay.py          hpo's defaults beside TPE without a pruner, and TPE with the median pruner
+    python tests/bench/replay.py          hpo's defaults beside TPE without a pruner, and TPE with the median pruner, from the
+                                          default point alone
     python tests/bench/replay.py default sampler=random REDUCTION=4 STARTUP_TRIALS=5,pruner=hyperband --seeds 50
 
 An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals;
-`pruner=optuna` is Optuna's successive halving, which stops what it does not let go on. The table, tests/data/curves.csv, was
-written by curves.py. A trial is answered with the curve of the nearest recorded point (each range
-scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
-epochs are trained, and how many. Printed are medians over the seeds, and their quartiles:
+`pruner=optuna` is Optuna's successive halving, which stops what it does not let go on; `starts=none` begins with the default
+point alone, without the others that the space names. The table, tests/data/curves.csv, was written by curves.py. A trial is
+answered with the curve of the nearest recorded point (each range scaled to 1, as the space scales it), and takes the seconds that
+this point took: so what is compared is the order in which epochs are trained, and how many. Printed are medians over the seeds,
+and their quartiles:
 
     training   of all workers until a trial is complete that is within half a point of the table's best, in epochs of the default
                point; of seeds that never get there in `--trials` trials, what they trained
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 TABLE = Path(__file__).parents[1] / "data" / "curves.csv"
 NEAR = 0.005  # of the table's best accuracy
 MARKS = (10, 25, 50)  # finished trials
-COMPARED = ["default", "pruner=none", "pruner=median"]
+COMPARED = ["default", "pruner=none,starts=none", "pruner=median,starts=none"]
 
 
 class Table:
@@ -181,7 +183,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
     idea, seed, path, n_trials = job
     warnings.simplefilter("ignore")
     table = Table(path)
-    settings, n_workers = {"epochs": table.curves.shape[1], "seed": seed}, 2
+    space, settings, n_workers = table.space, {"epochs": table.curves.shape[1], "seed": seed}, 2
     for word in filter(None, idea.replace("default", "").split(",")):
         key, value = word.split("=")
         if key.isupper():
@@ -194,12 +196,14 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
             )
         elif key == "workers":
             n_workers = int(value)
+        elif key == "starts":
+            space = space.model_copy(update={"starts": ()})
         else:
             settings[key] = value
     pool = ReplayPool(table, n_workers)
     notes = Notes(table, pool)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        writable = new_study(Path(folder, "hpo.db"), space=table.space, **settings)
+        writable = new_study(Path(folder, "hpo.db"), space=space, **settings)
         run(writable, n_trials, pool, notes, target=table.best - NEAR if max(MARKS) > n_trials else None)
     spent = notes.spent[max(notes.spent)] if notes.spent else 0.0
     return Outcome(

@@ -113,10 +113,31 @@ def test_a_number_of_workers_is_kept_and_shares_cores_and_memory(machine, worker
 
 
 def test_auto_takes_every_gpu_that_is_there(machine, gpus):
-    machine()
+    machine(threads=2, cores=2)
     gpus(f"echo '[{10 * GIB}, {20 * GIB}]'")
-    assert seats("auto", "auto") == [Seat("cuda:0", 4, 9 * GIB), Seat("cuda:1", 4, 18 * GIB)]
+    assert seats("auto", "auto") == [Seat("cuda:0", 1, 9 * GIB), Seat("cuda:1", 1, 18 * GIB)]
     assert seats("auto", "cuda") == seats("auto", "auto")
+
+
+@pytest.mark.parametrize(
+    ("machine_is", "free_on_gpus", "expected"),
+    [
+        ({}, [80], 4),
+        ({}, [80, 80], 8),
+        ({}, [7], 2),
+        ({}, [1], 1),  # may be enough for a small network
+        ({}, [80, 7], 4),  # each gets as many as the smallest can take
+        ({"threads": 3, "cores": 3}, [80], 3),
+        ({"threads": 1, "cores": 1}, [80, 80], 2),
+        ({"free": 11 * GIB}, [80], 3),
+    ],
+)
+def test_auto_lets_up_to_four_workers_share_a_gpu_if_cores_and_memory_suffice(machine, gpus, machine_is, free_on_gpus, expected):
+    machine(**machine_is)
+    gpus(f"echo '{[gib * GIB for gib in free_on_gpus]}'")
+    planned = seats("auto", "auto")
+    assert len(planned) == expected
+    assert {seat.device for seat in planned} == {f"cuda:{n}" for n in range(len(free_on_gpus))}
 
 
 def test_workers_that_share_a_gpu_share_its_memory(machine, gpus):

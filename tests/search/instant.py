@@ -22,7 +22,7 @@ from hpo.search.board import Watcher
 from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
 from hpo.settings import RunOptions, Settings
-from hpo.space import SearchSpace
+from hpo.space import PRESETS, SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hpo.space import Config
 
 EPOCHS = 4
+ALONE = SearchSpace.of("alone", PRESETS["basic"])  # without points to start from beside the default one
 KILLED = Died("killed, signal 9 (SIGKILL); out of memory?", "Traceback\nKilled")
 
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instant import EPOCHS, curve, new_study, reopen
+from instant import ALONE, EPOCHS, curve, new_study, reopen
 from optuna.trial import TrialState
 
 from hpo.errors import StorageError, UsageError
@@ -74,14 +74,14 @@ def test_trial_0_is_the_default_point(tmp_path, sampler, space):
 
 
 @pytest.mark.parametrize("pruner", ["halving", "median", "hyperband"])
-def test_trial_0_and_a_last_epoch_are_never_stopped(tmp_path, pruner):
+def test_the_points_that_a_space_begins_with_and_a_last_epoch_are_never_stopped(tmp_path, pruner):
     study = new_study(tmp_path / "hpo.db", pruner=pruner)
-    default = study.ask()
+    default, start = study.ask(), study.ask()
     others = [study.ask() for _ in range(6)]
     for trial in others:
         for epoch in range(1, EPOCHS):
             study.report(trial, epoch, 0.9)
-    assert {study.report(default, epoch, 0.01) for epoch in range(1, EPOCHS + 1)} == {"go on"}
+    assert {study.report(trial, epoch, 0.01) for trial in (default, start) for epoch in range(1, EPOCHS + 1)} == {"go on"}
     assert study.report(others[0], EPOCHS, 0.0) == "go on"
 
 
@@ -97,7 +97,7 @@ def at_the_first_rung(study, *accuracies) -> list[str]:
 
 
 def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_among_it(tmp_path):
-    study = new_study(tmp_path / "hpo.db")
+    study = new_study(tmp_path / "hpo.db", space=ALONE)
     assert at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7) == ["go on", "wait", "wait", "wait"]
     assert study.calls() is None
     assert at_the_first_rung(study, 0.1, 0.2) == ["wait", "wait"]
@@ -110,7 +110,7 @@ def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_amo
 
 
 def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
-    study = new_study(tmp_path / "hpo.db")
+    study = new_study(tmp_path / "hpo.db", space=ALONE)
     at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7, 0.1, 0.2, 0.9)
     study.report(study.call(3), 2, 0.75)
     for _ in range(2):
@@ -387,7 +387,7 @@ def test_times_are_those_of_the_trial(tmp_path):
 
 def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_path):
     """Of three at the first rung one goes on: it is trial 0, so no other does."""
-    study = new_study(tmp_path / "hpo.db", pruner="halving")
+    study = new_study(tmp_path / "hpo.db", space=ALONE, pruner="halving")
     first, second, third = study.ask(), study.ask(), study.ask()
     assert study.report(first, 1, 0.8) == "go on"
     assert [study.report(second, 1, 0.5), study.report(third, 1, 0.6)] == ["wait", "wait"]
