@@ -25,6 +25,7 @@ import torch
 import tutorial
 
 from hpo.pools.devices import n_cores
+from hpo.pools.local import environment
 from hpo.space import SearchSpace
 from hpo.training.batches import Images
 from hpo.training.data import load
@@ -99,10 +100,18 @@ def multiply(threads: int) -> dict[torch.dtype, float]:
 
 
 def together(do: Callable[[Any], Any], *jobs: object) -> list[Any]:
-    """Do jobs at the same time, each in a fresh process."""
+    """Do jobs at the same time, each in a fresh process: hpo's in the environment that its workers have."""
     context = multiprocessing.get_context("spawn")
     everyone = context.Barrier(len(jobs))
-    with context.Pool(len(jobs), initializer=everyone.wait) as pool:
+    before = dict(os.environ)
+    if isinstance(jobs[0], Job) and jobs[0].space:
+        os.environ.update(environment(jobs[0].threads))
+    try:
+        pool = context.Pool(len(jobs), initializer=everyone.wait)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    with pool:
         return pool.map(do, jobs, chunksize=1)
 
 

@@ -1,7 +1,10 @@
 """Real worker processes, killed and replaced."""
 
 import os
+import platform
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -10,7 +13,7 @@ import pytest
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, Verdict
 from hpo.pools import Died
 from hpo.pools.devices import Seat
-from hpo.pools.local import LocalPool
+from hpo.pools.local import LocalPool, environment
 from hpo.settings import Settings
 from hpo.space import Config
 
@@ -52,6 +55,38 @@ def test_a_worker_says_ready_and_has_the_threads_of_its_seat(pool):
     event = heard(pool, Ready)
     assert event.worker == 0
     assert event.message.environment["threads"] == 2
+
+
+def test_what_the_user_says_of_memory_stays(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000")
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    found = environment(2)
+    assert (found["MALLOC_TRIM_THRESHOLD_"], found["OMP_NUM_THREADS"]) == ("1000", "2")
+    assert found.items() >= {"MALLOC_MMAP_THRESHOLD_": "1073741824", "PATH": os.environ["PATH"]}.items()
+
+
+FAULTS = """
+import resource, numpy as np, torch
+from hpo.space import SearchSpace
+from hpo.training.batches import Images
+from hpo.training.train import Training
+torch.set_num_threads(1)
+images = Images.of(np.zeros((160, 32, 32, 3), np.uint8), np.zeros(160, int), np.arange(160), torch.device("cpu"))
+found = []
+for epoch in Training(SearchSpace.named("tutorial").config(), images, images, 10, 3, 0).epochs():
+    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print((found[2] - found[1]) / 5)  # steps of 32 images, and scoring
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is glibc's")
+def test_a_workers_training_steps_use_the_same_memory_again():
+    plain, ours = (
+        float(subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, check=True).stdout)
+        for env in (os.environ, environment(1))
+    )
+    assert plain > 1000 > 100 > ours  # page faults a step
 
 
 def test_a_job_is_trained_and_each_step_is_an_event(pool, tmp_path):
