@@ -67,6 +67,7 @@ def backup(location: Location) -> Path | None:
         ):
             source.backup(target)
     except sqlite3.Error as error:
+        copy.unlink(missing_ok=True)  # half of a backup is none
         raise StorageError(f"the backup {copy} cannot be written: {error}. Nothing was repaired.") from None
     return copy
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from hpo.search.record import ranked
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,8 +23,7 @@ class Folders:
 
     def __init__(self, study: WritableStudy, keep: int) -> None:
         self._root, self._keep = study.folder, keep
-        complete = [t for t in study.trials if t.state.name == "COMPLETE" and t.value is not None]
-        self._kept = [(-(t.value or 0), t.number) for t in complete]
+        self._kept = [(-(t.value or 0), t.number) for t in ranked(study.trials)]
 
     def of(self, number: int) -> Path:
         """Return a trial's folder."""

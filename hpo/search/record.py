@@ -18,6 +18,8 @@ from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def ranked(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the complete trials, the best first; of equals the first."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return sorted(complete, key=lambda t: (-(t.value or 0), t.number))
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,12 @@ class StudyRecord:
         Raises:
             NoResultError: No trial is complete.
         """
-        complete = [t for t in self.trials if t.state == TrialState.COMPLETE and t.value is not None]
+        complete = ranked(self.trials)
         if not complete:
             raise NoResultError(
                 f"study {self.name!r} in {self.location} has no complete trial yet. Continue it: hpo resume {self.name}"
             )
-        return max(complete, key=lambda t: (t.value, -t.number))
+        return complete[0]
 
     @property
     def winner_folder(self) -> Path | None:

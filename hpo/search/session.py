@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
+    from hpo.parameters import Value
     from hpo.pools import Event, Pool
     from hpo.search.storage import Location
 
@@ -70,42 +71,30 @@ def run(
     Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
     """
     settings, options = settings or Settings(), options or RunOptions()
-    wanted = {key: getattr(settings, key) for key in settings.model_fields_set}
-    wanted_space = SearchSpace.named(space) if isinstance(space, str) else space
-    name = study_name(settings.dataset if name is None else name)
-    location = locate(storage)
+    asked = _Asked(
+        study_name(settings.dataset if name is None else name),
+        locate(storage),
+        {key: getattr(settings, key) for key in settings.model_fields_set},
+        SearchSpace.named(space) if isinstance(space, str) else space,
+    )
     watcher = watcher or Watcher()
 
-    _check_place(location, watcher)
+    _check_place(asked.location, watcher)
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_to(watcher))
-        before = (
-            definition.stored(open_storage(location, create=location.path is None), location, name) if exists(location) else None
-        )
-        if before is None and must_exist:
-            record.load(name, location)  # says which studies there are
-        lock = Lock(location.folder / name / "lock", holder=provenance.holder())
+        before = asked.stored(must_exist=must_exist)
+        lock = Lock(asked.location.folder / asked.name / "lock", holder=provenance.holder())
         if before is not None:
-            definition.check_same(name, before, wanted, wanted_space)
-            _take(lock, name, stack)
+            _take(lock, asked.name, stack)
             settings, options = before.settings, _remembered(options, before.options)
-        new_space = wanted_space or SearchSpace.named("basic")
-        starts = starting_points(settings.warm_start, location, new_space) if settings.warm_start and before is None else []
+        starts = asked.starts(settings) if before is None else []
         pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir or Path(DATA_DIR))
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
         environment, early = _first_ready(pool, watcher)
 
-        database = open_storage(location, create=True)
-        _take(lock, name, stack)
-        before = definition.stored(database, location, name)  # another run may have made it in the meantime
-        if before is None:
-            described = environment | provenance.environment(pool.size)
-            writable = definition.create(database, location, name, settings, new_space, described, provenance.command(), starts)
-        else:
-            definition.check_same(name, before, wanted, wanted_space)
-            definition.check_same_data(name, before.environment, environment)
-            writable = study.WritableStudy(database, location, name, before.settings, before.space, before.starts)
+        _take(lock, asked.name, stack)
+        writable = asked.opened(settings, starts, environment, pool.size)
         writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
         reach("run.noted")
         runner = Runner(writable, _Resumed(pool, early), options, watcher)
@@ -115,7 +104,60 @@ def run(
         writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
         reach("run.stopped")
         watcher.closing(runner.board)
-    return Outcome(record.load(name, location), reason)
+    return Outcome(record.load(asked.name, asked.location), reason)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The study that a run is asked to create or to continue.
+
+    Attributes:
+        given: The settings that were named; a study that exists must have been made with these.
+        space: Likewise; None where none was named.
+    """
+
+    name: str
+    location: Location
+    given: dict[str, Any]
+    space: SearchSpace | None
+
+    def stored(self, *, must_exist: bool) -> definition.Stored | None:
+        """Return what is known of the study, or None where there is none yet and none need be.
+
+        Raises:
+            UsageError: It was made otherwise, or must exist and does not.
+        """
+        found = None
+        if exists(self.location):
+            database = open_storage(self.location, create=self.location.path is None)
+            found = definition.stored(database, self.location, self.name)
+        if found is not None:
+            definition.check_same(self.name, found, self.given, self.space)
+        elif must_exist:
+            record.load(self.name, self.location)  # says which studies there are
+        return found
+
+    def starts(self, settings: Settings) -> list[dict[str, Value]]:
+        """Return the points of another study that a new one tries."""
+        return starting_points(settings.warm_start, self.location, self._space) if settings.warm_start else []
+
+    def opened(
+        self, settings: Settings, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
+    ) -> study.WritableStudy:
+        """Create the study or open it; another run may have made it in the meantime."""
+        database = open_storage(self.location, create=True)
+        before = definition.stored(database, self.location, self.name)
+        if before is None:
+            described = environment | provenance.environment(n_workers)
+            command = provenance.command()
+            return definition.create(database, self.location, self.name, settings, self._space, described, command, starts)
+        definition.check_same(self.name, before, self.given, self.space)
+        definition.check_same_data(self.name, before.environment, environment)
+        return study.WritableStudy(database, self.location, self.name, before.settings, before.space, before.starts)
+
+    @property
+    def _space(self) -> SearchSpace:
+        return self.space or SearchSpace.named("basic")
 
 
 def _check_place(location: Location, watcher: Watcher) -> None:
@@ -236,6 +278,3 @@ def _signals() -> Iterator[list[Runner]]:
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)
-
-
-__all__ = ["Outcome", "run"]

@@ -21,7 +21,7 @@ from hpo.failpoints import reach
 from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
-from hpo.search.record import FINISHED
+from hpo.search.record import FINISHED, ranked
 from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.storage import guarded
 
@@ -140,8 +140,7 @@ class WritableStudy:
     @property
     def best(self) -> FrozenTrial | None:
         """The complete trial of the highest accuracy; of equals the first."""
-        complete = [t for t in self.trials if t.state == TrialState.COMPLETE and t.value is not None]
-        return max(complete, key=lambda t: (t.value, -t.number), default=None)
+        return next(iter(ranked(self.trials)), None)
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
-
 from hpo.errors import UsageError
-from hpo.search.record import load
+from hpo.search.record import load, ranked
 
 if TYPE_CHECKING:
     from hpo.parameters import Value
@@ -30,10 +28,8 @@ def starting_points(name: str, location: Location, space: SearchSpace) -> list[d
     Raises:
         UsageError: No such study, or no complete trial of it says anything about this space.
     """
-    trials = [t for t in load(name, location).trials if t.state == TrialState.COMPLETE and t.value is not None]
-    ranked = sorted(trials, key=lambda t: (-(t.value or 0), t.number))
     points: list[dict[str, Value]] = []
-    for trial in ranked:
+    for trial in ranked(load(name, location).trials):
         known = {key: value for key, value in trial.params.items() if key in space.varied and space.varied[key].holds(value)}
         point = space.default | known
         if known and point != space.default and point not in points:
