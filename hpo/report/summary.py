@@ -86,6 +86,15 @@ class Summary:
         """Value of trial 0, the space's default point; None for a stranger's study or if it did not finish."""
         return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
 
+    @cached_property
+    def best_was_given(self) -> bool:
+        """Whether the best trial is a point that the space names to begin with, beside the default one."""
+        starts = self.space.get("starts")
+        if not self.best or not isinstance(starts, list) or 0 not in self.params.index:
+            return False
+        default, point = (self.params.loc[number].to_dict() for number in (0, self.best))
+        return any(isinstance(start, dict) and start and point == default | start for start in starts)
+
     @property
     def ours(self) -> bool:
         """Whether hpo made this study: only then are values accuracies and is trial 0 the default."""

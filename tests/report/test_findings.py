@@ -257,6 +257,20 @@ def test_a_winner_of_held_out_images_is_said_to_be_one():
     assert "5,000 held-out training images; the test set stayed unread" in found["optimism"]
 
 
+@pytest.mark.parametrize(
+    ("starts", "said"), [([{"filters": 64}], True), ([{"filters": 48}], False), ([{}], False), ("64", False), ([64, None], False)]
+)
+def test_a_winner_that_the_space_named_is_no_find_of_the_search(starts, said):
+    tried = ((32, 0.7), (64, 0.8), (16, 0.6))
+    space = {"filters": IntDistribution(16, 64), "lr": FloatDistribution(0.01, 1.0)}
+    trials = [
+        made.trial(i, accuracies=[accuracy], params={"filters": filters, "lr": 0.2}, space=space)
+        for i, (filters, accuracy) in enumerate(tried)
+    ]
+    winner = findings(made.study(trials, space={"name": "mine", "parameters": {}, "starts": starts}))["winner"]
+    assert ("names this point to begin with: the search has found none that is better." in winner) == said
+
+
 def test_a_strangers_study_gets_no_sentence_about_accuracy():
     found = findings(made.foreign(60))
     assert "x" not in found.get("idle", "")

@@ -37,6 +37,8 @@ def winner(summary: Summary) -> Finding | None:
     else:
         text += f", {_gain(summary, default)}."
         basis = f"{basis} {_ONE_SEED}".strip()
+    if summary.best_was_given:
+        text += " The space names this point to begin with: the search has found none that is better."
     return Finding("winner", text, basis, "history")
 
 
