@@ -61,4 +61,5 @@ def disk(location: Location) -> Iterator[Finding]:
     if location.path and (risk := place.risk(location.path)):
         yield Finding("file system", "bad", risk, "put the database on a local disk: --storage PATH")
     else:
-        yield Finding("file system", "ok", f"{place.file_system(folder) or 'unknown'}, local.")
+        kind = place.file_system(folder)
+        yield Finding("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")

@@ -40,7 +40,7 @@ def _without_password(word: str) -> str:
 
 def environment(n_workers: int) -> dict[str, Any]:
     """Describe the machine as the runner sees it."""
-    versions = {name: metadata.version(name) for name in ("hpo", "optuna", "numpy")}
+    versions = {name: _version(name) for name in ("hpo", "optuna", "numpy")}
     return {
         **versions,
         "platform": platform.platform(),
@@ -49,6 +49,13 @@ def environment(n_workers: int) -> dict[str, Any]:
         "workers": n_workers,
         "git_commit": _git_commit(),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # hpo itself, run in its source folder
+        return "not installed"
 
 
 def _processor() -> str:

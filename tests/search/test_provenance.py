@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -25,3 +26,16 @@ def test_the_command_is_kept_without_a_password(monkeypatch, words, kept):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/hpo", *words])
     assert provenance.command() == kept
     assert "S3cret" not in provenance.holder()
+
+
+def test_in_its_source_folder_hpo_works_without_being_installed(monkeypatch):
+    found = metadata.version
+
+    def version(package):
+        if package == "hpo":
+            raise metadata.PackageNotFoundError(package)
+        return found(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    described = provenance.environment(n_workers=2)
+    assert (described["hpo"], described["optuna"]) == ("not installed", found("optuna"))
