@@ -58,7 +58,7 @@ def test_learning_curves_are_recorded_once_each_whatever_stopped_the_command(tmp
 
 
 def test_throughput_is_measured_against_the_tutorials_loop_with_all_threads_and_with_all_workers():
-    printed = bench("throughput.py", "--rounds", 1, "--images", 320)
+    printed = bench("throughput.py", "--rounds", 1, "--images", 1600)  # long enough that two workers overlap
     rates = [
         float(rate.replace(",", "")) for rate in re.findall(r"(?m)^(?:the tutorial's loop|hpo|wall).*?: .*? ([\d,]+) \(", printed)
     ]
