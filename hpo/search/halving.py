@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-REDUCTION = 3  # of the trials at a rung, one in three goes on: with ten epochs the rungs are 1 and 3
+RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth
+REDUCTION = 3  # of the trials at a rung, one in three goes on
 MOST = 30  # trials that wait: each has a checkpoint
 
 Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
@@ -31,9 +32,8 @@ class Rungs:
     """
 
     def __init__(self, epochs: int) -> None:
-        self.levels = [1] if epochs > 1 else []
-        while self.levels and self.levels[-1] * REDUCTION**2 <= epochs:
-            self.levels.append(self.levels[-1] * REDUCTION)
+        rounded = {max(1, round(share * epochs)) for share in RUNGS}
+        self.levels = sorted(level for level in rounded if level < epochs)
         self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
 

@@ -4,12 +4,13 @@
                                           default point alone
     python tests/bench/replay.py default sampler=random REDUCTION=4 STARTUP_TRIALS=5,pruner=hyperband --seeds 50
 
-An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals;
-`pruner=optuna` is Optuna's successive halving, which stops what it does not let go on; `starts=none` begins with the default
-point alone, without the others that the space names. The table, tests/data/curves.csv, was written by curves.py. A trial is
-answered with the curve of the nearest recorded point (each range scaled to 1, as the space scales it), and takes the seconds that
-this point took: so what is compared is the order in which epochs are trained, and how many. Printed are medians over the seeds,
-and their quartiles:
+An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals,
+several values with dashes between them (`RUNGS=0.1-0.3`); `pruner=optuna` is Optuna's successive halving, which stops what it
+does not let go on; `starts=none` begins with the default point alone, without the others that the space names.
+
+The table, tests/data/curves.csv, was written by curves.py. A trial is answered with the curve of the nearest recorded point (each
+range scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
+epochs are trained, and how many. Printed are medians over the seeds, and their quartiles:
 
     training   of all workers until a trial is complete that is within half a point of the table's best, in epochs of the default
                point; of seeds that never get there in `--trials` trials, what they trained
@@ -188,7 +189,8 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
         key, value = word.split("=")
         if key.isupper():
             module = samplers if hasattr(samplers, key) else halving
-            setattr(module, key, type(getattr(module, key))(value))
+            before = getattr(module, key)
+            setattr(module, key, tuple(map(float, value.split("-"))) if isinstance(before, tuple) else type(before)(value))
         elif value == "optuna":
             settings["pruner"] = "median"
             study.make_pruner = lambda _: optuna.pruners.SuccessiveHalvingPruner(

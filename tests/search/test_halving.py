@@ -16,9 +16,9 @@ def rungs(*accuracies: float, epochs: int = 10) -> Rungs:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "levels"), [(1, []), (2, [1]), (8, [1]), (9, [1, 3]), (26, [1, 3]), (27, [1, 3, 9]), (100, [1, 3, 9, 27])]
+    ("epochs", "levels"), [(1, []), (2, [1]), (3, [1]), (4, [1, 2]), (10, [1, 2, 4]), (30, [3, 6, 12]), (100, [10, 20, 40])]
 )
-def test_after_the_last_rung_a_training_is_at_least_three_times_as_long(epochs, levels):
+def test_rungs_are_after_a_tenth_a_fifth_and_two_fifths_of_a_training(epochs, levels):
     assert Rungs(epochs).levels == levels
 
 
@@ -37,7 +37,7 @@ def test_what_is_no_number_is_worse_than_all():
 
 
 def test_between_rungs_everybody_passes():
-    assert rungs(0.1, 0.2, 0.3).passes(0, 2)
+    assert rungs(0.1, 0.2, 0.3).passes(0, 3)
 
 
 def test_of_equals_the_first_passes():
@@ -48,7 +48,7 @@ def test_the_highest_rung_comes_first_and_there_the_best():
     made = rungs(0.1, 0.2, 0.3, 0.9, 0.8, 0.7, 0.65, 0.6, 0.5)
     assert made.next({0, 1, 4, 5}) == 4
     for trial, accuracy in ((3, 0.5), (4, 0.6), (5, 0.7)):
-        made.note(trial, 3, accuracy)
+        made.note(trial, 2, accuracy)
     assert made.next({4, 5, 6}) == 5
     assert made.next({4, 6}) is None  # 4 waits at the second rung now, and is not the best there
 
@@ -57,8 +57,8 @@ def test_in_a_study_of_nine_trials_three_pass_the_first_rung_so_the_fourth_of_th
     made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
     assert made.hopeless({0, 1, 2, 3, 4}, total=9) == [0, 1]
     assert made.hopeless({0, 1, 2, 3, 4}, total=15) == []
-    made.note(4, 3, 0.1)
-    made.note(3, 3, 0.2)
+    made.note(4, 2, 0.1)
+    made.note(3, 2, 0.2)
     assert made.hopeless({2, 3, 4}, total=9) == [4]
 
 

@@ -110,7 +110,7 @@ def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_amo
 
 
 def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
-    study = new_study(tmp_path / "hpo.db", space=ALONE)
+    study = new_study(tmp_path / "hpo.db", space=ALONE, epochs=2)
     at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7, 0.1, 0.2, 0.9)
     study.report(study.call(3), 2, 0.75)
     for _ in range(2):
@@ -120,12 +120,12 @@ def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
         assert [trial.number for trial in study.unfinished()] == [0, 3, 6]
 
 
-@pytest.mark.parametrize("mark", [2, None, "1", [1]])
+@pytest.mark.parametrize("mark", [3, None, "1", [1]])
 def test_a_mark_that_names_no_rung_is_none(tmp_path, mark):
     study = new_study(tmp_path / "hpo.db")
     study.ask()
     trial = study.ask()
-    for epoch in (1, 2):
+    for epoch in (1, 2, 3):
         study.report(trial, epoch, 0.5)
     study._record.set_trial_system_attr(study._ids[1], "hpo:waits", mark)
     study = reopen(study)
