@@ -54,7 +54,7 @@ class Scale(NamedTuple):
             return cls(torch.full(shape, 1 / 255, device=device), torch.zeros(shape, device=device))
         n = 0
         total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
-        for part in torch.split(images.chosen, 4096):
+        for part in torch.split(images.chosen, 256):
             pixels = images.pixels[part].reshape(-1, channels).float()
             n += len(pixels)
             total += pixels.sum(0).double()

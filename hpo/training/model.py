@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from hpo.errors import SpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hpo.space import Config
 
 BLOCK_DROPOUT = 0.6  # of `dropout`, inside the blocks: the tutorial's 0.3 beside 0.5
@@ -108,14 +110,18 @@ class Whiten(nn.Conv2d):
         self.weight.requires_grad_(False)
 
     @torch.no_grad()
-    def fit(self, images: Tensor) -> None:
-        """Set the filters from images (N, channels, H, W), as the network will see them."""
-        patches = images.float().contiguous().unfold(2, 2, 1).unfold(3, 2, 1)  # (N, channels, H-1, W-1, 2, 2)
-        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 4 * images.shape[1]).double()
-        covariance = flat.T @ flat / len(flat)
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Set the filters from batches of images (B, channels, H, W), as the network will see them."""
+        products, n_patches = torch.zeros((), dtype=torch.float64, device=self.weight.device), 0
+        for images in batches:
+            patches = images.float().contiguous().unfold(2, 2, 1).unfold(3, 2, 1)  # (B, channels, H-1, W-1, 2, 2)
+            flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.weight[0].numel()).double()
+            products = products + flat.T @ flat
+            n_patches += len(flat)
+        covariance = products / n_patches
         values, vectors = torch.linalg.eigh(covariance)
         vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # eigh leaves the sign open; the same data give the same net
-        filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, images.shape[1], 2, 2)
+        filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat((filters, -filters)).flip(0))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -76,10 +77,11 @@ class Training:
 
     def _fit_stem(self) -> None:
         some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
-        inputs = self.scale(self.train.pixels[some])
+        images = replace(self.train, chosen=some)
         for module in self.net.modules():
             if isinstance(module, Whiten):
-                module.fit(inputs)
+                batches = scoring_batches(images, self.scale, SCORING_BATCH[some.device.type])
+                module.fit(inputs for inputs, _ in batches)
 
     @property
     def scored(self) -> nn.Module:

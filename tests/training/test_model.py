@@ -215,7 +215,7 @@ def smooth_images(n=200):
 
 def test_whitened_patches_have_unit_covariance_and_each_direction_its_negative():
     images, whiten = smooth_images(), Whiten(3)
-    whiten.fit(images)
+    whiten.fit([images])
     outputs = whiten(images).permute(1, 0, 2, 3).flatten(1).double()  # (24, patches)
     covariance = outputs @ outputs.T / outputs.shape[1]
     for half in (covariance[:12, :12], covariance[12:, 12:]):
@@ -225,7 +225,7 @@ def test_whitened_patches_have_unit_covariance_and_each_direction_its_negative()
 
 def test_whitening_loses_no_direction_whose_components_add_up_to_nothing():
     board, whiten = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]]), Whiten(1)
-    whiten.fit(torch.cat((board, board.flip(3))))  # mirrored, as with --flip: their patches differ along (1, -1, -1, 1)
+    whiten.fit([board, board.flip(3)])  # mirrored, as with --flip: their patches differ along (1, -1, -1, 1)
     assert whiten.weight.flatten(1).norm(dim=1).min() > 0.5
 
 
@@ -233,7 +233,7 @@ def test_whitening_of_grey_and_of_blank_images_is_finite():
     grey = smooth_images()[:, :1].expand(-1, 3, -1, -1)
     for images in (grey, torch.zeros(4, 3, 8, 8)):
         whiten = Whiten(3)
-        whiten.fit(images)
+        whiten.fit([images])
         assert whiten.weight.isfinite().all()
 
 
