@@ -11,7 +11,7 @@ from rich.console import Console
 from hpo.console import views
 from hpo.messages import EpochDone
 from hpo.search.board import Board, Row
-from hpo.search.study import OpenTrial
+from hpo.search.open_trial import OpenTrial
 from hpo.space import SearchSpace
 
 SPACE = SearchSpace.named("basic")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from hpo.messages import EpochDone
     from hpo.search.board import Board
+    from hpo.search.open_trial import OpenTrial
     from hpo.search.record import StudyRecord
-    from hpo.search.study import OpenTrial
 
 
 @contextlib.contextmanager

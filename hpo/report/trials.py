@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
 NUMBERS = ("seconds", "images_per_second", "n_parameters", "macs", "worker")
-OTHERS = ("reason", "checkpoint", "train_loss", "score_loss")
+OTHERS = ("reason", "checkpoint", "train_loss", "score_loss", "stints")
 LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpo.messages import EpochDone
-    from hpo.search.study import OpenTrial
+    from hpo.search.open_trial import OpenTrial
 
 
 @dataclass

@@ -90,8 +90,14 @@ class Ledger:
             put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return int(trial_id)
 
-    def report(self, trial_id: int, accuracies: Mapping[int, float], notes: Mapping[str, Any]) -> None:
-        """Record accuracies by epoch that are not known yet, and what the pruner notes about the trial.
+    def report(
+        self,
+        trial_id: int,
+        accuracies: Mapping[int, float],
+        notes: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record accuracies by epoch that are not known yet, what the pruner notes about the trial, and attributes.
 
         Raises:
             StorageError: The database refuses, or another program has ended the trial.
@@ -107,6 +113,7 @@ class Ledger:
                 if rows:
                     connection.execute(sa.insert(_TABLES["trial_intermediate_values"]), rows)
                 put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
+                put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes or {})
                 self._check_running(connection, trial_id)
             reach("epoch.reported")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hpo.messages import EpochDone
     from hpo.search.board import Board
-    from hpo.search.study import OpenTrial
+    from hpo.search.open_trial import OpenTrial
 
 MINIMUM = 60.0  # seconds between the end of one publication and the beginning of the next
 SHARE = 0.02  # of the run in which another process publishes

@@ -22,7 +22,8 @@ from hpo.settings import DEFAULT_TRIALS
 if TYPE_CHECKING:
     from hpo.pools import Event, Pool
     from hpo.search.board import Watcher
-    from hpo.search.study import Judgement, OpenTrial, WritableStudy
+    from hpo.search.open_trial import OpenTrial
+    from hpo.search.study import Judgement, WritableStudy
     from hpo.settings import RunOptions
 
 
@@ -97,6 +98,7 @@ class Runner:
             trial = self._next(worker)
             self._idle.discard(worker)
             self._seated[worker] = Seated(trial, heard=time.monotonic())
+            trial.begin_stint(worker)
             self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
             job = Job(trial=trial.number, config=trial.config, folder=folder, seed=seed)
@@ -136,6 +138,7 @@ class Runner:
         seated = self._seated.get(worker)
         if seated:
             seated.heard = time.monotonic()
+            seated.trial.heard()
         match message:
             case Ready():
                 self._idle.add(worker)
@@ -202,6 +205,8 @@ class Runner:
             self._watcher.waits(self.board, trial)
             for hopeless in self._study.hopeless(self.board.total):
                 self._stop_waiting(hopeless)
+        else:
+            self._study.leave(trial)
 
     # -- ends of trials ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +20,7 @@ from hpo.failpoints import reach
 from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
+from hpo.search.open_trial import OpenTrial
 from hpo.search.record import FINISHED, ranked
 from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
 from hpo.search.storage import guarded
@@ -35,29 +35,11 @@ if TYPE_CHECKING:
     from hpo.parameters import Value
     from hpo.search.storage import Location
     from hpo.settings import Settings
-    from hpo.space import Config, SearchSpace
+    from hpo.space import SearchSpace
 
 Judgement = Literal["go on", "wait", "stop"]
 
 WAITS = "hpo:waits"  # a trial's system attribute: the epoch, a rung of halving, after which it waits
-
-
-@dataclass
-class OpenTrial:
-    """A trial that is being trained, or waits to be continued.
-
-    Attributes:
-        number: Optuna's trial number.
-        config: The full configuration.
-        accuracies: Accuracy by epoch (from 1), as far as the database knows them.
-        attributes: What will be stored with the trial when it ends.
-    """
-
-    number: int
-    params: dict[str, Any]
-    config: Config
-    accuracies: dict[int, float] = field(default_factory=dict)
-    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class WritableStudy:
@@ -221,9 +203,19 @@ class WritableStudy:
         if judgement == "stop":  # a rung that is recorded is not judged again: only with the trial's end
             self._withheld[trial.number], notes = notes, {}
         if not known or notes:
-            self._ledger.report(self._ids[trial.number], {} if known else {epoch: accuracy}, notes)
+            kept = self._stints(trial) if judgement == "wait" else {}
+            self._ledger.report(self._ids[trial.number], {} if known else {epoch: accuracy}, notes, kept)
         reach("epoch.judged")
         return judgement
+
+    def leave(self, trial: OpenTrial) -> None:
+        """Leave a trial for another run to continue."""
+        self._ledger.report(self._ids[trial.number], {}, {}, self._stints(trial))
+
+    def _stints(self, trial: OpenTrial) -> dict[str, Any]:
+        for key, value in trial.stints.items():
+            self._open[trial.number].set_user_attr(key, value)
+        return trial.stints
 
     def _judge(self, number: int, epoch: int, *, known: bool) -> tuple[Judgement, dict[str, Any]]:
         """Return what a trial shall do, and the system attributes that are new with that."""

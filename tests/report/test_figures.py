@@ -6,7 +6,8 @@ import made
 import pytest
 
 from hpo.report.figures.figure import log_axis, round_step
-from hpo.report.figures.history import distribution, timeline
+from hpo.report.figures.history import distribution
+from hpo.report.figures.timeline import timeline
 from hpo.report.summary import summarize
 
 
@@ -56,6 +57,39 @@ def test_a_trial_that_lay_idle_is_drawn_whole_and_counted_by_its_training():
     assert figure.alt.replace("\N{NO-BREAK SPACE}", " ").endswith("50 % of the time in training.")
     assert "interrupted or paused" in figure.note
     assert "paused" not in timeline(summarize(made.study(trials[1:]))).note
+
+
+def test_each_stint_of_a_trial_is_drawn_where_it_was_trained():
+    zero = made.BEGIN.timestamp()
+    paused = trial(0, "PRUNED", 0, 90, worker=0, seconds=10)
+    paused.user_attrs["stints"] = [[1, zero, zero + 300], [0, zero + 3000, zero + 3300]]
+    trials = [paused, trial(1, "COMPLETE", 5, 60, worker=1), trial(2, "RUNNING", 60)]
+    figure = timeline(summarize(made.study(trials)))
+    bars = [bar for row in figure.data for bar in zip(row["customdata"], row["y"], row["base"], row["x"], strict=True)]
+    assert sorted(bars) == [(0, 0, 50, 5), (0, 1, 0, 5), (1, 1, 5, 55), (2, 0, 60, 30)]
+    assert "paused" not in figure.note
+
+
+@pytest.mark.parametrize(
+    "stints",
+    [
+        "x",
+        5,
+        [5],
+        [["<b>", 0, 1]],
+        [[0, "a", 1]],
+        [[0, 1, 2, 3]],
+        [[0, 1e300, 1e301]],
+        [[-1, 0, 1]],
+        [[0, 9, 10]],
+        [],
+    ],
+)
+def test_stints_that_are_none_change_nothing(stints):
+    one, other = trial(0, "COMPLETE", 0, 5, worker=0), trial(0, "COMPLETE", 0, 5, worker=0)
+    other.user_attrs["stints"] = stints
+    plain, strange = (timeline(summarize(made.study([each]))) for each in (one, other))
+    assert plain == strange
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.5], [0.851, 0.8534, 0.8571], [0.1, 0.9, 1.0], [0.3] * 50 + [0.31]])

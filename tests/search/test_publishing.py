@@ -8,8 +8,8 @@ import pytest
 from instant import Notes, new_study, run
 
 from hpo.search.board import Board, Watcher
+from hpo.search.open_trial import OpenTrial
 from hpo.search.publishing import MINIMUM, Publishing
-from hpo.search.study import OpenTrial
 
 TRIAL = OpenTrial(number=0, params={}, config=None)
 BOARD = Board(study="first", varied=(), epochs=1, total=1)

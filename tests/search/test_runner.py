@@ -106,6 +106,24 @@ def test_a_longer_search_goes_on_from_a_shorter_ones_end(tmp_path):
     assert [(t.number, t.state, t.value) for t in after[:8]] == [(t.number, t.state, t.value) for t in before]
 
 
+def test_who_trained_a_trial_when_is_stored_when_it_waits_is_left_or_ends(tmp_path):
+    study = new_study(tmp_path / "hpo.db", sampler="random")
+    began, notes = time.time(), Notes()
+    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=30), notes)
+    notes.after_epoch = lambda n_epochs: n_epochs == 40 and runner.stop("timeout")
+    pool.start()
+    runner.run()
+    for part in (study, again := reopen(study)):
+        trials = record.load("first", study.location).trials
+        stints = [trial.user_attrs["stints"] for trial in trials]
+        assert all(w in (0, 1) and began - 1 < since <= until < time.time() + 1 for each in stints for w, since, until in each)
+        if part is study:
+            assert any(trial.state.name == "RUNNING" for trial in trials)
+            run(again, 30)
+    assert all(trial.state.is_finished() for trial in trials)
+    assert sum(map(len, stints)) > len(trials)  # some were left or waited, and went on
+
+
 def test_a_run_that_ends_before_its_total_leaves_who_waits_for_the_next(tmp_path):
     study = new_study(tmp_path / "hpo.db", sampler="random")
     notes = Notes()

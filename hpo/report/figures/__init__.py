@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo.report.figures import history, parameters, trade
+from hpo.report.figures import history, parameters, timeline, trade
 from hpo.report.figures.figure import Figure
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def of_search(summary: Summary) -> list[Figure]:
         trade.size(summary),
         trade.time(summary),
         history.distribution(summary),
-        history.timeline(summary),
+        timeline.timeline(summary),
     ]
     return [figure for figure in made if figure is not None]
 

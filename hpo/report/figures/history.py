@@ -1,4 +1,4 @@
-"""Figures over the course of a study: scores, learning curves, workers, and how scores are spread."""
+"""Figures over the course of a study: scores, learning curves, and how scores are spread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hpo.report.figures.figure import (
     REFERENCE,
     WORDS,
     Figure,
-    axis,
     numbers,
     points,
     round_step,
@@ -21,7 +20,7 @@ from hpo.report.figures.figure import (
     value_format,
     whole_axis,
 )
-from hpo.report.words import count, duration, percent, score
+from hpo.report.words import count, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 
 DASH = 0.08  # epochs to either side
-LONGER, AROUND = 1.5, 60.0  # a trial that takes so much longer than its training, and seconds more, was interrupted
-NARROW = 200  # trials in a timeline that leave no room for an edge around each
-MOST_WORKERS = 1024  # as RunOptions allows
 
 
 def history(summary: Summary) -> Figure | None:
@@ -165,55 +161,3 @@ def distribution(summary: Summary) -> Figure | None:
         "yaxis": whole_axis("trials", heights.max()),
     }
     return Figure("distribution", "How scores are spread", alt, data, layout)
-
-
-def timeline(summary: Summary) -> Figure | None:
-    """Which worker trained which trial when."""
-    timed = summary.trials[np.isfinite(summary.trials["began"])]
-    end = float(timed[["began", "ended"]].max().max())
-    if not end >= 1:  # a study that nobody waited for, or no times at all
-        return None
-    lanes = _lanes(summary, timed, end)
-    spans = timed["ended"].fillna(end) - timed["began"]
-    drawn, note = thinned(summary, timed, 400)
-    unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
-    data = []
-    for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # one that is only paused lies under what came meanwhile
-        some = drawn[drawn["state"] == state]
-        if len(some):
-            hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x:.2f}} {unit}<extra></extra>"
-            bar: dict[str, Any] = {"type": "bar", "orientation": "h", "base": numbers(some["began"] / per)}
-            bar |= {"x": numbers(spans[some.index].clip(lower=0) / per), "y": lanes[some.index].tolist()}
-            edge = {"width": 0.5 if len(drawn) < NARROW else 0, "color": "#ffffff"}
-            marker = {"color": COLORS[state], "line": edge}
-            bar |= {"name": WORDS[state], "marker": marker, "width": 0.8, "hovertemplate": hover}
-            data.append(bar | {"customdata": [int(i) for i in some.index]})
-    n_lanes = int(lanes.nunique())
-    busy = float(np.minimum(timed["seconds"], spans).sum() / (n_lanes * end))
-    used = f", {percent(min(busy, 1), 0)} of the time in training" if busy > 0 else ""
-    alt = f"{count(n_lanes, 'worker')} over {duration(end)}{used}."
-    if (spans > LONGER * timed["seconds"] + AROUND).any():
-        note = f"A trial that was interrupted or paused fills the time from its start to its end. {note}".strip()
-    layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
-    layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
-    return Figure("timeline", "Who trained when", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
-
-
-def _lanes(summary: Summary, trials: pd.DataFrame, end: float) -> pd.Series[int]:
-    """Return each trial's worker. One that is in training has not told it yet: it lies where a worker is free.
-
-    Of a study that knows no workers, trials that overlap lie apart.
-    """
-    planned = summary.environment.get("workers")
-    known = {int(worker) for worker in trials["worker"].dropna()}
-    known |= set(range(planned)) if isinstance(planned, int) and planned <= MOST_WORKERS else set()
-    free = dict.fromkeys(sorted(known), -np.inf)  # since when, by worker
-    lanes: dict[int, int] = {}
-    times = zip(trials.index, trials["worker"], trials["began"], trials["ended"].fillna(end), strict=True)
-    for trial, worker, began, ended in sorted(times, key=lambda one: float(one[2])):
-        idle = [one for one, since in free.items() if since <= began]
-        lane = idle[0] if idle else min(free, key=lambda one: free[one]) if known else len(free)
-        lane = int(worker) if np.isfinite(worker) else lane
-        free[lane] = max(free.get(lane, ended), ended)
-        lanes[trial] = lane
-    return trials.index.to_series().map(lanes)

@@ -1,0 +1,49 @@
+"""A trial that is being trained, or waits to be continued: what the runner knows of it and the database not yet."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo.space import Config
+
+STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
+
+
+@dataclass
+class OpenTrial:
+    """A trial that has not ended.
+
+    Attributes:
+        number: Optuna's trial number.
+        config: The full configuration.
+        accuracies: Accuracy by epoch (from 1), as far as the database knows them.
+        attributes: What will be stored with the trial when it ends.
+    """
+
+    number: int
+    params: dict[str, Any]
+    config: Config
+    accuracies: dict[int, float] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def begin_stint(self, worker: int) -> None:
+        """A worker begins to train it, or goes on with it."""
+        before = self.attributes.get(STINTS)
+        now = _now()
+        self.attributes[STINTS] = [*(before if isinstance(before, list) else []), [worker, now, now]]
+
+    def heard(self) -> None:
+        """Its worker still trains it."""
+        self.attributes[STINTS][-1][2] = _now()
+
+    @property
+    def stints(self) -> dict[str, Any]:
+        """The attribute that tells who trained it when, which no checkpoint can tell later; nothing if nobody has."""
+        return {key: value for key, value in self.attributes.items() if key == STINTS}
+
+
+def _now() -> float:
+    return round(time.time(), 1)
