@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TOP = 0.1  # the best tenth is what the others are held against,
 FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises
 GRID = 50  # cells that a numeric range is divided into
-FEWEST = 10  # finished trials below which nothing is said
+FEWEST = 10  # trials below which nothing is said
 RESAMPLES = 100
 SHUFFLES = 400  # enough for the 99th percentile of what no influence gives
 
@@ -55,8 +55,8 @@ def importances(params: pd.DataFrame, values: Floats, distributions: dict[str, D
     """Return the importance of every parameter that varies, the largest first.
 
     Args:
-        params: One row a finished trial.
-        values: Their values, more is better.
+        params: One row a trial.
+        values: Their values or ranks, more is better.
         distributions: Of the parameters.
         seed: Of resamples and permutations, so that the same study says the same.
     """
@@ -79,7 +79,7 @@ def importances(params: pd.DataFrame, values: Floats, distributions: dict[str, D
 
 
 def quantile(n: int) -> float:
-    """Return the part of `n` finished trials that counts as the top."""
+    """Return the part of `n` trials that counts as the top."""
     return min(1.0, max(TOP, FEWEST_TOP / n))
 
 

@@ -220,6 +220,61 @@ def test_a_pruner_that_is_right_is_trusted():
     assert "about 16 min of training" in found["pruning"]
 
 
+def halved(accuracy, n=60, seed=0, space=ONE):
+    """Halving: all are trained for an epoch, a third of them for two, a third of those for four, and of those to the end."""
+    rng = np.random.default_rng(seed)
+    points = [made.point(rng, space) for _ in range(n)]
+    paths = [made.curve(accuracy(p, rng)) for p in points]
+    epochs, left = [10] + [1] * (n - 1), range(1, n)
+    for level in (2, 4, 10):
+        left = sorted(left, key=lambda i: -paths[i][epochs[i] - 1])[: len(left) // 3]
+        epochs = [level if i in left else stop for i, stop in enumerate(epochs)]
+    rows = zip(points, paths, epochs, strict=True)
+    states = {10: "COMPLETE"}
+    return made.study([made.trial(i, states.get(e, "PRUNED"), path[:e], p, space) for i, (p, path, e) in enumerate(rows)])
+
+
+def test_what_decides_is_said_of_a_search_that_finishes_few():
+    study = halved(lambda p, rng: 0.85 - 0.06 * (np.log10(p["lr"]) + 2) ** 2 + rng.normal(0, 0.003))
+    found = {finding.topic: finding for finding in find(summarize(study))}
+    assert len(summarize(study).finished) < 10
+    assert found.keys() - {"progress"} == {"winner", "optimism", "decisive", "idle", "pruning"}
+    assert found["decisive"].text.startswith("lr (")
+    assert found["idle"].text == "dropout shows no influence that could be told from chance."
+    assert "of 60 finished or pruned trials, those stopped early behind the others by how far they came" in found["idle"].basis
+
+
+def test_an_edge_is_seen_in_a_search_that_finishes_few():
+    found = findings(halved(lambda p, rng: 0.5 + 0.1 * np.log10(p["lr"] * 1e4) + rng.normal(0, 0.003)))
+    assert "lr at its upper end 1, try 0.0001 to 10" in found["edge"]
+
+
+def test_noise_decides_nothing_in_a_search_that_finishes_few():
+    said = [findings(halved(lambda _p, rng: made.counted(0.8, rng), seed=seed)).keys() for seed in range(10)]
+    assert sum("decisive" in topics for topics in said) <= 1
+    assert not any("edge" in topics for topics in said)
+
+
+def test_who_came_further_stands_before_who_was_stopped_sooner():
+    ended = [("COMPLETE", [0.1, 0.2]), ("PRUNED", [0.9]), ("PRUNED", [0.3, 0.5]), ("COMPLETE", [0.1, 0.4]), ("PRUNED", [0.9])]
+    trials = [made.trial(i, state, accuracies) for i, (state, accuracies) in enumerate(ended)]
+    trials += [made.trial(5, "FAIL", [0.99]), made.trial(6, "RUNNING", [0.99, 0.99])]
+    assert summarize(made.study(trials)).standing.to_dict() == {0: 2, 1: 0, 2: 1, 3: 3, 4: 0}
+
+
+def test_the_doubt_about_pruning_is_answered_by_those_that_went_on_where_few_finished():
+    rng = np.random.default_rng(1)
+    finals = np.sort(rng.uniform(0.5, 0.9, 60))[::-1]
+    epochs = [10] * 6 + [4] * 8 + [1] * 46
+    rows = [(made.curve(final)[:e], "COMPLETE" if e == 10 else "PRUNED") for final, e in zip(finals, epochs, strict=True)]
+    found = {
+        f.topic: f for f in find(summarize(made.study([made.trial(i, state, path) for i, (path, state) in enumerate(rows)])))
+    }
+    text = found["pruned-winner"].text
+    assert text.startswith("Pruning hardly stopped a winner: after epoch 1 the trials that went on rank like after epoch 4 with")
+    assert "over 14 trials, which went on because they were good" in found["pruned-winner"].basis
+
+
 def test_a_small_network_that_is_as_good_is_named():
     found = findings(made.study(finished([0.6, 0.9, 0.897, 0.7], n_parameters=[5e5, 4e6, 1e6, 1e5])))
     assert found.keys() == {"winner", "optimism", "size"}

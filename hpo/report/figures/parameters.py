@@ -26,7 +26,7 @@ from hpo.report.figures.figure import (
     value_axis,
     value_format,
 )
-from hpo.report.words import clipped, count, listed, percent
+from hpo.report.words import clipped, count, listed, percent, score
 
 if TYPE_CHECKING:
     from hpo.report.stats import Floats
@@ -59,7 +59,7 @@ def importance(summary: Summary) -> Figure | None:
     layout = {"xaxis": axis("share of importance", tickformat=PER_CENT, rangemode="tozero"), "yaxis": ticks}
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
     alt = f"Importance of parameters for being among the best trials: {said}."
-    note = "Whiskers: the middle 80 % over bootstrap resamples of the trials."
+    note = "PED-ANOVA. Whiskers: the middle 80 % over bootstrap resamples of the trials."
     return Figure("importance", "What decides the score", alt, [bar], layout, 140 + 34 * len(found), note)
 
 
@@ -95,10 +95,11 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 def map_of_two(summary: Summary) -> Figure | None:
     """Scores over the two most important parameters."""
     names = varied(summary)[:2]
-    if len(names) < 2 or len(summary.finished) < FEWEST:
+    if len(names) < 2 or len(summary.standing) < FEWEST:
         return None
-    drawn, note = thinned(summary, summary.finished, 400)
-    drawn = drawn.sort_values("value", ascending=summary.maximize)  # the best are drawn last, on top
+    shown, note = thinned(summary, summary.trials.loc[summary.standing.index], 400)
+    drawn = shown[shown["state"] == "COMPLETE"].sort_values("value", ascending=summary.maximize)  # the best last, on top
+    stopped = shown[shown["state"] == "PRUNED"]
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
     bar = value_axis(summary) | {"thickness": 16}
     bar.pop("autorangeoptions", None)  # the colours' range is the values'
@@ -106,21 +107,32 @@ def map_of_two(summary: Summary) -> Figure | None:
     marker |= {"colorbar": bar, "line": {"color": REFERENCE, "width": 1}}  # seen on any ground
     hover = f"trial %{{customdata}}<br>{value_format(summary, 'marker.color')}<extra></extra>"
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "marker": marker}
-    dots |= {"customdata": [int(n) for n in drawn.index], "hovertemplate": hover}
+    dots |= {"customdata": [int(n) for n in drawn.index], "hovertemplate": hover, "name": WORDS["COMPLETE"]}
+    data = [_stopped(summary, stopped, names), dots] if len(stopped) else [dots]
     layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
     alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
-    return Figure("map", "The two that matter most", alt, [dots], layout, 420, note)
+    note = f"Pruned trials, small and without a score's colour, show where the search has been. {note}" if len(stopped) else note
+    return Figure("map", "The two that matter most", alt, data, layout, 420, note.strip())
+
+
+def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """Pruned trials over two parameters: their scores are of fewer epochs, so no colour says them."""
+    x, y = (positions(summary.params.loc[trials.index, name], summary.distributions[name]) for name in names)
+    reached = {"text": [score(value, summary) for value in trials["last"]], "customdata": [int(n) for n in trials.index]}
+    hover = "trial %{customdata}, stopped at %{text}<extra></extra>"
+    small = {"size": 6, "opacity": 0.5}
+    return points("PRUNED", small, x=numbers(x), y=numbers(y), hovertemplate=hover, **reached)
 
 
 def parallel(summary: Summary) -> Figure | None:
-    """Every finished trial as a line through its parameters; the best tenth in colour, the best in another."""
+    """Every finished or pruned trial as a line through its parameters; the best tenth in colour, the best in another."""
     names = varied(summary)[:MOST]
-    if len(names) < 2 or len(summary.finished) < FEWEST:
+    if len(names) < 2 or len(summary.standing) < FEWEST:
         return None
-    drawn, note = thinned(summary, summary.finished, 250)
+    drawn, note = thinned(summary, summary.trials.loc[summary.standing.index], 250)
     heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
-    order = summary.finished["value"].rank(ascending=not summary.maximize, method="first")[drawn.index]
-    top = (order <= math.ceil(len(summary.finished) / 10)).to_numpy()
+    order = summary.standing.rank(ascending=False, method="first")[drawn.index]
+    top = (order <= math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
         ("the others", ~top, REFERENCE, 1.0, 0.35),
@@ -135,7 +147,7 @@ def parallel(summary: Summary) -> Figure | None:
     ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": [literal(n, 16) for n in names]}
     xaxis = ticks | {"range": [-0.3, len(names) - 0.7], "showgrid": True}
     layout = {"xaxis": xaxis, "yaxis": {"visible": False, "range": [-0.12, 1.12]}, "annotations": _ends(names, summary)}
-    alt = f"{count(len(drawn), 'finished trial')} as lines through {listed([clipped(name, 40) for name in names])}."
+    alt = f"{count(len(drawn), 'trial')} as lines through {listed([clipped(name, 40) for name in names])}."
     return Figure("parallel", "Parallel coordinates", alt, data, layout, 420, note, wide=True)
 
 

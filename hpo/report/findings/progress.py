@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ from hpo.report.words import MINUS, clipped, count, duration, listed, number, pe
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
-FEWEST = 10  # finished trials below which nothing is said about trends or ranks
+FEWEST = 10  # trials below which nothing is said about trends or ranks
+FEWEST_GAINS = 5  # finished trials below which nothing is said about what others would have gained
 AGREES, DISAGREES = 0.5, 0.2  # Spearman's rank correlation: what counts as agreement, and what as none
 LIKELY = 0.01  # chance to pass the best above which a pruned trial is named
 CAUSES = 4  # failures' causes that are named, the most frequent first
@@ -79,39 +80,63 @@ def pruning(summary: Summary) -> Finding | None:
 
 
 def pruned_winners(summary: Summary) -> Finding | None:
-    """Whether a pruned trial could have won: do early scores rank like final ones, and what would it have taken?"""
-    finished = summary.finished
+    """Whether a pruned trial could have won: do early scores rank like later ones, and what would it have taken?"""
     pruned = summary.trials[(summary.trials["state"] == "PRUNED") & (summary.trials["epochs"] > 0)]
-    curves, sign = summary.curves, 1 if summary.maximize else -1
-    if pruned.empty or len(finished) < FEWEST:
+    if pruned.empty or len(summary.finished) < FEWEST_GAINS:
         return None
-    stops = _last_steps(curves.loc[pruned.index])
-    rung = int(stops.mode().iloc[0])  # where most were stopped
-    early = curves.loc[finished.index, rung]
-    known = early.notna()
-    if known.sum() < FEWEST:
+    stops = _last_steps(summary.curves.loc[pruned.index])
+    ranks = _rank_agreement(summary, int(stops.mode().iloc[0]))  # where most were stopped
+    if ranks is None:
         return None
-    agreement = stats.spearman(early[known].to_numpy(), finished["value"][known].to_numpy())
     chances = _chances(summary, pruned, stops)
     expected = float(chances.sum())
-    rank = f"after epoch {rung} finished trials rank like in the end with correlation {agreement:.2f}".replace("-", MINUS)
-    basis = (
-        f"Spearman's rank correlation over {int(known.sum())} finished trials; each pruned trial given the gain of "
-        "every finished trial from the epoch where it was stopped."
-    )
-    if expected >= 0.5 or agreement < DISAGREES:
+    basis = f"{ranks.basis}; each pruned trial given the gain of every finished trial from the epoch where it was stopped."
+    if expected >= 0.5 or (ranks.correlation < DISAGREES and not ranks.chosen):
         likely = int(chances.index[int(chances.to_numpy().argmax())])
-        text = f"Pruning may have stopped a better network: {rank}."
+        text = f"Pruning may have stopped a better network: {ranks.text}."
         if chances[likely] >= LIKELY:
             text += (
                 f" Trial {likely}, stopped at {_shown(summary, float(pruned['last'][likely]))}, would have passed the best "
                 f"with the gain of {percent(float(chances[likely]), 0)} of the finished trials."
             )
         return Finding("pruned-winner", text, basis, "curves")
-    if agreement < AGREES or sign * (pruned["last"].max() - summary.best_value) > 0:
+    sign = 1 if summary.maximize else -1
+    if ranks.correlation < AGREES or sign * (pruned["last"].max() - summary.best_value) > 0:
         return None
-    text = f"Pruning hardly stopped a winner: {rank}, and {expected:.1f} of {count(len(pruned), 'pruned trial')} "
+    text = f"Pruning hardly stopped a winner: {ranks.text}, and {expected:.1f} of {count(len(pruned), 'pruned trial')} "
     return Finding("pruned-winner", text + "would be expected to pass the best.", basis, "curves")
+
+
+class _Agreement(NamedTuple):
+    """How scores after one epoch rank like later ones.
+
+    Attributes:
+        chosen: Whether the trials compared are those that a pruner let go on, for being good at that epoch.
+    """
+
+    correlation: float
+    text: str
+    basis: str
+    chosen: bool
+
+
+def _rank_agreement(summary: Summary, rung: int) -> _Agreement | None:
+    """Compare scores after `rung` with the final ones; where few trials finished, with those of an epoch that enough reached."""
+    curves, finals, who, then = summary.curves, summary.finished["value"], "finished trials", "in the end"
+    chosen = (finals.notna() & curves[rung][finals.index].notna()).sum() < FEWEST
+    if chosen:
+        later = [step for step in curves.columns.astype(int) if step > rung]
+        reached = curves[later].loc[summary.standing.index]
+        enough = reached.columns[reached.notna().sum() >= FEWEST]
+        if enough.empty:
+            return None
+        finals, who, then = reached[enough[-1]].dropna(), "the trials that went on", f"after epoch {enough[-1]}"
+    early = curves[rung][finals.index].dropna()
+    correlation = stats.spearman(early.to_numpy(), finals[early.index].to_numpy())
+    text = f"after epoch {rung} {who} rank like {then} with correlation {correlation:.2f}".replace("-", MINUS)
+    basis = f"Spearman's rank correlation over {len(early):,} {'' if chosen else 'finished '}trials"
+    basis += ", which went on because they were good: among all it would be higher" if chosen else ""
+    return _Agreement(correlation, text, basis, bool(chosen))
 
 
 def failures(summary: Summary) -> Finding | None:

@@ -29,7 +29,7 @@ def edges(summary: Summary) -> Finding | None:
         for name, distribution in summary.distributions.items()
         if isinstance(distribution, FloatDistribution | IntDistribution) and not distribution.single()
     }
-    if len(summary.finished) < importance.FEWEST:
+    if len(summary.standing) < importance.FEWEST:
         return None
     found = [edge for name, one in asked.items() if (edge := _edge(summary, name, one, SURE / (2 * len(asked))))]
     if not found:
@@ -37,7 +37,7 @@ def edges(summary: Summary) -> Finding | None:
     text = f"The best values lie at the edge of the range: {listed(found)}."
     basis = (
         f"More of the best trials lie in the outer {percent(EDGE, 0)} of the range than by chance (binomial test), and "
-        f"trials there score higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
+        f"trials there rank higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
     )
     return Finding("edge", text, basis, "slices")
 
@@ -60,25 +60,24 @@ def idle(summary: Summary) -> Finding | None:
     names = listed([clipped(one.name, 60) for one in found])
     text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
     if len(found) == len(summary.importance):
-        n = count(len(summary.finished), "finished trial")
-        text = f"No parameter shows an influence on the score that {n} could tell from chance."
+        text = f"No parameter shows an influence on the score that {_sample(summary)} could tell from chance."
     return Finding("idle", text, _basis(summary), "importance")
 
 
 def _edge(summary: Summary, name: str, distribution: Numeric, level: float) -> str | None:
     """Describe the edge at which the best values of one parameter lie; None if there is none."""
-    column = summary.params[name].loc[summary.finished.index]
+    column = summary.params[name].loc[summary.standing.index]
     known = column.notna()
     if known.sum() < importance.FEWEST:
         return None
     place = _places(column[known].to_numpy(dtype=float), distribution)
-    value = summary.finished["value"][known].to_numpy() * (1 if summary.maximize else -1)
+    standing = np.asarray(summary.standing[known], dtype=np.float64)
     levels = _levels(distribution)
     width = max(EDGE, 1 / levels)  # of few levels, the last alone
-    top = np.argsort(-value, kind="stable")[: max(importance.FEWEST_TOP, math.ceil(importance.TOP * len(value)))]
+    top = np.argsort(-standing, kind="stable")[: max(importance.FEWEST_TOP, math.ceil(importance.TOP * len(standing)))]
     for side, at in (("lower", place < width), ("upper", place >= 1 - width)):
         # A sampler that found the edge stays there; with too few elsewhere to compare, the first test decides.
-        better = stats.greater(value[at], value[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
+        better = stats.greater(standing[at], standing[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
         if stats.binomial_tail(int(at[top].sum()), len(top), width) < level and better < level:
             return _advice(name, distribution, side)
     return None
@@ -130,9 +129,16 @@ def _spread(one: importance.Importance) -> str:
 
 
 def _basis(summary: Summary) -> str:
-    n = len(summary.finished)
+    ranked = len(summary.standing) > len(summary.finished)
+    behind = ", those stopped early behind the others by how far they came, as TPE ranks them" if ranked else ""
     return (
-        f"PED-ANOVA importance of being among the best {percent(importance.quantile(n), 0)} of {n:,} finished trials. "
+        f"PED-ANOVA importance of being among the best {percent(importance.quantile(len(summary.standing)), 0)} of "
+        f"{_sample(summary)}{behind}. "
         f"Spread: the middle 80 % of {importance.RESAMPLES} bootstrap resamples. "
         f"Influence: against {importance.SHUFFLES} permutations of the scores."
     )
+
+
+def _sample(summary: Summary) -> str:
+    n, ranked = len(summary.standing), len(summary.standing) > len(summary.finished)
+    return count(n, "finished or pruned trial" if ranked else "finished trial")
