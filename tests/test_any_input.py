@@ -20,7 +20,7 @@ from search.instant import InstantPool, new_study, run
 
 from hpo import cli
 from hpo.messages import CannotWork
-from hpo.search import dashboard, session
+from hpo.search import server, session
 from hpo.space import PRESETS, Config, SearchSpace
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("here"))
         patch.setattr(session, "LocalPool", lambda seats, settings, _: InstantPool(len(seats), settings.epochs, fate=fate))
-        patch.setattr(dashboard._Threaded, "serve_forever", lambda _: None)
+        patch.setattr(server._Threaded, "serve_forever", lambda _: None)
         patch.setattr(typer, "launch", lambda _: 0)
         patch.setenv("https_proxy", "http://127.0.0.1:9")
         patch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))

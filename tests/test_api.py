@@ -15,7 +15,8 @@ from running import Hpo
 from search.instant import new_study, run
 
 from hpo import api
-from hpo.report.note import study_note
+from hpo.report.note import note_of
+from hpo.report.summary import summarize
 from hpo.search import attributes
 from hpo.search.record import load
 from hpo.search.storage import locate
@@ -107,7 +108,7 @@ def test_load_returns_what_is_stored(said):
 @pytest.mark.usefixtures("said")
 def test_the_dashboard_is_kept_current_as_by_the_command(folder):
     record = load("scripted", locate(str(folder / "scripted.db")))
-    assert get_note(record.study).startswith(study_note(record.study))
+    assert get_note(record.study).startswith(note_of(summarize(record.study)))
     system = record.study._storage.get_study_system_attrs(record.study._study_id)
     pictures = {entry["filename"] for entry in list_study_artifacts(system)}
     assert pictures == {f"trial-{record.best.number}-{kind}.png" for kind in ("confusion", "learning")}

@@ -102,7 +102,7 @@ def dashboard(
 ) -> int:
     """Serve optuna-dashboard for the database, on this machine alone, until Ctrl-C."""
     from hpo.console import streams
-    from hpo.search.dashboard import HOST, server
+    from hpo.search.server import HOST, server
     from hpo.search.storage import locate
 
     with server(locate(storage), port) as made:
@@ -144,17 +144,17 @@ def compare(
 ) -> int:
     """Compare studies: a table here, and a page with curves and intervals."""
     from hpo.console import streams, tables
-    from hpo.report import comparison_table, write_comparison
+    from hpo.report import Comparison
     from hpo.search.record import load
     from hpo.search.storage import locate
 
     if len(studies) < 2:
         raise UsageError("compare needs two studies or more: hpo compare A B")
     location = locate(storage)
-    loaded = [load(name, location).study for name in studies]
-    rows = [{str(key): value for key, value in row.items()} for row in comparison_table(loaded).to_dict("records")]
+    comparison = Comparison([load(name, location).study for name in studies])
+    rows = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
     tables.show_rows(rows, form, empty="")
-    page = write_comparison(loaded, out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
+    page = comparison.write(out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
     streams.err().print(f"wrote {page}", soft_wrap=True)
     return 0
 

@@ -15,7 +15,7 @@ from hpo.console.streams import err, out, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hpo.search.finding import Finding
+    from hpo.search.diagnosis import Diagnosis
     from hpo.search.record import StudyRecord
 
 LONG = 12  # characters: longer cells may wrap
@@ -187,7 +187,7 @@ def show_space(space: Any) -> None:  # noqa: ANN401  # hpo.space is imported by 
         out().print(f" tried after the default point, and trained to the end: {point}", markup=False, highlight=False)
 
 
-def show_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+def show_findings(findings: Sequence[Diagnosis], *, as_json: bool) -> None:
     """Print what the doctor found, and the command that mends it."""
     if as_json:
         print(json.dumps([{key: getattr(f, key) for key in ("check", "state", "found", "mend")} for f in findings], indent=2))

@@ -27,36 +27,41 @@ if TYPE_CHECKING:
 _SAME = ("dataset", "score", "limit_test")  # settings that must agree for scores to compare
 
 
-def write_comparison(studies: Sequence[optuna.Study], out: Path) -> Path:
-    """Write the page that compares `studies` to `out`.
+class Comparison:
+    """Several studies, each summarized once.
 
     Raises:
-        UsageError: No study, or one of several objectives.
-        StorageError: `out` cannot be written.
+        UsageError: No study, one of several objectives, or some maximize and others minimize.
     """
-    named = _named(studies)
-    drawn = [figure for figure in (figures.by_trials(named), figures.by_time(named)) if figure is not None]
-    page = document.render(
-        "compare.html.j2",
-        drawn,
-        None,
-        title=" and ".join(named) if len(named) < 4 else f"{len(named)} studies",
-        rows=_table(named).to_dict("records"),
-        sentences=_sentences(named),
-        drawings=drawn,
-        names=list(named),
-        differences=differences(named),
-    )
-    return document.write(out, page)
 
+    def __init__(self, studies: Sequence[optuna.Study]) -> None:
+        self._named = _named(studies)
 
-def comparison_table(studies: Sequence[optuna.Study]) -> pd.DataFrame:
-    """Return one row a study, as text for a person: best, gain over the first study, trials, time.
+    def table(self) -> pd.DataFrame:
+        """Return one row a study, as text for a person: best, gain over the first study, trials, time."""
+        first = next(iter(self._named.values()))
+        return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in self._named.items()])
 
-    Raises:
-        UsageError: No study, or one of several objectives.
-    """
-    return _table(_named(studies))
+    def write(self, out: Path) -> Path:
+        """Write the page to `out`.
+
+        Raises:
+            StorageError: `out` cannot be written.
+        """
+        named = self._named
+        drawn = [figure for figure in (figures.by_trials(named), figures.by_time(named)) if figure is not None]
+        page = document.render(
+            "compare.html.j2",
+            drawn,
+            None,
+            title=" and ".join(named) if len(named) < 4 else f"{len(named)} studies",
+            rows=self.table().to_dict("records"),
+            sentences=_sentences(named),
+            drawings=drawn,
+            names=list(named),
+            differences=differences(named),
+        )
+        return document.write(out, page)
 
 
 def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
@@ -79,11 +84,6 @@ def _named(studies: Sequence[optuna.Study]) -> dict[str, Summary]:
     if len({summary.maximize for summary in named.values()}) > 1:
         raise UsageError("some of these studies maximize and others minimize; they do not compare.")
     return named
-
-
-def _table(named: dict[str, Summary]) -> pd.DataFrame:
-    first = next(iter(named.values()))
-    return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in named.items()])
 
 
 def _row(summary: Summary, first: Summary) -> dict[str, str]:

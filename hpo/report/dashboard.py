@@ -28,7 +28,7 @@ from hpo.report.trials import LARGEST
 from hpo.report.winner import class_names
 from hpo.report.words import score
 from hpo.search import attributes
-from hpo.search.dashboard import artifacts_folder
+from hpo.search.server import artifacts_folder
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:

@@ -7,29 +7,17 @@ from typing import TYPE_CHECKING
 
 from hpo.report.findings import find
 from hpo.report.page import flat, space_rows
-from hpo.report.summary import summarize
 from hpo.report.words import clipped, parameter, score
 
 if TYPE_CHECKING:
-    import optuna
-
     from hpo.report.summary import Summary
 
 LONGEST_REASON = 900  # characters; escaped it still fits one of the attributes that the dashboard keeps notes in
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
 
 
-def study_note(study: optuna.Study) -> str:
-    """Return what is known of `study` as Markdown; texts of the study are escaped.
-
-    Raises:
-        UsageError: The study has several objectives.
-    """
-    return note_of(summarize(study))
-
-
 def note_of(summary: Summary) -> str:
-    """Return the note of a study whose numbers are there already."""
+    """Return what is known of a study as Markdown; texts of the study are escaped."""
     parts = [f"# {literal(summary.name)}", _best(summary), _findings(summary), _settings(summary), _space(summary)]
     if summary.command:
         parts.append("## Commands\n\n" + _code(f"{summary.command}\nhpo report {summary.name}"))

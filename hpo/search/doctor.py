@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from hpo.errors import StorageError
 from hpo.files import Lock
 from hpo.search import leftovers, machine, recognize
-from hpo.search.finding import Finding, some
+from hpo.search.diagnosis import Diagnosis, some
 from hpo.search.patience import LOCK_TIMEOUT
 from hpo.search.record import load_all
 from hpo.search.samplers import distributions
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     from hpo.search.storage import Location
 
 
-def examine(location: Location, name: str | None = None) -> list[Finding]:
+def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
     """Run all checks: of the machine, of the database, and of one study or of all."""
     findings = [*machine.versions(), *machine.device(), *machine.disk(location)]
     if not exists(location):
-        return [*findings, Finding("database", "note", f"there is no database {location} yet.", "hpo run")]
+        return [*findings, Diagnosis("database", "note", f"there is no database {location} yet.", "hpo run")]
     try:
         records = [r for r in load_all(location) if name in (None, r.name)]
     except StorageError as error:
-        return [*findings, Finding("database", "bad", str(error), "restore a copy, or name another with --storage")]
+        return [*findings, Diagnosis("database", "bad", str(error), "restore a copy, or name another with --storage")]
     findings += _integrity(location)
     if name is not None and not records:
-        findings.append(Finding("study", "bad", f"there is no study {name!r} in {location}.", "hpo list"))
+        findings.append(Diagnosis("study", "bad", f"there is no study {name!r} in {location}.", "hpo list"))
     for record in records:
         try:
             findings += [finding for check in _OF_A_STUDY for finding in check(record)]
         except StorageError as error:
-            findings.append(Finding("study", "bad", f"study {record.name}: {error}", "restore a copy of the database"))
+            findings.append(Diagnosis("study", "bad", f"study {record.name}: {error}", "restore a copy of the database"))
     return findings
 
 
@@ -75,51 +75,51 @@ def backup(location: Location) -> Path | None:
 # -- the database and its studies --------------------------------------------------------------------------------------
 
 
-def _integrity(location: Location) -> Iterator[Finding]:
+def _integrity(location: Location) -> Iterator[Diagnosis]:
     if location.path is None:
-        yield Finding("database", "ok", f"{location} answers.")
+        yield Diagnosis("database", "ok", f"{location} answers.")
         return
     open_storage(location)  # recognizes, and checks the schema
     if not (problems := recognize.problems(location.path, quick=False)):
-        yield Finding("database", "ok", f"{location} is sound, and of this Optuna's schema.")
+        yield Diagnosis("database", "ok", f"{location} is sound, and of this Optuna's schema.")
     else:
         found = f"{location} is damaged: {'; '.join(problems)}."
-        yield Finding("database", "bad", found, f"restore a copy, or: {recognize.recovery(location.path)}")
+        yield Diagnosis("database", "bad", found, f"restore a copy, or: {recognize.recovery(location.path)}")
 
 
-def _stale(record: StudyRecord) -> Iterator[Finding]:
+def _stale(record: StudyRecord) -> Iterator[Diagnosis]:
     running = [t.number for t in record.trials if t.state == TrialState.RUNNING]
     lock = Lock(record.folder / "lock")
     if lock.is_free():
         if running:
             found = f"study {record.name}: trials {some(running)} are RUNNING, and nobody runs the study."
-            yield Finding("running trials", "note", found, f"they go on from their last epoch with: hpo resume {record.name}")
+            yield Diagnosis("running trials", "note", found, f"they go on from their last epoch with: hpo resume {record.name}")
         else:
-            yield Finding("running trials", "ok", f"study {record.name}: none is left behind.")
+            yield Diagnosis("running trials", "ok", f"study {record.name}: none is left behind.")
     else:
-        yield Finding("running trials", "ok", f"study {record.name} is being run by {lock.held_by()}.")
+        yield Diagnosis("running trials", "ok", f"study {record.name} is being run by {lock.held_by()}.")
 
 
-def _space(record: StudyRecord) -> Iterator[Finding]:
+def _space(record: StudyRecord) -> Iterator[Diagnosis]:
     space = record.space
     if space is None:
-        yield Finding("space", "note", f"study {record.name} was not made by hpo, or its space is of another version.")
+        yield Diagnosis("space", "note", f"study {record.name} was not made by hpo, or its space is of another version.")
         return
     expected = distributions(space)
     strangers = [t.number for t in record.trials if t.params and t.distributions != expected]
     if strangers:
         found = f"study {record.name}: trials {some(strangers)} were drawn from another space than the study's."
-        yield Finding("space", "bad", found, f"begin anew beside it: hpo run {record.name}-2")
+        yield Diagnosis("space", "bad", found, f"begin anew beside it: hpo run {record.name}-2")
     else:
-        yield Finding("space", "ok", f"study {record.name}: all trials are of its space.")
+        yield Diagnosis("space", "ok", f"study {record.name}: all trials are of its space.")
 
 
-def _clock(record: StudyRecord) -> Iterator[Finding]:
+def _clock(record: StudyRecord) -> Iterator[Diagnosis]:
     now = datetime.now()  # noqa: DTZ005  # Optuna's times are naive and local
     future = [t.number for t in record.trials if t.datetime_start and (t.datetime_start - now).total_seconds() > 60]
     if future:
         found = f"study {record.name}: trials {some(future)} began in the future; this machine's clock says {time.ctime()}."
-        yield Finding("clock", "bad", found, "set the clock; scores are not affected, times in the report are")
+        yield Diagnosis("clock", "bad", found, "set the clock; scores are not affected, times in the report are")
 
 
 _OF_A_STUDY = (_stale, _space, leftovers.checkpoints, leftovers.half_written, _clock)

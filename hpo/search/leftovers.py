@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from hpo.errors import StorageError, StudyLockedError
 from hpo.files import Lock, read_sealed
-from hpo.search.finding import Finding, some
+from hpo.search.diagnosis import Diagnosis, some
 from hpo.search.record import load
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _HALF_WRITTEN = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.tmp")  # as files.beside n
 _OVER = {TrialState.PRUNED, TrialState.FAIL}
 
 
-def checkpoints(record: StudyRecord) -> Iterator[Finding]:
+def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
     """Hold trials and checkpoints against each other, and every digest against its file."""
     yield from _of_no_trial(record)
     yield from _damaged(record)
@@ -40,49 +40,49 @@ def checkpoints(record: StudyRecord) -> Iterator[Finding]:
     ]
     if without:
         found = f"study {record.name}: trials {some(without)} are RUNNING, and their checkpoints are gone; they will begin anew."
-        yield Finding("checkpoints", "note", found, f"hpo resume {record.name}")
+        yield Diagnosis("checkpoints", "note", found, f"hpo resume {record.name}")
 
 
-def half_written(record: StudyRecord) -> Iterator[Finding]:
+def half_written(record: StudyRecord) -> Iterator[Diagnosis]:
     """Find what writers that were killed left behind."""
     files = _half_written(record)
     if files:
         size = sum(path.stat().st_size for path in files) / 2**20
         found = f"study {record.name}: {len(files)} files were left half written by processes that are gone ({size:,.1f} MiB)."
-        yield Finding("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
+        yield Diagnosis("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
 
 
-def _of_no_trial(record: StudyRecord) -> Iterator[Finding]:
+def _of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
     folders = _orphans(record)
     if folders:
         size = sum(f.stat().st_size for p in folders for f in p.rglob("*") if f.is_file()) / 2**20
         found = (
             f"study {record.name}: {len(folders)} folders of checkpoints belong to no trial that needs them ({size:,.0f} MiB)."
         )
-        yield Finding("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
+        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
 
 
-def _damaged(record: StudyRecord) -> Iterator[Finding]:
+def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
     """Look at the checkpoints that trials in training would go on from; a worker passes over those that are damaged."""
     problems = [(trial, path, why) for trial in record.trials for path in _files(record, trial) if (why := _why_damaged(path))]
     for trial, path, why in problems:
         sound = len(_files(record, trial)) > sum(t is trial for t, *_ in problems)
         goes_on = "goes on from the epoch before" if sound else "begins anew"
         found = f"study {record.name}: {why} Trial {trial.number} {goes_on}."
-        yield Finding("checkpoints", "note", found, "hpo doctor --repair", _removing(record, partial(_still_damaged, path)))
+        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, partial(_still_damaged, path)))
 
 
-def _of_the_best(record: StudyRecord) -> Iterator[Finding]:
+def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
     checkpoint = record.best.user_attrs.get("checkpoint") if record.counts["complete"] else None
     if not isinstance(checkpoint, str):
         return
     mend = f"train it again; its parameters: hpo show {record.name}"
     if not Path(checkpoint).is_file():
-        yield Finding("checkpoints", "bad", f"study {record.name}: the best trial's weights are gone ({checkpoint}).", mend)
+        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are gone ({checkpoint}).", mend)
     elif why := _why_damaged(Path(checkpoint)):
-        yield Finding("checkpoints", "bad", f"study {record.name}: the best trial's weights are lost: {why}", mend)
+        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are lost: {why}", mend)
     else:
-        yield Finding("checkpoints", "ok", f"study {record.name}: the best trial's weights are there and whole.")
+        yield Diagnosis("checkpoints", "ok", f"study {record.name}: the best trial's weights are there and whole.")
 
 
 def _still_damaged(path: Path, _record: StudyRecord) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hpo.errors import HpoError
 from hpo.pools.devices import free_memory, seats
 from hpo.search import place
-from hpo.search.finding import Finding
+from hpo.search.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,46 +20,46 @@ if TYPE_CHECKING:
 LOW_SPACE = 2**30  # bytes
 
 
-def versions() -> Iterator[Finding]:
+def versions() -> Iterator[Diagnosis]:
     """Look at the packages that everything rests on."""
     installed = {}
     for package in ("torch", "torchvision", "optuna"):
         try:
             installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            yield Finding("versions", "bad", f"{package} is not installed.", f"pip install {package}")
+            yield Diagnosis("versions", "bad", f"{package} is not installed.", f"pip install {package}")
     release = re.match(r"2\.(\d+)", installed.get("torch", ""))
     belonging = f"0.{int(release[1]) + 15}" if release else ""  # torch 2.6 came with 0.21, and so on
     if belonging and not installed.get("torchvision", belonging + ".").startswith(belonging + "."):
         found = f"torch {installed['torch']} and torchvision {installed['torchvision']} do not belong together."
-        yield Finding("versions", "bad", found, f"pip install 'torchvision=={belonging}.*'")
+        yield Diagnosis("versions", "bad", found, f"pip install 'torchvision=={belonging}.*'")
     else:
-        yield Finding("versions", "ok", ", ".join(f"{k} {v}" for k, v in installed.items()) + ".")
+        yield Diagnosis("versions", "ok", ", ".join(f"{k} {v}" for k, v in installed.items()) + ".")
 
 
-def device() -> Iterator[Finding]:
+def device() -> Iterator[Diagnosis]:
     """Look at what would train."""
     try:
         planned = seats("auto", "auto")
     except HpoError as error:
-        yield Finding("device", "bad", str(error))
+        yield Diagnosis("device", "bad", str(error))
         return
     devices = ", ".join(dict.fromkeys(seat.device for seat in planned))
-    yield Finding("device", "ok", f"{len(planned)} workers on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
+    yield Diagnosis("device", "ok", f"{len(planned)} workers on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
 
 
-def disk(location: Location) -> Iterator[Finding]:
+def disk(location: Location) -> Iterator[Diagnosis]:
     """Look at the place that the database is in."""
     folder = place.existing(location.path.parent if location.path else location.folder)
     free = shutil.disk_usage(folder).free
     state: Literal["ok", "bad"] = "ok" if free >= LOW_SPACE else "bad"
-    yield Finding(
+    yield Diagnosis(
         "disk", state, f"{free / 2**30:.1f} GiB free in {folder}.", "" if state == "ok" else "make space, then: hpo resume STUDY"
     )
     if not place.may_write(folder):
-        yield Finding("disk", "bad", f"{folder} cannot be written.", "name another place: --storage PATH")
+        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", "name another place: --storage PATH")
     if location.path and (risk := place.risk(location.path)):
-        yield Finding("file system", "bad", risk, "put the database on a local disk: --storage PATH")
+        yield Diagnosis("file system", "bad", risk, "put the database on a local disk: --storage PATH")
     else:
         kind = place.file_system(folder)
-        yield Finding("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")
+        yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")

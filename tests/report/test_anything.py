@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from plotly.graph_objects import Figure
 from test_page import block
 
-from hpo.report import comparison_table
+from hpo.report import Comparison
 from hpo.report.note import note_of
 from hpo.report.page import page
 from hpo.report.summary import summarize
@@ -18,7 +18,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-NAMES = ["seconds", "images_per_second", "n_parameters", "macs", "worker", "reason", "checkpoint", "train_loss", "score_loss"]
+NAMES = [
+    "seconds",
+    "images_per_second",
+    "n_parameters",
+    "macs",
+    "worker",
+    "reason",
+    "checkpoint",
+    "train_loss",
+    "score_loss",
+    "stints",
+]
 SPACE = {
     "a": FloatDistribution(-1, 1),
     "b": FloatDistribution(1e-9, 1e9, log=True),
@@ -60,4 +71,4 @@ def test_any_study_gets_a_page(trials, direction, attributes):
     for one in block(text, "figures"):
         Figure(data=one["data"], layout=one["layout"])
     assert note_of(summary)
-    assert len(comparison_table([study, study])) == 2
+    assert len(Comparison([study, study]).table()) == 2

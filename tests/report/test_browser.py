@@ -9,7 +9,7 @@ import optuna
 import pytest
 from browser import CHROMIUM, browsing, look
 
-from hpo.report import write_comparison, write_report
+from hpo.report import Comparison, write_report
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,7 +73,7 @@ def test_every_figure_is_drawn_and_nothing_is_asked_for(browser, tmp_path, name)
 
 
 def test_a_comparison_is_drawn_and_asks_for_nothing(browser, tmp_path):
-    page = write_comparison([made.searched(40, name="a"), made.searched(30, name="b")], tmp_path / "x.html")
+    page = Comparison([made.searched(40, name="a"), made.searched(30, name="b")]).write(tmp_path / "x.html")
     seen = look(page, browser, width=360)
     assert (seen.console, seen.requests, seen.overflow) == ([], [], 0)
     assert seen.drawn >= 2

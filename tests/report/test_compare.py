@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from hpo.errors import StorageError, UsageError
-from hpo.report import comparison_table, write_comparison
+from hpo.report import Comparison
 from hpo.report.compare import differences
 from hpo.report.figures.comparison import band
 from hpo.report.summary import summarize
@@ -15,7 +15,7 @@ def study(name, accuracies, **settings):
 
 
 def gain(first, second):
-    return comparison_table([first, second])["gain"][1].replace("\N{NO-BREAK SPACE}", " ")
+    return Comparison([first, second]).table()["gain"][1].replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_real_gain_has_an_interval_without_zero():
@@ -32,12 +32,12 @@ def test_scores_that_do_not_compare_are_not_compared(settings):
 
 
 def test_studies_without_result_have_empty_cells():
-    table = comparison_table([made.study([]), study("b", [0.9])])
+    table = Comparison([made.study([]), study("b", [0.9])]).table()
     assert table["best"].tolist() == ["\N{EN DASH}", "90.00\N{NO-BREAK SPACE}%"]
 
 
 def test_two_studies_of_one_name_are_told_apart():
-    assert comparison_table([study("a", [0.8]), study("a", [0.9])])["study"].tolist() == ["a", "a (2)"]
+    assert Comparison([study("a", [0.8]), study("a", [0.9])]).table()["study"].tolist() == ["a", "a (2)"]
 
 
 def test_only_settings_that_differ_are_listed():
@@ -47,13 +47,13 @@ def test_only_settings_that_differ_are_listed():
 
 def test_studies_that_cannot_be_compared_are_a_users_mistake(tmp_path):
     with pytest.raises(UsageError, match="nothing to compare"):
-        comparison_table([])
+        Comparison([]).table()
     with pytest.raises(UsageError, match="2 objectives"):
-        comparison_table([optuna.create_study(directions=["maximize", "minimize"])])
+        Comparison([optuna.create_study(directions=["maximize", "minimize"])]).table()
     with pytest.raises(UsageError, match="minimize"):
-        write_comparison([study("a", [0.8]), made.foreign()], tmp_path / "x.html")
+        Comparison([study("a", [0.8]), made.foreign()]).write(tmp_path / "x.html")
     with pytest.raises(StorageError, match="cannot write"):
-        write_comparison([study("a", [0.8])], tmp_path / "no" / "such" / "x.html")
+        Comparison([study("a", [0.8])]).write(tmp_path / "no" / "such" / "x.html")
 
 
 def test_a_band_holds_the_middle_of_what_chance_would_give():
@@ -71,7 +71,7 @@ def test_the_page_shows_both_studies_and_is_the_same_every_time(tmp_path):
     from test_page import block
 
     studies = [made.searched(40, name="a"), made.searched(30, name="<b>", settings={"seed": 3})]
-    first, second = (write_comparison(studies, tmp_path / name).read_text() for name in ("x.html", "y.html"))
+    first, second = (Comparison(studies).write(tmp_path / name).read_text() for name in ("x.html", "y.html"))
     assert first == second
     assert "&lt;b&gt; against a: " in first
     figures = block(first, "figures")

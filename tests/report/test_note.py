@@ -1,11 +1,12 @@
 import made
 import pytest
 
-from hpo.report.note import literal, study_note
+from hpo.report.note import literal, note_of
+from hpo.report.summary import summarize
 
 
 def test_the_note_tells_winner_findings_settings_space_and_commands():
-    note = study_note(made.searched(40))
+    note = note_of(summarize(made.searched(40)))
     assert note.startswith("# cifar10\n\n**Trial ")
     for part in (
         "## Findings\n\n- Trial ",
@@ -17,7 +18,7 @@ def test_the_note_tells_winner_findings_settings_space_and_commands():
 
 
 def test_a_study_without_trials_has_a_note():
-    assert "The study has no trials yet." in study_note(made.study([]))
+    assert "The study has no trials yet." in note_of(summarize(made.study([])))
 
 
 @pytest.mark.parametrize("text", ["<script>", "[a](javascript:x)", "**b**", "a|b", "# h", "`c`", "![i](x)", "a\nb", "$x$"])
@@ -25,4 +26,4 @@ def test_texts_of_the_study_are_shown_as_they_are(text):
     shown = literal(text)
     assert shown.replace("\\", "") == " ".join(text.split())
     assert not any(c in "<[*|`!$#" and (i == 0 or shown[i - 1] != "\\") for i, c in enumerate(shown))
-    assert literal(text) in study_note(made.study([made.trial(0, "FAIL", reason=text)]))
+    assert literal(text) in note_of(summarize(made.study([made.trial(0, "FAIL", reason=text)])))

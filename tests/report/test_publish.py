@@ -18,10 +18,11 @@ from PIL import Image
 from hpo.errors import StorageError
 from hpo.report import dashboard, pictures
 from hpo.report.artifacts import Scores
-from hpo.report.note import study_note
+from hpo.report.note import note_of
 from hpo.report.pictures import Curve, Panel
-from hpo.search.dashboard import server
+from hpo.report.summary import summarize
 from hpo.search.record import load
+from hpo.search.server import server
 from hpo.search.storage import locate, open_storage
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** $x$\n# h ![i](y)"
@@ -86,7 +87,7 @@ def complete(i, *accuracies, **more):
 def test_the_dashboard_shows_the_studys_note(store):
     record = store([complete(0, 0.4, 0.5)])
     dashboard.publish(record)
-    assert without_pictures(get_note(record.study)) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
 
 
 def test_a_long_note_is_shown_whole_and_a_shorter_one_leaves_nothing_of_it(store):
@@ -94,10 +95,10 @@ def test_a_long_note_is_shown_whole_and_a_shorter_one_leaves_nothing_of_it(store
     record = store([complete(0, 0.4, 0.5)], settings={"dataset": "digits"}, space={"name": "x", "parameters": classes})
     record.study.set_user_attr("command", "hpo run " + "x" * 9000)
     dashboard.publish(record)
-    assert without_pictures(get_note(record.study)) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
     record.study.set_user_attr("command", "hpo run")
     dashboard.publish(record)
-    assert without_pictures(get_note(record.study)) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
     assert len(get_note(record.study)) < 2000
 
 
@@ -125,7 +126,7 @@ def test_what_a_person_wrote_as_the_studys_note_stays(store):
     assert get_note(record.study) == "mine"
     save_note(record.study, "")
     dashboard.publish(record)
-    assert without_pictures(get_note(record.study)) == study_note(record.study)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
 
 
 def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):

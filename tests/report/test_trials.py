@@ -71,9 +71,10 @@ def test_reading_loads_neither_torch_nor_scikit_learn(tmp_path):
     made.searched(30, storage=f"sqlite:///{tmp_path}/made.db")
     script = (
         "import json, optuna, sys; from pathlib import Path; "
-        "from hpo.report import write_report, comparison_table; from hpo.report.note import study_note; "
+        "from hpo.report import write_report, Comparison; from hpo.report.note import note_of; "
+        "from hpo.report.summary import summarize; "
         f"study = optuna.load_study(study_name='cifar10', storage='sqlite:///{tmp_path}/made.db'); "
-        f"write_report(study, Path('{tmp_path}/x.html')); study_note(study); comparison_table([study]); "
+        f"write_report(study, Path('{tmp_path}/x.html')); note_of(summarize(study)); Comparison([study]).table(); "
         "print(json.dumps([m for m in ('torch', 'sklearn', 'scipy', 'matplotlib') if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

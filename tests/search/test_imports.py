@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
 API = "import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome"
-READING = "hpo.console.views hpo.api hpo.search.dashboard hpo.search.record hpo.search.runner hpo.search.session hpo.search.study"
+READING = "hpo.console.views hpo.api hpo.search.server hpo.search.record hpo.search.runner hpo.search.session hpo.search.study"
 
 
 def loaded(code: str) -> set[str]:

@@ -75,7 +75,8 @@ def _stints(summary: Summary, trials: pd.DataFrame, end: float) -> Iterator[_Sti
     for trial, stored, worker, began, ended in zip(trials.index, *columns, strict=True):
         told = [_Stint(trial, float(who), since - zero, until - zero, told=True) for who, since, until in _read(stored)]
         told = [one for one in told if began - 1 <= one.began <= one.ended <= end + 1]
-        yield from told or [_Stint(trial, worker, began, end if math.isnan(ended) else ended, told=False)]
+        lane = worker if 0 <= worker < MOST_WORKERS else math.nan
+        yield from told or [_Stint(trial, lane, began, end if math.isnan(ended) else ended, told=False)]
 
 
 def _read(stored: object) -> list[tuple[int, float, float]]:
