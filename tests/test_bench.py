@@ -99,10 +99,18 @@ def test_the_best_so_far_is_that_of_trials_trained_to_the_end_by_then(module, tm
     assert search.n_pruned == 1
 
 
+def test_what_a_run_measured_is_read_from_its_lines_by_the_clock_even_past_midnight(module):
+    lines = "00  study cifar10: 50 trials", "58  trial 0 epoch 1/10: 69.30%, 1,330 images/s"
+    log = "\n".join([*(f"23:59:{line}" for line in lines), "00:00:40  trial 0 epoch 2/10: 77.95%, 1,330 images/s"])
+    began = datetime(2026, 3, 1, 23, 59, 48).timestamp()  # noqa: DTZ001  # hpo prints local times
+    assert module("time_to_accuracy").measured(log, began) == [(10, pytest.approx(0.693)), (52, pytest.approx(0.7795))]
+
+
 def test_a_plain_optuna_script_and_hpo_search_by_the_same_clock(tmp_path):
     words = ("--minutes", 0.75, "--limit-train", 100, "--limit-test", 100, "--folder", tmp_path / "kept")
     printed = bench("time_to_accuracy.py", *words)
     assert re.search(r"(?m)^trained to the end +\d+ +\d+$", printed)  # none, where the machine is busy
+    assert re.search(r"(?m)^after any epoch +(?:[\d.]+ %|-) +(?:[\d.]+ %|-)$", printed)
     shown = re.findall(r"(?m)^best after [\d.]+ min \((\d+) %\) +(?:[\d.]+ %|-) +(?:[\d.]+ %|-)$", printed)
     assert shown == ["10", "25", "50", "100"]
     for name, study in (("plain", "plain"), ("hpo", "cifar10")):
