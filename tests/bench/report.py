@@ -78,6 +78,8 @@ def big(storage: str, n: int) -> None:
         size = params["filters"] ** 2 * 9 * params["depth"]
         attributes = {"seconds": 6.0 * epochs, "images_per_second": 500.0 + i % 7, "n_parameters": size, "worker": i % 2}
         attributes |= {"macs": 200 * size, "checkpoint": f"trial-{i}", "train_loss": losses, "score_loss": losses}
+        since = begin.timestamp()
+        attributes["stints"] = [[i % 2, since, since + 6 * epochs]]
         rows["attributes"] += [{"id": i + 1, "key": k, "value": json.dumps(v)} for k, v in attributes.items()]
     _insert(storage, study._study_id, rows)
 
