@@ -138,7 +138,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero a share of x while training; the rest is scaled up."""
-        if not self.training or self.threshold == 0 or x.is_meta:
+        if not self.training or self.threshold == 0:
             return x
         bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         kept = (bits.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
@@ -191,7 +191,7 @@ class Layer(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What a network costs, counted by torch on the meta device (nothing is allocated)."""
+    """What a network costs, counted on the meta device (nothing is allocated)."""
 
     n_parameters: int
     macs: int  # multiply-adds of one image, forward
@@ -205,31 +205,37 @@ def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32) -
     Raises:
         SpaceError: The network cannot be built on such images.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     with torch.device("meta"):
         net = ConvNet(config, n_classes, channels, edge)
-        images = torch.empty(2, channels, edge, edge)
-    rows: list[Layer] = []
-    counter = FlopCounterMode(display=False)
-    seen = 0
-
-    def after(name: str, module: nn.Module, output: Tensor) -> None:
-        nonlocal seen
-        flops = counter.get_total_flops()
+    layers: list[Layer] = []
+    shape: tuple[int, ...] = (channels, edge, edge)
+    for name, module in net.named_modules():  # one after the other, as images go through them
+        if list(module.children()) or isinstance(module, nn.Identity):
+            continue
+        shape = _output_shape(module, shape)
         n_parameters = sum(p.numel() for p in module.parameters())
-        rows.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), n_parameters, (flops - seen) // 4))
-        seen = flops
-
-    for name, module in net.named_modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda m, _, output, name=name: after(name, m, output))
-    with counter:
-        net(images)
-    outputs = sum(math.prod(row.output_shape) for row in rows if row.kind != "Identity")
+        macs = math.prod(shape) * module.weight[0].numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
+        layers.append(Layer(name, type(module).__name__, shape, n_parameters, macs))
     return Size(
         n_parameters=sum(p.numel() for p in net.parameters()),
-        macs=sum(row.macs for row in rows),
-        activation_bytes=4 * outputs,
-        layers=tuple(row for row in rows if row.kind != "Identity"),
+        macs=sum(layer.macs for layer in layers),
+        activation_bytes=4 * sum(math.prod(layer.output_shape) for layer in layers),
+        layers=tuple(layers),
     )
+
+
+def _output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return what a layer makes of an image of `shape`: to let one through on the meta device would load torch's compiler."""
+    match module:
+        case nn.Conv2d():
+            lost = module.kernel_size[0] - 1 - 2 * int(module.padding[0])
+            return (module.out_channels, shape[1] - lost, shape[2] - lost)
+        case nn.MaxPool2d():
+            return (shape[0], shape[1] // 2, shape[2] // 2)
+        case FlattenLast():
+            return (math.prod(shape),)
+        case GlobalMax():
+            return shape[:1]
+        case nn.Linear():
+            return (module.out_features,)
+    return shape

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
 from hpo.training.model import ConvNet, Whiten
+from hpo.training.optimizers import ADAMW_LR, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +31,6 @@ SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU the activations o
 AVERAGED = 5  # steps between two weights that go into the average
 TICK = 0.25  # seconds between signs of life
 WARM_UP = 0.25  # share of a one-cycle training before the peak
-ADAMW_LR = 0.01  # of `lr`: so that one range serves both optimizers
 WHITENED = 5000  # training images that the stem's filters are computed from
 
 
@@ -71,7 +71,7 @@ class Training:
             self._fit_stem()
         self.steps = n_epochs * math.ceil(len(train) / config.batch_size)
         self.average = _average(self.net, config, self.steps) if config.averaging else None
-        self.optimizer = _optimizer(self.net, config, device)
+        self.optimizer = make_optimizer(self.net, config, device)
         self.dtype = fast_dtype(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
@@ -202,19 +202,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     native = (getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
     return torch.bfloat16 if any(native) else torch.float32
-
-
-def _optimizer(net: nn.Module, config: Config, device: torch.device) -> torch.optim.Optimizer:
-    trained = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},  # biases and norms
-    ]
-    fused = device.type in ("cpu", "cuda")
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr * ADAMW_LR, betas=(config.momentum, 0.999), fused=fused)
-    nesterov = config.nesterov and config.momentum > 0
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
 
 
 def _average(net: nn.Module, config: Config, steps: int) -> AveragedModel:

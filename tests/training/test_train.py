@@ -1,4 +1,7 @@
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +10,8 @@ from torch import nn
 
 from hpo.training import data
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.training.model import ConvNet
+from hpo.training.optimizers import make_optimizer
 from hpo.training.train import DivergedError, Training, fast_dtype, learning_rate
 
 EVERYTHING = config(
@@ -199,3 +204,48 @@ def test_scored_weights_are_the_running_average_of_every_fifth_steps_and_of_an_e
 def test_without_averaging_the_weights_themselves_are_scored(digits):
     run = training(config(averaging=0.0), digits[0], score=digits[1])
     assert run.scored is run.net
+
+
+@pytest.mark.parametrize("space", ["basic", "tutorial", "wide"])
+def test_a_training_does_not_load_torchs_compiler(space):
+    code = f"""
+import sys
+from tiny import noise
+from hpo.space import SearchSpace
+from hpo.training.model import measure
+from hpo.training.train import Training
+for optimizer in ("sgd", "adamw"):
+    config = SearchSpace.named({space!r}).config().model_copy(update={{"filters": 4, "hidden": 0, "optimizer": optimizer}})
+    measure(config, 10)
+    one, other = (Training(config, noise(64), noise(64), 10, 2, 0) for _ in range(2))
+    next(one.epochs())
+    other.restore(one.state())
+    next(other.epochs())
+print(*[name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_an_optimizer_without_torchs_decorations_steps_as_torchs_own(kind):
+    nets = [ConvNet(config(norm="batch"), 10) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    changes = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "optimizer": kind.__name__.lower()}
+    ours = make_optimizer(nets[0], config(**changes), torch.device("cpu"))
+    groups = [
+        {"params": [p for p in nets[1].parameters() if (p.dim() > 1) == decays], "weight_decay": 0.01 * decays}
+        for decays in (True, False)
+    ]
+    more = {"momentum": 0.9, "nesterov": True, "lr": 0.05} if kind is torch.optim.SGD else {"betas": (0.9, 0.999), "lr": 0.0005}
+    theirs = kind(groups, fused=True, **more)
+    for seed in range(4):
+        images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        for net, optimizer in zip(nets, (ours, theirs), strict=True):
+            nn.functional.cross_entropy(net(images), torch.arange(8)).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if seed == 1:  # both go on from their states
+            ours.load_state_dict(copy.deepcopy(ours.state_dict()))
+    for mine, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(mine, other)
