@@ -1,4 +1,4 @@
-"""PED-ANOVA: how much each parameter decides whether a trial is among the best tenth (arXiv:2304.10255).
+"""PED-ANOVA: how much each parameter decides whether a trial is among the best (arXiv:2304.10255).
 
 The numbers are those of `optuna.importance.PedAnovaImportanceEvaluator` (a test compares them), normalized to sum
 to 1. It is computed here because Optuna's module loads scikit-learn and SciPy (1.8 s), and because its own numbers
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from hpo.report.trials import Distribution
 
 TOP = 0.1  # the best tenth is what the others are held against,
-FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises
+FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises,
+SOME_TOP = 10  # and so many while that is
+MOST_TOP = 0.25  # at most a quarter: of five, one or two odd ones would decide
 GRID = 50  # cells that a numeric range is divided into
 FEWEST = 10  # trials below which nothing is said
 RESAMPLES = 100
@@ -80,7 +82,7 @@ def importances(params: pd.DataFrame, values: Floats, distributions: dict[str, D
 
 def quantile(n: int) -> float:
     """Return the part of `n` trials that counts as the top."""
-    return min(1.0, max(TOP, FEWEST_TOP / n))
+    return min(1.0, max(TOP, FEWEST_TOP / n, min(MOST_TOP, SOME_TOP / n)))
 
 
 class _Grid(NamedTuple):

@@ -73,14 +73,16 @@ class Summary:
         """Rank of each trial that finished or was stopped early with a score, 0 the worst; equals share a rank.
 
         Trials that were stopped rank behind all that finished, by how far they came and then by their last score, as in Optuna's
-        TPE sampler (`_split_trials`). A search by halving finishes few, and what the others say is not lost.
+        TPE sampler (`_split_trials`): a search by halving finishes few, and what the others say is not lost. Beside those, points
+        that the space names have no rank: they are trained to the end whatever they score.
         """
         stopped = self.trials[(self.trials["state"] == "PRUNED") & np.isfinite(self.trials["last"])]
-        rows = [(1, 0, value) for value in self.finished["value"]]
+        finished = self.finished.drop(index=self._given, errors="ignore") if len(stopped) else self.finished
+        rows = [(1, 0, value) for value in finished["value"]]
         rows += [(0, epochs, last) for epochs, last in zip(stopped["epochs"], stopped["last"], strict=True)]
         keys = np.array(rows, dtype=float).reshape(-1, 3) * (1, 1, 1 if self.maximize else -1)
         ranks = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-        return pd.Series(ranks, index=self.finished.index.append(stopped.index), dtype=float).sort_index()
+        return pd.Series(ranks, index=finished.index.append(stopped.index), dtype=float).sort_index()
 
     @cached_property
     def best(self) -> int | None:
@@ -100,14 +102,20 @@ class Summary:
         """Value of trial 0, the space's default point; None for a stranger's study or if it did not finish."""
         return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
 
-    @cached_property
+    @property
     def best_was_given(self) -> bool:
         """Whether the best trial is a point that the space names to begin with, beside the default one."""
+        return self.best in self._given[1:]
+
+    @cached_property
+    def _given(self) -> list[int]:
+        """Trials of points that the space names: the default one, then `starts`."""
+        if not self.ours or 0 not in self.params.index:
+            return []
         starts = self.space.get("starts")
-        if not self.best or not isinstance(starts, list) or 0 not in self.params.index:
-            return False
-        default, point = (self.params.loc[number].to_dict() for number in (0, self.best))
-        return any(isinstance(start, dict) and start and point == default | start for start in starts)
+        default = self.params.loc[0].to_dict()
+        points = [default | start for start in starts if isinstance(start, dict) and start] if isinstance(starts, list) else []
+        return [0, *(n for n in self.params.index[1:].tolist() if points and self.params.loc[n].to_dict() in points)]
 
     @property
     def ours(self) -> bool:

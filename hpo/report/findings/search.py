@@ -74,7 +74,7 @@ def _edge(summary: Summary, name: str, distribution: Numeric, level: float) -> s
     standing = np.asarray(summary.standing[known], dtype=np.float64)
     levels = _levels(distribution)
     width = max(EDGE, 1 / levels)  # of few levels, the last alone
-    top = np.argsort(-standing, kind="stable")[: max(importance.FEWEST_TOP, math.ceil(importance.TOP * len(standing)))]
+    top = np.argsort(-standing, kind="stable")[: math.ceil(importance.quantile(len(standing)) * len(standing))]
     for side, at in (("lower", place < width), ("upper", place >= 1 - width)):
         # A sampler that found the edge stays there; with too few elsewhere to compare, the first test decides.
         better = stats.greater(standing[at], standing[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
@@ -130,7 +130,9 @@ def _spread(one: importance.Importance) -> str:
 
 def _basis(summary: Summary) -> str:
     ranked = len(summary.standing) > len(summary.finished)
-    behind = ", those stopped early behind the others by how far they came, as TPE ranks them" if ranked else ""
+    behind = (
+        " that the search chose, those stopped early behind the others by how far they came, as TPE ranks them" if ranked else ""
+    )
     return (
         f"PED-ANOVA importance of being among the best {percent(importance.quantile(len(summary.standing)), 0)} of "
         f"{_sample(summary)}{behind}. "
