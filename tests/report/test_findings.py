@@ -173,6 +173,12 @@ def test_the_lower_edge_of_whole_numbers_is_named_too():
     assert "filters at its lower end 32, try 1 to 128" in found["edge"]
 
 
+def test_what_only_tells_bad_from_good_is_not_said_to_be_without_influence():
+    found = findings(over(ONE, lambda p, rng: min(0.8, 0.6 + p["dropout"]) + rng.normal(0, 0.01)))
+    assert "dropout" not in found.get("idle", "")
+    assert "No parameter" not in found.get("idle", "")
+
+
 def test_a_choice_that_decides_is_named():
     space = {"norm": made.SPACE["norm"], "dropout": made.SPACE["dropout"]}
     found = findings(over(space, lambda p, rng: {"batch": 0.9, "group": 0.8, "none": 0.6}[p["norm"]] + rng.normal(0, 0.01)))

@@ -54,14 +54,23 @@ def decisive(summary: Summary) -> Finding | None:
 
 def idle(summary: Summary) -> Finding | None:
     """The parameters without a visible influence."""
-    found = [one for one in summary.importance if one.p > DOUBT]
+    found = [one for one in summary.importance if one.p > DOUBT and not _related(summary, one.name)]
     if not found:
         return None
     names = listed([clipped(one.name, 60) for one in found])
     text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
     if len(found) == len(summary.importance):
         text = f"No parameter shows an influence on the score that {_sample(summary)} could tell from chance."
-    return Finding("idle", text, _basis(summary), "importance")
+    return Finding("idle", text, f"{_basis(summary)} Nor does a rank correlation show any (p > {DOUBT}).", "importance")
+
+
+def _related(summary: Summary, name: str) -> bool:
+    """Whether trials rank higher towards one end of a range: what only tells bad from middling does not show among the best."""
+    if not isinstance(summary.distributions[name], FloatDistribution | IntDistribution):
+        return False
+    values = summary.params[name].loc[summary.standing.index].to_numpy(dtype=np.float64)
+    z = stats.spearman(values, np.asarray(summary.standing)) * math.sqrt(len(values) - 1)
+    return math.erfc(abs(z) / math.sqrt(2)) <= DOUBT
 
 
 def _edge(summary: Summary, name: str, distribution: Numeric, level: float) -> str | None:
