@@ -4,9 +4,11 @@ import datetime as dt
 
 import made
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report.figures.figure import log_axis, round_step
 from hpo.report.figures.history import distribution
+from hpo.report.figures.parameters import map_of_two, parallel
 from hpo.report.figures.timeline import timeline
 from hpo.report.summary import summarize
 
@@ -57,6 +59,18 @@ def test_a_trial_that_lay_idle_is_drawn_whole_and_counted_by_its_training():
     assert figure.alt.replace("\N{NO-BREAK SPACE}", " ").endswith("50 % of the time in training.")
     assert "interrupted or paused" in figure.note
     assert "paused" not in timeline(summarize(made.study(trials[1:]))).note
+
+
+def test_a_winner_that_the_space_named_is_drawn_among_pruned_trials():
+    space = {"filters": IntDistribution(16, 64), "lr": FloatDistribution(0.01, 1.0)}
+    ended = [(32, 0.7), (64, 0.9), (48, 0.5), (40, 0.4), (16, 0.3)]
+    trials = [
+        made.trial(i, "COMPLETE" if i < 2 else "PRUNED", [accuracy], {"filters": filters, "lr": 0.2}, space)
+        for i, (filters, accuracy) in enumerate(ended)
+    ]
+    summary = summarize(made.study(trials, space={"name": "mine", "parameters": {}, "starts": [{"filters": 64}]}))
+    assert [line["name"] for line in parallel(summary).data] == ["the others", "the best tenth", "trial 1, the best"]
+    assert [dots["customdata"] for dots in map_of_two(summary).data] == [[2, 3, 4], [0, 1]]
 
 
 def test_each_stint_of_a_trial_is_drawn_where_it_was_trained():

@@ -95,9 +95,10 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 def map_of_two(summary: Summary) -> Figure | None:
     """Scores over the two most important parameters."""
     names = varied(summary)[:2]
-    if len(names) < 2 or len(summary.standing) < FEWEST:
+    ended = _ended(summary)
+    if len(names) < 2 or len(ended) < FEWEST:
         return None
-    shown, note = thinned(summary, summary.trials.loc[summary.standing.index], 400)
+    shown, note = thinned(summary, ended, 400)
     drawn = shown[shown["state"] == "COMPLETE"].sort_values("value", ascending=summary.maximize)  # the best last, on top
     stopped = shown[shown["state"] == "PRUNED"]
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
@@ -115,6 +116,12 @@ def map_of_two(summary: Summary) -> Figure | None:
     return Figure("map", "The two that matter most", alt, data, layout, 420, note.strip())
 
 
+def _ended(summary: Summary) -> pd.DataFrame:
+    """Trials that finished, and those that were stopped early with a score."""
+    stopped: pd.Series[bool] = (summary.trials["state"] == "PRUNED") & np.isfinite(summary.trials["last"])
+    return summary.trials.loc[stopped | summary.trials.index.isin(summary.finished.index)]
+
+
 def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     """Pruned trials over two parameters: their scores are of fewer epochs, so no colour says them."""
     x, y = (positions(summary.params.loc[trials.index, name], summary.distributions[name]) for name in names)
@@ -127,11 +134,12 @@ def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[s
 def parallel(summary: Summary) -> Figure | None:
     """Every finished or pruned trial as a line through its parameters; the best tenth in colour, the best in another."""
     names = varied(summary)[:MOST]
-    if len(names) < 2 or len(summary.standing) < FEWEST:
+    ended = _ended(summary)
+    if len(names) < 2 or len(ended) < FEWEST:
         return None
-    drawn, note = thinned(summary, summary.trials.loc[summary.standing.index], 250)
+    drawn, note = thinned(summary, ended, 250)
     heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
-    order = summary.standing.rank(ascending=False, method="first")[drawn.index]
+    order = summary.standing.rank(ascending=False, method="first").reindex(drawn.index)
     top = (order <= math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [

@@ -138,10 +138,8 @@ def _spread(one: importance.Importance) -> str:
 
 
 def _basis(summary: Summary) -> str:
-    ranked = len(summary.standing) > len(summary.finished)
-    behind = (
-        " that the search chose, those stopped early behind the others by how far they came, as TPE ranks them" if ranked else ""
-    )
+    chosen = " that the search chose, those stopped early behind the others by how far they came, as TPE ranks them"
+    behind = chosen if _some_stopped(summary) else ""
     return (
         f"PED-ANOVA importance of being among the best {percent(importance.quantile(len(summary.standing)), 0)} of "
         f"{_sample(summary)}{behind}. "
@@ -151,5 +149,8 @@ def _basis(summary: Summary) -> str:
 
 
 def _sample(summary: Summary) -> str:
-    n, ranked = len(summary.standing), len(summary.standing) > len(summary.finished)
-    return count(n, "finished or pruned trial" if ranked else "finished trial")
+    return count(len(summary.standing), "finished or pruned trial" if _some_stopped(summary) else "finished trial")
+
+
+def _some_stopped(summary: Summary) -> bool:
+    return bool((summary.trials["state"][summary.standing.index] == "PRUNED").any())
