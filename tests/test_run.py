@@ -300,7 +300,7 @@ def test_a_run_ends_at_its_limit_and_says_which(hpo, words, reason):
 def test_missing_data_end_with_3_and_the_three_ways_to_get_them_before_anything_is_made(tmp_path, cache):
     hpo = Hpo(tmp_path, cache)
     before = set(tmp_path.rglob("*"))
-    refused = hpo("run", "--trials", 2, "--workers", 1, "--storage", "new/hpo.db")
+    refused = hpo("run", "--trials", 2, "--workers", 1, "--storage", "new/hpo.db", "--data-dir", "data")
     assert refused.ended() == 3
     assert "error: No CIFAR-10 in " in refused.err
     for way in ("with a network", "put cifar-10-python.tar.gz into ", "or images into "):
