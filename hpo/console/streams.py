@@ -111,5 +111,5 @@ def without_passwords(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text that no terminal obeys: what cannot be printed is escaped, each newline and tab a space."""
-    return "".join(c if c.isprintable() else " " if c in "\n\t" else ascii(c)[1:-1] for c in text)
+    """Return a text that no terminal obeys: what cannot be printed is escaped, each newline, tab and no-break space a space."""
+    return "".join(c if c.isprintable() else " " if c in "\n\t\N{NO-BREAK SPACE}" else ascii(c)[1:-1] for c in text)

@@ -1,8 +1,11 @@
+import re
+
 import made
 import numpy as np
 import optuna
 import pytest
 
+from hpo.cli import main
 from hpo.errors import StorageError, UsageError
 from hpo.report import Comparison
 from hpo.report.compare import differences
@@ -79,3 +82,13 @@ def test_the_page_shows_both_studies_and_is_the_same_every_time(tmp_path):
     for one in figures:
         Figure(data=one["data"], layout=one["layout"])
         assert "<b>" not in str(one)
+
+
+def test_the_table_on_a_terminal_has_per_cents_as_a_person_reads_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        made.searched(12, storage=f"sqlite:///{tmp_path}/made.db", name=name)
+    assert main(["compare", "a", "b", "--storage", "made.db"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"\d\d\.\d\d %", shown)
+    assert "\\x" not in shown
