@@ -3,7 +3,7 @@
     python tests/bench/time_to_accuracy.py --data-dir DIR --minutes 25
 
 One after the other, in alternating order, each in a fresh folder, on whole CIFAR-10 decoded before. hpo runs as a person would
-type it, `hpo run --timeout 25m`, on its default space and settings; after the first round with another --seed. The clock starts
+type it, `hpo run --timeout 25m`, on its default space and settings, with another --seed in every round. The clock starts
 with the process, and ends the plain script; hpo begins no epoch after it. Two things are told of each. The best network trained
 to the end: a trial counts from the moment at which it is COMPLETE, with its last epoch's accuracy; what a pruned or running one
 had reached does not count. And the best that was measured after any epoch of any trial, by the clock of hpo's log: from then on
@@ -86,7 +86,7 @@ def search(name: str, number: int, folder: Path, options: argparse.Namespace) ->
         words, late = [str(here / "plain.py"), "--storage", "sqlite:///plain.db", "--minutes", f"{options.minutes}"], 0
     else:
         words, late = ["-m", "hpo", "run", "--timeout", f"{options.minutes}m", "--storage", "hpo.db"], LATE
-        words += ["--seed", str(number)] if number else []
+        words += ["--seed", str(options.seed + number)]
     words += ["--data-dir", str(options.data_dir.absolute())]
     for option, value in (("--limit-train", options.limit_train), ("--limit-test", options.limit_test)):
         words += [option, str(value)] if value else []
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("HPO_DATA_DIR", "data")))
     parser.add_argument("--minutes", type=float, default=25, help="for each of the two")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="hpo's in the first round; one more in each that follows")
     parser.add_argument("--limit-train", type=int, help="train on so many images only, for a first look")
     parser.add_argument("--limit-test", type=int, help="score on so many images only")
     parser.add_argument("--folder", type=Path, help="keep databases, logs and reports here; a new one")
