@@ -2,7 +2,8 @@
 
 A trial that waits keeps its checkpoint, and goes on as soon as later ones put it among the best; what Optuna's pruner of this
 name stops is lost, and whoever comes early goes on unopposed. It is the asynchronous algorithm of Li et al. (2020,
-arXiv:1810.05934). Everything but who waits follows from the recorded accuracies.
+arXiv:1810.05934), and at the end of a study the best at a rung goes on even where fewer than three came so far: a short search
+too trains to the end what it found. Everything but who waits follows from the recorded accuracies.
 """
 
 from __future__ import annotations
@@ -44,13 +45,19 @@ class Rungs:
             self._places[epoch][trial] = place
             bisect.insort(self._ranked[epoch], place)
 
-    def passes(self, trial: int, epoch: int) -> bool:
-        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there."""
-        return epoch not in self._places or self._rank(trial, epoch) < len(self._ranked[epoch]) // REDUCTION
+    def passes(self, trial: int, epoch: int, least: int = 0) -> bool:
+        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there, `least` or more."""
+        return epoch not in self._places or self._rank(trial, epoch) < max(least, len(self._ranked[epoch]) // REDUCTION)
 
-    def next(self, waiting: Collection[int]) -> int | None:
-        """Return the waiting trial that may go on: from the highest rung, of those the best; None where all have to wait."""
-        return next((trial for trial in reversed(self.worst(waiting)) if self.passes(trial, self._level(trial))), None)
+    def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
+        """Return the waiting trial that may go on: from the highest rung, of those the best; None where all have to wait.
+
+        Args:
+            waiting: By number.
+            last: No trial begins any more: the best at a rung goes on, however few came there.
+        """
+        order = reversed(self.worst(waiting))
+        return next((trial for trial in order if self.passes(trial, self._level(trial), least=int(last))), None)
 
     def worst(self, waiting: Collection[int]) -> list[int]:
         """Return the waiting trials, those of the lowest rung first, and there the worst first."""
@@ -58,7 +65,7 @@ class Rungs:
 
     def hopeless(self, waiting: Collection[int], total: int) -> list[int]:
         """Return waiting trials that cannot go on any more in a study of `total` trials, and those that are more than MOST."""
-        room = {level: total // REDUCTION ** (k + 1) for k, level in enumerate(self.levels)}
+        room = {level: max(1, total // REDUCTION ** (k + 1)) for k, level in enumerate(self.levels)}
         beyond = {trial for trial in waiting if self._rank(trial, level := self._level(trial)) >= room[level]}
         lost = [trial for trial in self.worst(waiting) if trial in beyond]
         left = [trial for trial in self.worst(waiting) if trial not in beyond]

@@ -109,7 +109,7 @@ class Runner:
     def _next(self, worker: int) -> OpenTrial:
         """Return a trial to go on with or a new one; one whose worker died is rather another's, to tell whose fault it was."""
         others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
-        called = self._study.calls()
+        called = self._called()
         if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
             trial = others[0] if others else self._interrupted[0]
             self._interrupted.remove(trial)
@@ -125,7 +125,11 @@ class Runner:
         """Return whether there is something to hand out."""
         if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
             return False
-        return bool(self._interrupted) or self._study.calls() is not None or self._has_room()
+        return bool(self._interrupted) or self._called() is not None or self._has_room()
+
+    def _called(self) -> int | None:
+        """Return the number of the waiting trial that may go on now."""
+        return self._study.calls(last=not self._has_room())
 
     def _has_room(self) -> bool:
         """Return whether the study may have another trial."""

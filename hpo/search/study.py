@@ -143,9 +143,9 @@ class WritableStudy:
         """Let a trial wait; to the sampler it is as one that was stopped, until it goes on."""
         self._waiting[trial.number] = trial
 
-    def calls(self) -> int | None:
-        """Return the number of the waiting trial that may go on now."""
-        return self._rungs.next(self._waiting)
+    def calls(self, *, last: bool = False) -> int | None:
+        """Return the number of the waiting trial that may go on now; `last` if no trial begins any more."""
+        return self._rungs.next(self._waiting, last=last)
 
     def call(self, number: int) -> OpenTrial:
         """Let a waiting trial go on."""

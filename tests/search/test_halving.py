@@ -53,6 +53,16 @@ def test_the_highest_rung_comes_first_and_there_the_best():
     assert made.next({4, 6}) is None  # 4 waits at the second rung now, and is not the best there
 
 
+def test_when_no_trial_begins_any_more_the_best_at_a_rung_goes_on_however_few_came():
+    made = rungs(0.1, 0.2)
+    assert made.next({0, 1}) is None
+    assert made.next({0, 1}, last=True) == 1
+    made.note(1, 2, 0.3)
+    assert made.next({0, 1}, last=True) == 1
+    assert made.next({0}, last=True) is None
+    assert made.hopeless({0, 1}, total=2) == [0]
+
+
 def test_in_a_study_of_nine_trials_three_pass_the_first_rung_so_the_fourth_of_them_never_will():
     made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
     assert made.hopeless({0, 1, 2, 3, 4}, total=9) == [0, 1]

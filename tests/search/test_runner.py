@@ -96,6 +96,16 @@ def test_with_one_worker_a_search_stopped_again_and_again_is_the_same_as_one_tha
     assert states(parts) == states(whole)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("total", [2, 3, 6, 12])
+def test_a_short_search_too_trains_to_the_end_what_it_found(tmp_path, total, workers):
+    study = new_study(tmp_path / "hpo.db", sampler="random")
+    default = study.space.config()
+    run(study, total, InstantPool(workers, curve=lambda config, epoch: 0.1 if config == default else curve(config, epoch)))
+    assert states(study).count("complete") > 1
+    assert len(states(study)) == total
+
+
 def test_a_longer_search_goes_on_from_a_shorter_ones_end(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     run(study, 8)
