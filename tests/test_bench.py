@@ -35,8 +35,9 @@ def module(monkeypatch):
 
 
 def test_every_idea_for_the_recipe_trains_another_network_than_the_base(tmp_path):
-    ideas = ("base", "muon=0.2", "bias_rate=64", "dirac", "crops=24", "lookahead=0.95", "filters=24,growth=2.5")
-    words = ("--epochs", 2, "--images", 1500, "--out", tmp_path / "rows.jsonl", *ideas)
+    own = ("muon=0.2", "bias_rate=64", "dirac", "crops=24", "lookahead=0.95", "random_flip", "pruned=0.5")
+    ideas = ("base", *own, "filters=24,growth=2.5")
+    words = ("--epochs", 3, "--images", 800, "--out", tmp_path / "rows.jsonl", *ideas)
     bench("recipe.py", *words)
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["idea"] for row in rows] == list(ideas)
@@ -118,10 +119,12 @@ def test_a_plain_optuna_script_and_hpo_search_by_the_same_clock(tmp_path):
 
 
 def test_a_search_is_replayed_from_recorded_curves_the_same_each_time_and_one_that_stops_losers_trains_less():
-    words = ("--seeds", 3, "--trials", 50, "default", "pruner=none", "pruner=optuna", "REDUCTION=2")
+    others = ("rank=smoothed", "cost=0.02")
+    words = ("--seeds", 3, "--trials", 50, "default", "pruner=none", "pruner=optuna", "REDUCTION=2", *others)
     first, again = bench("replay.py", *words), bench("replay.py", *words, "--jobs", 1)
     assert first == again
     header, *rows = first.splitlines()
     assert header == "128 points of 10 epochs; best 69.45%; 3 seeds; median (quartiles)"
     spent = {row.split()[0]: float(row.split("spent")[1].split()[0]) for row in rows}
     assert spent["default"] < spent["REDUCTION=2"] < spent["pruner=none"]
+    assert len({rows[0][33:], *(row[33:] for row in rows[-len(others) :])}) == 1 + len(others)

@@ -16,6 +16,7 @@ import math
 import os
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,12 +145,59 @@ class Lookahead(Training):
         return loss
 
 
+class RandomFlip(Training):
+    """Images are mirrored at random, not in every other epoch: what was alternating, mirrored once more by a coin's throw."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:  # noqa: ARG002  # the idea has no size
+        super().__init__(*arguments)
+        self.coins = torch.Generator().manual_seed(self.seed)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        heads = torch.randint(2, (len(inputs), 1, 1, 1), generator=self.coins).bool()
+        inputs = torch.where(heads, inputs.flip(3), inputs).contiguous(memory_format=torch.channels_last)
+        return super()._step(inputs, labels)
+
+
+class Pruned(Training):
+    """Of the images whose loss was below the mean, a share of `value` is left out of an epoch, the others count more (InfoBatch,
+    Qin et al., 2024); the last eighth of the training has all."""
+
+    def __init__(self, *arguments: Any, value: float) -> None:
+        super().__init__(*arguments)
+        self.share, self.all = value, self.train
+        self.losses, self.coins = torch.full((len(self.all),), math.inf), torch.Generator().manual_seed(self.seed)
+
+    def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
+        easy = self.losses < self.losses.mean()  # none before all have a loss
+        out = easy & (torch.rand(len(easy), generator=self.coins) < self.share) & (number <= 0.875 * self.n_epochs)
+        self.kept = (~out).nonzero().flatten()
+        self.weights = torch.where(easy & bool(out.any()), 1 / (1 - self.share), 1.0)
+        self.train = replace(self.all, chosen=self.all.chosen[self.kept])
+        self.order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed + number))
+        return super()._train_epoch(number, tick)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        part, self.order = self.kept[self.order[: len(labels)]], self.order[len(labels) :]
+        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.net(inputs)
+        smoothing = self.config.label_smoothing
+        losses = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+        self.losses[part] = losses.detach()
+        loss = (losses * self.weights[part]).mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
 IDEAS: dict[str, Callable[..., Training]] = {
     "muon": WithMuon,
     "bias_rate": BiasRate,
     "dirac": Dirac,
     "crops": Crops,
     "lookahead": Lookahead,
+    "random_flip": RandomFlip,
+    "pruned": Pruned,
 }
 
 

@@ -6,7 +6,10 @@
 
 An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals,
 several values with dashes between them (`RUNGS=0.1-0.3`); `pruner=optuna` is Optuna's successive halving, which stops what it
-does not let go on; `starts=none` begins with the default point alone, without the others that the space names.
+does not let go on; `starts=none` begins with the default point alone, without the others that the space names. Ideas for halving:
+`rank=smoothed` and `rank=highest` (a trial's place is that of its last two epochs' mean, or of its best epoch), `cost=0.01` (a
+training that takes twice as long has to be a point better for the same place), `order=cheapest` (of those that may go on, the
+cheapest first).
 
 The table, tests/data/curves.csv, was written by curves.py. A trial is answered with the curve of the nearest recorded point (each
 range scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
@@ -48,6 +51,8 @@ from hpo.search.board import Watcher
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from hpo.messages import FromWorker, Verdict
 
 TABLE = Path(__file__).parents[1] / "data" / "curves.csv"
@@ -102,6 +107,11 @@ class ReplayPool:
         self._events: list[tuple[float, int, Event]] = []
         self._jobs: dict[int, tuple[Job, int]] = {}  # by worker: the trial and its row
         self._done: dict[int, list[EpochDone]] = {}  # by trial
+        self._rows: dict[int, int] = {}  # by trial
+
+    def cost(self, trial: int) -> float:
+        """Return what an epoch of a trial takes, in epochs of the default point."""
+        return float(self._table.seconds[self._rows[trial]]) / self._table.unit
 
     def start(self) -> None:
         """All are ready at once."""
@@ -111,7 +121,8 @@ class ReplayPool:
     def send(self, worker: int, message: Job | Verdict) -> None:
         """Begin, go on or leave."""
         if isinstance(message, Job):
-            self._jobs[worker] = message, self._table.nearest(message.config.model_dump())
+            self._rows[message.trial] = self._table.nearest(message.config.model_dump())
+            self._jobs[worker] = message, self._rows[message.trial]
             done = self._done.setdefault(message.trial, [])
             self._say(worker, Started(trial=message.trial, n_parameters=1, macs=1, epochs=tuple(done)))
             return
@@ -152,6 +163,40 @@ class ReplayPool:
         heapq.heappush(self._events, (self._now + after, self._said, Event(worker, message)))
 
 
+class OtherRungs(halving.Rungs):
+    """Halving by another idea of who is better.
+
+    Args:
+        epochs: Of a whole training.
+        ideas: `rank`, `cost`, `order` and their values, as in the module's docstring.
+        cost: Of a trial's epoch, in epochs of the default point.
+    """
+
+    def __init__(self, epochs: int, ideas: dict[str, str], cost: Callable[[int], float]) -> None:
+        super().__init__(epochs)
+        self._ideas, self._cost = ideas, cost
+        self._before: dict[int, float] = {}  # by trial: accuracy of the epoch before, or the highest
+
+    def note(self, trial: int, epoch: int, accuracy: float) -> None:
+        """Take note of what the idea makes of an accuracy."""
+        before = self._before.get(trial, accuracy)
+        self._before[trial] = max(before, accuracy) if self._ideas.get("rank") == "highest" else accuracy
+        match self._ideas.get("rank"):
+            case "smoothed":
+                accuracy = (before + accuracy) / 2
+            case "highest":
+                accuracy = max(before, accuracy)
+        price = float(self._ideas.get("cost", "0"))
+        super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)))
+
+    def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
+        """Return who goes on."""
+        if self._ideas.get("order") != "cheapest":
+            return super().next(waiting, last=last)
+        able = (trial for trial in waiting if self.passes(trial, self._level(trial), least=int(last)))
+        return min(able, key=lambda trial: (self._cost(trial), trial), default=None)
+
+
 class Outcome(NamedTuple):
     """Of one search."""
 
@@ -185,6 +230,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
     warnings.simplefilter("ignore")
     table = Table(path)
     space, settings, n_workers = table.space, {"epochs": table.curves.shape[1], "seed": seed}, 2
+    rungs: dict[str, str] = {}
     for word in filter(None, idea.replace("default", "").split(",")):
         key, value = word.split("=")
         if key.isupper():
@@ -200,9 +246,13 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
             n_workers = int(value)
         elif key == "starts":
             space = space.model_copy(update={"starts": ()})
+        elif key in ("rank", "cost", "order"):
+            rungs[key] = value
         else:
             settings[key] = value
     pool = ReplayPool(table, n_workers)
+    if rungs:
+        study.Rungs = lambda epochs: OtherRungs(epochs, rungs, pool.cost)
     notes = Notes(table, pool)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         writable = new_study(Path(folder, "hpo.db"), space=space, **settings)
