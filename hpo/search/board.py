@@ -48,6 +48,7 @@ class Board:
         best: (number, accuracy) of the best complete trial.
         baseline: Accuracy of trial 0, the default point, once it is complete.
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
+        without_best: How many of them were tried since the best became the best.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
     """
 
@@ -61,8 +62,27 @@ class Board:
     best: tuple[int, float] | None = None
     baseline: float | None = None
     tried: set[int] = field(default_factory=set)
+    without_best: int = 0
     stopping: str = ""
     began: float = field(default_factory=time.monotonic)
+
+    def count(self, before: str, now: str, n: int = 1) -> None:
+        """Move trials from one state to another."""
+        self.counts[before] -= n
+        self.counts[now] += n
+
+    def has_tried(self, number: int) -> None:
+        """Take note of a trial that has ended or waits: once, whatever comes of it."""
+        if number not in self.tried:
+            self.tried.add(number)
+            self.without_best += 1
+
+    def has_completed(self, number: int, accuracy: float) -> None:
+        """Take note of a complete trial, which may be the best."""
+        if number == 0:
+            self.baseline = accuracy
+        if self.best is None or accuracy > self.best[1]:
+            self.best, self.without_best = (number, accuracy), 0
 
     @property
     def n_finished(self) -> int:

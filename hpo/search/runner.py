@@ -52,7 +52,6 @@ class Runner:
         self._interrupted = deque(study.unfinished())
         self._folders = Folders(study, options.keep_checkpoints)
         self._mishaps = Mishaps(pool.size)
-        self._without_best = 0
         best = study.best
         first = study.trials[0] if study.trials else None
         self.board = Board(
@@ -66,7 +65,7 @@ class Runner:
             baseline=first.value if first and first.state.name == "COMPLETE" else None,
         )
         self.board.counts.update(trial.state.name.lower() for trial in study.trials)
-        self._count("running", "waiting", study.n_waiting)
+        self.board.count("running", "waiting", study.n_waiting)
 
     def stop(self, reason: str) -> None:
         """Let workers finish their epoch and then end; trials in training stay to be continued. The first reason stands."""
@@ -115,7 +114,7 @@ class Runner:
             self._interrupted.remove(trial)
             return trial
         if called is not None:
-            self._count("waiting", "running")
+            self.board.count("waiting", "running")
             return self._study.call(called)
         trial = self._study.ask()
         self.board.counts["running"] += 1
@@ -203,8 +202,8 @@ class Runner:
         if judgement == "stop":
             self._prune(trial)
         elif judgement == "wait":
-            self._count("running", "waiting")
-            self._tried(trial)
+            self.board.count("running", "waiting")
+            self.board.has_tried(trial.number)
             self._study.wait(trial)
             self._watcher.waits(self.board, trial)
             for hopeless in self._study.hopeless(self.board.total):
@@ -221,44 +220,30 @@ class Runner:
         self._ended(trial, "pruned")
 
     def _stop_waiting(self, trial: OpenTrial) -> None:
-        self._count("waiting", "running")
+        self.board.count("waiting", "running")
         self._prune(trial)
 
     def _ended(self, trial: OpenTrial, state: str) -> None:
         self._mishaps.ended_well()
-        self._count("running", state)
+        self.board.count("running", state)
         accuracy = trial.accuracies[max(trial.accuracies)]
-        self._tried(trial)
+        self.board.has_tried(trial.number)
         if state == "complete":
-            if trial.number == 0:
-                self.board.baseline = accuracy
-            if self.board.best is None or accuracy > self.board.best[1]:
-                self.board.best = (trial.number, accuracy)
-                self._without_best = 0
+            self.board.has_completed(trial.number, accuracy)
         reach("trial.tidying")
         self._folders.tidy(trial.number, accuracy if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self._check_limits()
 
-    def _tried(self, trial: OpenTrial) -> None:
-        """Count a trial that has ended or waits: once, whatever comes of it."""
-        if trial.number not in self.board.tried:
-            self.board.tried.add(trial.number)
-            self._without_best += 1
-
     def _failed(self, worker: int, cause: str, reason: str) -> None:
         trial = self._release(worker)
         trial.attributes["reason"] = reason
         self._study.fail(trial)
-        self._count("running", "fail")
+        self.board.count("running", "fail")
         self._folders.tidy(trial.number, None)
         self._watcher.ended(self.board, trial, "fail")
         self.stop(self._mishaps.failed(cause, reason))
-
-    def _count(self, before: str, now: str, n: int = 1) -> None:
-        self.board.counts[before] -= n
-        self.board.counts[now] += n
 
     def _release(self, worker: int) -> OpenTrial:
         self.board.rows[worker] = Row()
@@ -295,8 +280,8 @@ class Runner:
         options, best = self._options, self.board.best
         if options.target is not None and best is not None and best[1] >= options.target:
             self.stop(f"target: trial {best[0]} reached {best[1]:.2%}")
-        if options.patience is not None and self._without_best >= options.patience:
-            self.stop(f"patience: {self._without_best} trials without a new best")
+        if options.patience is not None and self.board.without_best >= options.patience:
+            self.stop(f"patience: {self.board.without_best} trials without a new best")
 
     def _check_clock(self) -> None:
         options, now = self._options, time.monotonic()
