@@ -45,9 +45,9 @@ class Rungs:
             self._places[epoch][trial] = place
             bisect.insort(self._ranked[epoch], place)
 
-    def passes(self, trial: int, epoch: int, least: int = 0) -> bool:
-        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there, `least` or more."""
-        return epoch not in self._places or self._rank(trial, epoch) < max(least, len(self._ranked[epoch]) // REDUCTION)
+    def passes(self, trial: int, epoch: int, *, last: bool = False) -> bool:
+        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there, of which `last` makes one."""
+        return epoch not in self._places or self._rank(trial, epoch) < max(last, len(self._ranked[epoch]) // REDUCTION)
 
     def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
         """Return the waiting trial that may go on: from the highest rung, of those the best; None where all have to wait.
@@ -57,7 +57,7 @@ class Rungs:
             last: No trial begins any more: the best at a rung goes on, however few came there.
         """
         order = reversed(self.worst(waiting))
-        return next((trial for trial in order if self.passes(trial, self._level(trial), least=int(last))), None)
+        return next((trial for trial in order if self.passes(trial, self._level(trial), last=last)), None)
 
     def worst(self, waiting: Collection[int]) -> list[int]:
         """Return the waiting trials, those of the lowest rung first, and there the worst first."""

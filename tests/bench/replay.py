@@ -105,9 +105,9 @@ class ReplayPool:
         self.size, self.trained = size, 0.0
         self._table, self._now, self._said = table, 0.0, 0
         self._events: list[tuple[float, int, Event]] = []
-        self._jobs: dict[int, tuple[Job, int]] = {}  # by worker: the trial and its row
+        self._jobs: dict[int, Job] = {}  # by worker
         self._done: dict[int, list[EpochDone]] = {}  # by trial
-        self._rows: dict[int, int] = {}  # by trial
+        self._rows: dict[int, int] = {}  # of the table, by trial
 
     def cost(self, trial: int) -> float:
         """Return what an epoch of a trial takes, in epochs of the default point."""
@@ -122,11 +122,12 @@ class ReplayPool:
         """Begin, go on or leave."""
         if isinstance(message, Job):
             self._rows[message.trial] = self._table.nearest(message.config.model_dump())
-            self._jobs[worker] = message, self._rows[message.trial]
+            self._jobs[worker] = message
             done = self._done.setdefault(message.trial, [])
             self._say(worker, Started(trial=message.trial, n_parameters=1, macs=1, epochs=tuple(done)))
             return
-        job, row = self._jobs[worker]
+        job = self._jobs[worker]
+        row = self._rows[job.trial]
         curve, seconds = self._table.curves[row], float(self._table.seconds[row])
         epoch = len(self._done[job.trial]) + 1
         if not message.go_on:
@@ -193,7 +194,7 @@ class OtherRungs(halving.Rungs):
         """Return who goes on."""
         if self._ideas.get("order") != "cheapest":
             return super().next(waiting, last=last)
-        able = (trial for trial in waiting if self.passes(trial, self._level(trial), least=int(last)))
+        able = (trial for trial in waiting if self.passes(trial, self._level(trial), last=last))
         return min(able, key=lambda trial: (self._cost(trial), trial), default=None)
 
 
