@@ -10,8 +10,6 @@ from browser import CHROMIUM, look
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example.html"
 
-pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason="the example has not been made yet")
-
 
 class Page(HTMLParser):
     """What the page asks for, and its texts outside of plotly's script."""
