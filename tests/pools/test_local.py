@@ -82,11 +82,12 @@ print((found[2] - found[1]) / 5)  # steps of 32 images, and scoring
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is glibc's")
 def test_a_workers_training_steps_use_the_same_memory_again():
-    plain, ours = (
-        float(subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, check=True).stdout)
-        for env in (os.environ, environment(1))
-    )
-    assert plain > 1000 > 100 > ours  # page faults a step
+    def most(env) -> float:
+        runs = (subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, check=True) for _ in range(3))
+        return max(float(run.stdout) for run in runs)  # page faults a step
+
+    # One plain process in ten keeps its memory by chance: what lies at the heap's end decides.
+    assert most(os.environ) > 1000 > 100 > most(environment(1))
 
 
 def test_a_job_is_trained_and_each_step_is_an_event(pool, tmp_path):
