@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
 from hpo.errors import NoResultError, UsageError, nearest
+from hpo.search.own import is_ours
+from hpo.search.samplers import distributions
 from hpo.search.storage import Location, guarded, open_storage
 from hpo.settings import Settings
 from hpo.space import SearchSpace
@@ -77,6 +79,12 @@ class StudyRecord:
         """All trials by number."""
         with guarded(self.location):
             return self.study.get_trials(deepcopy=False)
+
+    @cached_property
+    def own(self) -> list[FrozenTrial]:
+        """The trials that hpo tried; in a study that hpo did not make, all."""
+        varied = distributions(self.space) if self.space else None
+        return [trial for trial in self.trials if is_ours(trial, varied)]
 
     @property
     def counts(self) -> Counter[str]:

@@ -5,7 +5,8 @@
 Real CIFAR-10 pixels and the real trainer, on fewer images, so that a hundred trainings fit into an hour: `--images` of the
 training images for `--epochs` epochs, scored on 2,000 others that are held out of the training set; the test set is not read.
 Batches are of 32 images and learning rates a quarter of the point's, so that so few images still make a hundred steps an epoch.
-One process a core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
+`--batch 128` trains as hpo does. `--dataset digits` scores on its 360 test images, for so few cannot be split again.
+One process per core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
 
 Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after
 a quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite).
@@ -28,7 +29,7 @@ import torch
 from hpo.parameters import FloatRange, IntRange
 from hpo.settings import Settings
 from hpo.space import SearchSpace
-from hpo.training.data import load
+from hpo.training.data import MIRRORABLE, load
 from hpo.training.objective import Task
 from hpo.training.train import DivergedError, Training
 
@@ -53,14 +54,16 @@ def draw(rng: np.random.Generator, parameter: IntRange | FloatRange) -> float:
     return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))) if parameter.log else rng.uniform(low, high):.4g}")
 
 
-def record(job: tuple[int, dict[str, float], Settings, Path]) -> dict[str, object]:
+def record(job: tuple[int, dict[str, float], Settings, Path, int]) -> dict[str, object]:
     """Train one point and return its row."""
-    number, point, settings, data_dir = job
+    number, point, settings, data_dir, batch = job
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    task = Task.of(settings, load("cifar10", data_dir), torch.device("cpu"), memory=2**40)
+    task = Task.of(settings, load(settings.dataset, data_dir), torch.device("cpu"), memory=2**40)
     config = SearchSpace.named("basic").config(point)
-    config = config.model_copy(update={"batch_size": BATCH, "lr": config.lr * BATCH / config.batch_size})
+    config = config.model_copy(update={"batch_size": batch, "lr": config.lr * batch / config.batch_size})
+    if settings.dataset not in MIRRORABLE:
+        config = config.model_copy(update={"flip": False, "tta": False})
     training = Training(config, task.train, task.score, len(task.classes), settings.epochs, seed=number)
     row: dict[str, object] = {"point": number, **point}
 
@@ -85,19 +88,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("HPO_DATA_DIR", "data")))
     parser.add_argument("--points", type=int, default=128)
+    parser.add_argument("--dataset", default="cifar10")
     parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     space = SearchSpace.named("basic")
-    settings = Settings(epochs=options.epochs, score="validation", limit_train=options.images, limit_test=SCORED)
+    images = {"score": "validation", "limit_train": options.images, "limit_test": SCORED} if options.dataset == "cifar10" else {}
+    settings = Settings(dataset=options.dataset, epochs=options.epochs, **images)
     columns = ["point", *space.varied, "seconds", *EARLY, *(f"e{epoch}" for epoch in range(1, options.epochs + 1))]
     rows = list(csv.DictReader(options.out.read_text().splitlines())) if options.out.exists() else []
     known = {int(row["point"]) for row in rows}
     jobs = [
-        (number, point, settings, options.data_dir)
+        (number, point, settings, options.data_dir, options.batch)
         for number, point in enumerate(points(space, options.points, options.seed))
         if number not in known
     ]
