@@ -24,6 +24,11 @@ PlainValue = Annotated[Value, BeforeValidator(_plain)]
 WholeNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a float holds exactly: ranges are computed with
 
 
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are one: 1 is 1.0, and not true."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
 class _Parameter(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -45,7 +50,7 @@ class Fixed(_Parameter):
 
     def holds(self, value: Value) -> bool:
         """Whether `value` is possible."""
-        return value == self.value
+        return same(value, self.value)
 
 
 class _Range(_Parameter):
@@ -77,7 +82,7 @@ class _Range(_Parameter):
 
     def holds(self, value: Value) -> bool:
         """Whether `value` lies in the range and on its grid."""
-        if isinstance(value, str) or not self.low <= value <= self.high:
+        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:  # NaN is not either
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-8)
@@ -91,6 +96,10 @@ class IntRange(_Range):
     high: WholeNumber
     step: WholeNumber | None = None
     default: WholeNumber
+
+    def holds(self, value: Value) -> bool:
+        """Whether `value` is a whole number of the range, on its grid; 3.0 is one."""
+        return super().holds(value) and (int(value) - self.low) % (self.step or 1) == 0 and int(value) == value
 
     def ends(self) -> tuple[Value, ...]:
         """Return the values that must satisfy Config's bounds: the first few too, since those of `kernel` have gaps."""
@@ -124,7 +133,7 @@ class Choices(_Parameter):
 
     def holds(self, value: Value) -> bool:
         """Whether `value` is one of the choices."""
-        return value in self.choices
+        return any(same(value, choice) for choice in self.choices)
 
 
 Parameter = Annotated[Fixed | IntRange | FloatRange | Choices, Field(discriminator="type")]

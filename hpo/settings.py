@@ -136,7 +136,7 @@ class RunOptions(BaseModel):
             for last, or `DEFAULT_TRIALS`.
         timeout: Seconds after which no epoch is begun any more.
         target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
-        patience: Finished trials in a row without a new best that end the run.
+        patience: Trials in a row without a new best, counted once there is a best, that end the run.
         workers: Processes, or `auto`: one a core, or four a GPU; fewer where cores or memory would not suffice.
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
         data_dir: Where data sets lie or are put; None: where the study's lay last, or `data`.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.errors import SpaceError
-from hpo.parameters import Fixed
+from hpo.parameters import Choices, Fixed, FloatRange, IntRange
 from hpo.space import PRESETS, Config, SearchSpace
 
 INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
@@ -346,3 +346,31 @@ def test_every_preset_comes_back_from_its_own_file(tmp_path):
         path = tmp_path / f"{name}.toml"
         path.write_text(SearchSpace.named(name).to_toml())
         assert SearchSpace.named(str(path)) == SearchSpace.named(name)
+
+
+WHOLE = IntRange(type="int", low=1, high=5, default=1)
+ODD = IntRange(type="int", low=1, high=7, step=2, default=1)
+HUGE = IntRange(type="int", low=0, high=2**53, default=0)
+REAL = FloatRange(type="float", low=0.0, high=3.0, default=0.5)
+GRID = FloatRange(type="float", low=0.0, high=3.0, step=0.1, default=0.5)
+NUMBERS = Choices(type="categorical", choices=(1, 2), default=1)
+SWITCH = Choices(type="categorical", choices=(True, "auto"), default=True)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "within", "outside"),
+    [
+        (WHOLE, (1, 5, 3.0), (0, 6, 2.5, True, "2", math.nan, math.inf, 10**400)),
+        (ODD, (1, 7), (2, 6, 1.5, True)),
+        (HUGE, (2**53, 2**53 - 1, 1e15), (1e15 + 0.5, 2**53 + 1)),
+        (REAL, (0, 3, 0.123), (True, False, "1", math.nan, math.inf, -math.inf, -(10**400))),
+        (GRID, (0.3, 3.0, 0), (0.25, True, math.nan)),
+        (NUMBERS, (1, 2, 2.0), (True, 3, "1", math.nan)),
+        (SWITCH, (True, "auto"), (1, 1.0, False, "Auto")),
+        (Fixed(value=1), (1, 1.0), (True, "1", 2, math.nan)),
+        (Fixed(value=False), (False,), (0, 0.0, "", True)),
+    ],
+)
+def test_a_parameter_holds_its_own_values_and_no_others(parameter, within, outside):
+    assert [value for value in within if not parameter.holds(value)] == []
+    assert [value for value in outside if parameter.holds(value)] == []

@@ -30,7 +30,9 @@ class ThisRun:
     trials: Annotated[Whole, option("--trials", "-n", help="Finished trials of the study, in total. Default: 50.")] = None
     timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Begin no epoch after this long: 90s, 30m, 1h30m.")] = None
     target: Annotated[Text, option("--target", metavar="ACCURACY", help="End once a trial reaches it: 0.93 or 93%.")] = None
-    patience: Annotated[Whole, option("--patience", metavar="N", help="End after N trials without a new best.")] = None
+    patience: Annotated[
+        Whole, option("--patience", metavar="N", help="End after N trials without a better one than the best.")
+    ] = None
     workers: Annotated[
         str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one a core, or four a GPU.")
     ] = "auto"

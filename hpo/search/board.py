@@ -48,7 +48,7 @@ class Board:
         best: (number, accuracy) of the best complete trial.
         baseline: Accuracy of trial 0, the default point, once it is complete.
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
-        without_best: How many of them were tried since the best became the best.
+        without_best: How many trials were tried since the best became the best; 0 while there is none.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
     """
 
@@ -75,7 +75,7 @@ class Board:
         """Take note of a trial that has ended or waits: once, whatever comes of it."""
         if number not in self.tried:
             self.tried.add(number)
-            self.without_best += 1
+            self.without_best += self.best is not None
 
     def has_completed(self, number: int, accuracy: float) -> None:
         """Take note of a complete trial, which may be the best."""

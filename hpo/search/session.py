@@ -21,7 +21,7 @@ from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
-from hpo.search.warm_start import starting_points
+from hpo.search.warm_start import warm_start
 from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
 from hpo.space import SearchSpace
 
@@ -87,7 +87,7 @@ def run(
         if before is not None:
             _take(lock, asked.name, stack)
             settings, options = before.settings, _remembered(options, before.options)
-        starts = asked.starts(settings) if before is None else []
+        starts = asked.starts(settings, watcher) if before is None else []
         pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir or Path(DATA_DIR))
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
@@ -137,9 +137,14 @@ class _Asked:
             record.load(self.name, self.location)  # says which studies there are
         return found
 
-    def starts(self, settings: Settings) -> list[dict[str, Value]]:
-        """Return the points of another study that a new one tries."""
-        return starting_points(settings.warm_start, self.location, self._space) if settings.warm_start else []
+    def starts(self, settings: Settings, watcher: Watcher) -> list[dict[str, Value]]:
+        """Return the points of another study that a new one tries; say what of it does not carry over."""
+        if not settings.warm_start:
+            return []
+        points, left_out = warm_start(settings.warm_start, self.location, self._space, settings)
+        for sentence in left_out:
+            watcher.warned(sentence)
+        return points
 
     def opened(
         self, settings: Settings, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int

@@ -206,6 +206,13 @@ class TestStops:
         assert run(study, 50, flat, patience=4) == "patience: 4 trials without a new best"
         assert states(study) == ["complete"] * 5
 
+    def test_not_for_want_of_a_new_best_before_there_is_a_best(self, tmp_path):
+        """Trials that wait at a rung while trial 0 is still in training are no reason to end."""
+        study = new_study(tmp_path / "hpo.db", epochs=10)
+        got_worse = InstantPool(2, 10, curve=lambda config, epoch: epoch / 20 if config.lr == 0.2 else epoch / 1000)
+        assert run(study, 12, got_worse, patience=5) == "patience: 5 trials without a new best"
+        assert states(study)[0] == "complete"
+
     def test_after_a_time(self, study):
         assert run(study, 1_000_000, timeout=0.5) == "timeout"
         assert 1 < len(states(study)) < 1000

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 from instant import InstantPool, new_study, reopen, run
 
 from hpo.errors import UsageError
 from hpo.search import definition
-from hpo.search.warm_start import POINTS, starting_points
+from hpo.search.samplers import distributions
+from hpo.search.warm_start import POINTS, warm_start
 from hpo.settings import Settings
-from hpo.space import SearchSpace
+from hpo.space import PRESETS, SearchSpace
 
 BASIC = SearchSpace.named("basic")
+ALIKE = Settings(dataset="digits", epochs=4)
+
+
+def starting_points(name, location, space):
+    return warm_start(name, location, space, ALIKE).points
 
 
 @pytest.fixture
@@ -59,3 +66,40 @@ def test_another_warm_start_than_the_study_was_made_with_is_another_setting(fini
     before = definition.stored(finished._record, finished.location, "old")
     with pytest.raises(UsageError, match="warm_start = None, and you asked for 'first'"):
         definition.check_same("old", before, {"warm_start": "first"}, None)
+
+
+def test_nothing_is_said_where_everything_carries_over(finished):
+    assert warm_start("old", finished.location, BASIC, ALIKE).left_out == []
+
+
+def test_a_value_that_the_old_study_fixed_and_the_new_one_varies_is_taken_over(tmp_path):
+    """What was best there was best with that value, and not with this space's default."""
+    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | {"batch_size": 64}), pruner="none")
+    run(old, trials=3)
+    points, left_out = warm_start("old", old.location, SearchSpace.named("wide"), ALIKE)
+    assert {point["batch_size"] for point in points} == {64}
+    assert left_out == []
+
+
+def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_said(tmp_path):
+    recipe = {"batch_size": 64, "norm": "group", "lr": {"type": "float", "low": 5.0, "high": 9.0, "default": 6.0}}
+    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | recipe), pruner="none", limit_train=500)
+    run(old, trials=1)
+    run(reopen(old), trials=2)
+    points, left_out = warm_start("old", old.location, BASIC, Settings(score="validation"))
+    assert {point["lr"] for point in points} == {BASIC.default["lr"]}
+    scored, lost = left_out
+    assert scored == (
+        "study 'old' was run with dataset digits (here cifar10), score test (here validation), epochs 4 (here 10), "
+        "limit_train 500 (here all): its points are tried here, its accuracies do not carry over."
+    )
+    assert lost.startswith("not taken over from study 'old', since space 'basic' has no such values: lr ")
+    assert lost.endswith(" (here 0.03 to 3), norm group (here batch), batch_size 64 (here 128).")
+
+
+def test_a_trial_of_another_program_is_no_point_to_start_from(finished):
+    theirs = optuna.load_study(study_name="old", storage=finished._record)
+    theirs.add_trial(
+        optuna.trial.create_trial(params=BASIC.default | {"lr": 3.0}, distributions=distributions(BASIC), value=99.0)
+    )
+    assert all(point["lr"] != 3.0 for point in starting_points("old", finished.location, BASIC))
