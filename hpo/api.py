@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.search import record, session
+from hpo.search import layout, record, session
 from hpo.search.board import Watcher
 from hpo.search.publishing import Publishing
 from hpo.search.storage import locate
@@ -91,7 +91,7 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
     """
     from hpo.report import write_report as write
 
-    place = Path("reports", f"{record.name}.html") if out is None else Path(out)
+    place = Path("reports", f"{layout.file_name(record.name)}.html") if out is None else Path(out)
     return write(record.study, place, title=title, artifacts=record.winner_folder)
 
 

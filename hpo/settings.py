@@ -57,10 +57,15 @@ def study_name(name: str) -> str:
     Raises:
         UsageError: Empty, over 100 characters, or characters that do not belong in a file name.
     """
-    if not _STUDY_NAME.fullmatch(name) or set(name) <= {"."}:
+    if not is_study_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
         raise UsageError(f"study name {shown!r}: use 1 to 100 letters, digits, '.', '_' or '-'.")
     return name
+
+
+def is_study_name(name: str) -> bool:
+    """Whether a study may be called so: a name that is also a safe name of a folder."""
+    return bool(_STUDY_NAME.fullmatch(name)) and not set(name) <= {"."}
 
 
 def _one_of(*known: str) -> AfterValidator:

@@ -145,6 +145,7 @@ def compare(
     """Compare studies: a table here, and a page with curves and intervals."""
     from hpo.console import streams, tables
     from hpo.report import Comparison
+    from hpo.search import layout
     from hpo.search.record import load
     from hpo.search.storage import locate
 
@@ -154,7 +155,7 @@ def compare(
     comparison = Comparison([load(name, location).study for name in studies])
     rows = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
     tables.show_rows(rows, form, empty="")
-    page = comparison.write(out or Path("reports") / f"{'-'.join(studies)[:100]}.html")
+    page = comparison.write(out or Path("reports") / f"{layout.file_name('-'.join(studies))}.html")
     streams.err().print(f"wrote {page}", soft_wrap=True)
     return 0
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +27,13 @@ from hpo.report.summary import summarize
 from hpo.report.trials import LARGEST
 from hpo.report.winner import class_names
 from hpo.report.words import score
-from hpo.search import attributes
+from hpo.search import attributes, layout
 from hpo.search.server import artifacts_folder
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hpo.report.summary import Summary
     from hpo.search.record import StudyRecord
@@ -41,6 +42,7 @@ PART = 2045  # characters of a note in one attribute, as in optuna_dashboard/_no
 MOST = 300  # notes of trials, and as many of failures more: for each of them the dashboard looks through all of them
 DIGEST = "hpo:note"  # of the note that we wrote last: another one is a person's
 PICTURE = "artifacts:"  # the dashboard's key of a study's artifact, before its id
+_PICTURE = re.compile(r"trial-(?P<trial>\d{1,9})-(?P<kind>confusion|learning)\.png")  # its file's name for a person
 
 
 def publish(record: StudyRecord) -> None:
@@ -124,11 +126,11 @@ def _digest(body: str) -> str:
 
 def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) -> tuple[dict[str, str], list[str], set[str]]:
     """Draw what is new of the winner; return entries to store, the keys of all its pictures, and those of an earlier winner's."""
-    ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(value)}
+    ours = {key for key, value in before.items() if key.startswith(PICTURE) and _is_ours(key, value, record)}
     there: list[str] = []
     entries: dict[str, str] = {}
-    for kind, draw in _drawings(summary).items():
-        picture = _id(kind, summary, record)
+    for kind, draw in _drawings(summary, record).items():
+        picture = _id(kind, summary.best, record, default=0 in summary.finished.index)
         key = PICTURE + picture
         if key in before and key not in ours:
             continue  # a person removed it
@@ -150,35 +152,40 @@ def _shown(keys: list[str], record: StudyRecord) -> list[str]:
     return ["## The winner in pictures", *pictures] if pictures else []
 
 
-def _is_ours(value: object) -> bool:
+def _is_ours(key: str, value: object, record: StudyRecord) -> bool:
+    """Whether an entry is of a picture that was drawn of this study: its file may be removed, whoever wrote the entry."""
     try:
         entry = json.loads(value) if isinstance(value, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
-    return isinstance(entry, dict) and entry.get("by") == "hpo"
+    if not isinstance(entry, dict) or entry.get("by") != "hpo":
+        return False
+    drawn = _PICTURE.fullmatch(str(entry.get("filename")))
+    return drawn is not None and key.removeprefix(PICTURE) in {
+        _id(drawn["kind"], int(drawn["trial"]), record, default=default) for default in (True, False)
+    }
 
 
-def _id(kind: str, summary: Summary, record: StudyRecord) -> str:
+def _id(kind: str, trial: int | None, record: StudyRecord, *, default: bool) -> str:
     """The same for the same picture, another for any other: a study's folder is shared by all studies of its database."""
     study = record.study._study_id  # noqa: SLF001  # there is no public one
-    what = f"{record.name} {study} {kind} {summary.best} {0 in summary.finished.index}"
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, what))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{record.name} {study} {kind} {trial} {default}"))
 
 
 def _folder(record: StudyRecord) -> Path:
     return artifacts_folder(record.location)
 
 
-def _drawings(summary: Summary) -> dict[str, Callable[[], bytes | None]]:
+def _drawings(summary: Summary, record: StudyRecord) -> dict[str, Callable[[], bytes | None]]:
     best = summary.best
     if best is None:
         return {}
-    return {"confusion": lambda: _confusion(summary, best), "learning": lambda: _learning(summary, best)}
+    return {"confusion": lambda: _confusion(summary, best, record), "learning": lambda: _learning(summary, best)}
 
 
-def _confusion(summary: Summary, best: int) -> bytes | None:
-    checkpoint = summary.trials["checkpoint"][best]
-    scores = read_artifacts(Path(checkpoint).parent).scores if isinstance(checkpoint, str) else None
+def _confusion(summary: Summary, best: int, record: StudyRecord) -> bytes | None:
+    checkpoint = layout.checkpoint(record.location, record.name, summary.trials["checkpoint"][best])
+    scores = read_artifacts(checkpoint.parent).scores if checkpoint else None
     return None if scores is None else pictures.confusion(scores, class_names(summary, scores), f"What trial {best} confuses")
 
 

@@ -45,7 +45,8 @@ def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
         findings.append(Diagnosis("study", "bad", f"there is no study {name!r} in {location}.", "hpo list"))
     for record in records:
         try:
-            findings += [finding for check in _OF_A_STUDY for finding in check(record)]
+            checks = _OF_A_STUDY if record.settings is None else (*_OF_A_STUDY, *_OF_OUR_STUDY)
+            findings += [finding for check in checks for finding in check(record)]
         except StorageError as error:
             findings.append(Diagnosis("study", "bad", f"study {record.name}: {error}", "restore a copy of the database"))
     return findings
@@ -122,4 +123,5 @@ def _clock(record: StudyRecord) -> Iterator[Diagnosis]:
         yield Diagnosis("clock", "bad", found, "set the clock; scores are not affected, times in the report are")
 
 
-_OF_A_STUDY = (_stale, _space, leftovers.checkpoints, leftovers.half_written, _clock)
+_OF_A_STUDY = (_stale, _space, _clock)
+_OF_OUR_STUDY = (leftovers.checkpoints, leftovers.half_written)  # a folder of checkpoints of hpo's

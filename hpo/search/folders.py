@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from hpo.search.layout import trial_folder
 from hpo.search.record import ranked
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Folders:
 
     def of(self, number: int) -> Path:
         """Return a trial's folder."""
-        return (self._root / f"trial-{number:05d}").absolute()
+        return trial_folder(self._root, number).absolute()
 
     def tidy(self, number: int, accuracy: float | None) -> None:
         """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -16,17 +15,20 @@ from optuna.trial import TrialState
 
 from hpo.errors import StorageError, StudyLockedError
 from hpo.files import Lock, read_sealed
+from hpo.search import layout
 from hpo.search.diagnosis import Diagnosis, some
 from hpo.search.record import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from optuna.trial import FrozenTrial
 
     from hpo.search.record import StudyRecord
 
-_HALF_WRITTEN = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.tmp")  # as files.beside names them: with the writer's process id
+_TRIAL = re.compile(r"trial-(\d{5,9})")
+_HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as files.beside names them: with the writer's process id
 _OVER = {TrialState.PRUNED, TrialState.FAIL}
 
 
@@ -73,13 +75,14 @@ def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
 
 
 def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
-    checkpoint = record.best.user_attrs.get("checkpoint") if record.counts["complete"] else None
-    if not isinstance(checkpoint, str):
+    stored = record.best.user_attrs.get("checkpoint") if record.counts["complete"] else None
+    checkpoint = layout.checkpoint(record.location, record.name, stored)
+    if checkpoint is None:
         return
     mend = f"train it again; its parameters: hpo show {record.name}"
-    if not Path(checkpoint).is_file():
+    if not checkpoint.is_file():
         yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are gone ({checkpoint}).", mend)
-    elif why := _why_damaged(Path(checkpoint)):
+    elif why := _why_damaged(checkpoint):
         yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are lost: {why}", mend)
     else:
         yield Diagnosis("checkpoints", "ok", f"study {record.name}: the best trial's weights are there and whole.")
@@ -101,18 +104,23 @@ def _files(record: StudyRecord, trial: FrozenTrial) -> list[Path]:
     """Return the checkpoints of a trial in training."""
     if trial.state != TrialState.RUNNING:
         return []
-    return sorted((record.folder / f"trial-{trial.number:05d}").glob("epoch-*.ckpt"))
+    return _within(record, layout.trial_folder(record.folder, trial.number).glob("epoch-*.ckpt"))
 
 
 def _orphans(record: StudyRecord) -> list[Path]:
     needed = {trial.number for trial in record.trials if trial.state not in _OVER}
-    folders = [path for path in record.folder.glob("trial-*") if path.is_dir() and path.name[6:].isdecimal()]
-    return sorted(path for path in folders if int(path.name[6:]) not in needed)
+    named = ((path, _TRIAL.fullmatch(path.name)) for path in record.folder.glob("trial-*") if path.is_dir())
+    return _within(record, (path for path, name in named if name and int(name[1]) not in needed))
 
 
 def _half_written(record: StudyRecord) -> list[Path]:
     names = ((path, _HALF_WRITTEN.fullmatch(path.name)) for path in record.folder.rglob(".*.tmp"))
-    return sorted(path for path, name in names if name and not psutil.pid_exists(int(name[1])))
+    return _within(record, (path for path, name in names if name and not psutil.pid_exists(int(name[1]))))
+
+
+def _within(record: StudyRecord, paths: Iterable[Path]) -> list[Path]:
+    """Leave out what a link makes look as if it were in the study's folder: what is found here may be removed."""
+    return sorted(path for path in paths if layout.is_within(path, record.folder))
 
 
 def _removing(record: StudyRecord, find: Callable[[StudyRecord], list[Path]]) -> Callable[[], None] | None:

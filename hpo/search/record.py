@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
@@ -13,6 +12,7 @@ from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
 from hpo.errors import NoResultError, UsageError, nearest
+from hpo.search import layout
 from hpo.search.own import is_ours
 from hpo.search.samplers import distributions
 from hpo.search.storage import Location, guarded, open_storage
@@ -21,6 +21,7 @@ from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     import pandas as pd
     from optuna.storages import RDBStorage
@@ -57,7 +58,7 @@ class StudyRecord:
     @property
     def folder(self) -> Path:
         """Where its trials' checkpoints are."""
-        return self.location.folder / self.name
+        return layout.study_folder(self.location, self.name)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -114,7 +115,8 @@ class StudyRecord:
     def winner_folder(self) -> Path | None:
         """The best trial's own folder, with its checkpoint and what the report shows of it."""
         checkpoint = self.best.user_attrs.get("checkpoint") if self.counts["complete"] else None
-        return Path(checkpoint).parent if isinstance(checkpoint, str) else None
+        path = layout.checkpoint(self.location, self.name, checkpoint)
+        return path.parent if path else None
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row a trial: number, state, accuracy, parameters, and what was measured."""

@@ -16,7 +16,7 @@ from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
-from hpo.search import definition, place, provenance, recognize, record, study
+from hpo.search import definition, layout, place, provenance, recognize, record, study
 from hpo.search.board import Watcher, warnings_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
@@ -83,7 +83,7 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings_to(watcher))
         before = asked.stored(must_exist=must_exist)
-        lock = Lock(asked.location.folder / asked.name / "lock", holder=provenance.holder())
+        lock = Lock(layout.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
             _take(lock, asked.name, stack)
             settings, options = before.settings, _remembered(options, before.options)

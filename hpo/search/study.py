@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from hpo.failpoints import reach
+from hpo.search import layout
 from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
@@ -107,7 +108,7 @@ class WritableStudy:
     @property
     def folder(self) -> Path:
         """Where the trials' checkpoints are."""
-        return self.location.folder / self.name
+        return layout.study_folder(self.location, self.name)
 
     @property
     def trials(self) -> list[FrozenTrial]:

@@ -51,8 +51,11 @@ def store(empty, tmp_path):
 @pytest.fixture
 def winner(tmp_path):
     """Files of a winner; return the attribute that points there."""
-    (tmp_path / "trial").mkdir()
-    return str(made.artifacts(tmp_path / "trial", n=300) / "weights.pt")
+    for study in ("first", "second"):
+        folder = tmp_path / "hpo" / study / "trial-00001"
+        folder.mkdir(parents=True)
+        made.artifacts(folder, n=300)
+    return "trial-00001/epoch-0002.ckpt"
 
 
 def system(record):
@@ -229,7 +232,7 @@ def test_a_picture_that_is_gone_from_the_folder_is_drawn_again_and_one_that_a_pe
 
 
 def test_without_the_winners_files_there_are_curves_alone(store, winner, tmp_path):
-    (tmp_path / "trial" / "scores.npz").write_bytes(b"PK damaged")
+    (tmp_path / "hpo" / "first" / "trial-00001" / "scores.npz").write_bytes(b"PK damaged")
     record = store([complete(0, 0.4, 0.5, checkpoint=winner)])
     dashboard.publish(record)
     assert set(shown(record)) == {"trial-0-learning.png"}
@@ -275,7 +278,6 @@ def test_a_study_that_hpo_did_not_make_is_left_alone(empty, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_sentence_and_nothing_is_half_published(store, winner):
     record = store([complete(0, 0.4, 0.5, checkpoint=winner)])
-    record.location.folder.mkdir()
     dashboard.artifacts_folder(record.location).write_text("in the way")
     before = system(record)
     with pytest.raises(StorageError, match="a picture of the winner cannot be stored"):
