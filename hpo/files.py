@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
+import logging
 import os
 import secrets
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from hpo.errors import StorageError
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
+
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # somebody holds a lock; the last two are Windows's words
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
+_logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -89,14 +96,38 @@ def beside(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and removals in `folder` durable (a no-op where folders cannot be opened)."""
+    """Make renames and removals in `folder` durable.
+
+    A no-op where folders cannot be opened or synced, as on CIFS and the shared folders of virtual machines. What a disk reports
+    (EIO, ENOSPC) is raised.
+    """
     if sys.platform == "win32":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        _say_unsynced(error.strerror or "refused")
     finally:
         os.close(handle)
+
+
+@functools.cache
+def _say_unsynced(why: str) -> None:
+    """Say it once per process."""
+    _logger.info("the file system does not sync folders (%s): after a power cut, the newest files may be missing.", why)
+
+
+def why_no_locks(folder: Path) -> str:
+    """Return why files in `folder`, which is there, cannot be locked; empty if they can. Nothing is left there."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            _try_lock(file.fileno())
+        except OSError as error:
+            return error.strerror or "refused"
+    return ""
 
 
 class Lock:
@@ -105,11 +136,13 @@ class Lock:
     Args:
         path: The lock file; made if missing, never removed (removing it would let two holders in).
         holder: One line about the holder, for whoever is refused.
+        elsewhere: The option or variable that names another place, for whoever has no locks here.
     """
 
-    def __init__(self, path: Path, holder: str = "") -> None:
+    def __init__(self, path: Path, holder: str = "", elsewhere: str = "--storage PATH") -> None:
         self.path = path
         self.holder = holder
+        self.elsewhere = elsewhere
         self._handle: int | None = None
 
     def acquire(self) -> bool:
@@ -117,18 +150,17 @@ class Lock:
 
         Raises:
             OSError: The file cannot be made or written.
+            StorageError: The file system has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _try_lock(handle)
-        except OSError:
-            os.close(handle)
-            return False
-        try:
+            if not self._tried(handle):
+                os.close(handle)
+                return False
             os.ftruncate(handle, 0)
             os.write(handle, self.holder.encode())
-        except OSError:
+        except (OSError, StorageError):
             os.close(handle)
             raise
         self._handle = handle
@@ -138,29 +170,24 @@ class Lock:
         """Whether nobody holds the lock; nothing is made or written.
 
         Raises:
-            StorageError: The file cannot be read.
+            StorageError: The file cannot be read, or its file system has no locks.
         """
         try:
-            handle = self._opened()
+            handle = os.open(self.path, os.O_RDONLY)
         except FileNotFoundError:
             return True
         except OSError as error:
             raise StorageError(f"the lock {self.path} cannot be read: {error.strerror}.") from None
         try:
-            _try_lock(handle)
-        except OSError:
-            return False
+            return self._tried(handle, shared=True)  # over NFS only a shared lock can be had on a file that is open for reading
         finally:
             os.close(handle)
-        return True
 
-    def _opened(self) -> int:
+    def _tried(self, handle: int, *, shared: bool = False) -> bool:
         try:
-            return os.open(self.path, os.O_RDWR)  # over NFS an exclusive lock needs a file that is open for writing
+            return _try_lock(handle, shared=shared)
         except OSError as error:
-            if error.errno not in (errno.EROFS, errno.EACCES):
-                raise
-            return os.open(self.path, os.O_RDONLY)
+            raise StorageError(without_locks(self.path, error.strerror or "refused", self.elsewhere)) from None
 
     def wait(self, sleep: Callable[[float], None]) -> None:
         """Take the lock, asking again twice a second until it is free."""
@@ -186,14 +213,33 @@ class Lock:
         return self._handle is not None
 
 
-def _try_lock(handle: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
+def without_locks(path: Path, why: str, elsewhere: str) -> str:
+    """Return the sentence for a path whose file system has no locks; `elsewhere` names another."""
+    return (
+        f"{path} cannot be locked: its file system has no locks ({why}), and without them two processes would overwrite each "
+        f"other's files. Use a folder on another file system: {elsewhere}"
+    )
 
-        os.lseek(handle, 1 << 20, os.SEEK_SET)  # a byte far behind the text, so that the text stays readable
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        os.lseek(handle, 0, os.SEEK_SET)
-    else:
-        import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _try_lock(handle: int, *, shared: bool = False) -> bool:
+    """Take a lock and return True, or return False where somebody holds it.
+
+    Raises:
+        OSError: Neither: Lustre without its option flock says ENOSYS, some NFS and FUSE say ENOLCK or EOPNOTSUPP.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(handle, 1 << 20, os.SEEK_SET)  # a byte far behind the text, so that the text stays readable
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            os.lseek(handle, 0, os.SEEK_SET)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        return False
+    return True

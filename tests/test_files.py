@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import logging
+import os
 import signal
+import stat
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from hpo.files import Lock, atomic_file, write_atomically
+import pytest
+
+from hpo import files
+from hpo.errors import StorageError
+from hpo.files import Lock, atomic_file, why_no_locks, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,3 +124,94 @@ def test_whoever_waits_gets_the_lock_once_it_is_free(tmp_path):
 
 def test_a_lock_that_nobody_ever_took_names_nobody(tmp_path):
     assert Lock(tmp_path / "lock").held_by() == ""
+
+
+NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF]
+
+
+@pytest.fixture
+def refuse_flock(monkeypatch):
+    """Let the kernel answer every flock with an error."""
+
+    def refuse(number: int) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", NO_LOCKS, ids=errno.errorcode.get)
+def test_a_file_system_without_locks_is_an_error_that_names_path_and_way_out_not_a_lock_that_somebody_holds(
+    tmp_path, refuse_flock, number
+):
+    refuse_flock(number)
+    lock = Lock(tmp_path / "lock", elsewhere="HPO_CACHE_DIR=FOLDER")
+    said = rf"{tmp_path}/lock cannot be locked: its file system has no locks \({os.strerror(number)}\).*HPO_CACHE_DIR=FOLDER"
+    with pytest.raises(StorageError, match=said):
+        lock.acquire()
+    with pytest.raises(StorageError, match=said):
+        lock.is_free()
+    with pytest.raises(StorageError, match=said):
+        lock.wait(lambda _: pytest.fail("waits for nobody"))
+    assert not lock.held
+    assert why_no_locks(tmp_path) == os.strerror(number)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES], ids=errno.errorcode.get)
+def test_only_a_refusal_that_names_a_holder_means_held(tmp_path, refuse_flock, number):
+    lock = Lock(tmp_path / "lock")
+    lock.path.touch()
+    refuse_flock(number)
+    assert not lock.acquire()
+    assert not lock.is_free()
+
+
+def test_files_in_a_usual_folder_can_be_locked(tmp_path):
+    assert why_no_locks(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_may_only_be_read_is_seen_as_held_and_as_free(tmp_path):
+    lock = Lock(tmp_path / "lock")
+    with holder(lock.path):
+        lock.path.chmod(0o444)
+        assert not lock.is_free()
+    assert lock.is_free()
+
+
+@pytest.fixture
+def refuse_folder_fsync(monkeypatch):
+    """Let the kernel answer every fsync of a folder with an error."""
+    files._say_unsynced.cache_clear()
+    real = os.fsync
+
+    def refuse(number: int) -> None:
+        def fsync(handle: int) -> None:
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                raise OSError(number, os.strerror(number))
+            real(handle)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP], ids=errno.errorcode.get)
+def test_a_file_system_that_does_not_sync_folders_is_used_and_that_is_noted_once(tmp_path, refuse_folder_fsync, caplog, number):
+    refuse_folder_fsync(number)
+    with caplog.at_level(logging.INFO, "hpo"):
+        for content in (b"old", b"new"):
+            write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert f"does not sync folders ({os.strerror(number)})" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=errno.errorcode.get)
+def test_a_disk_that_fails_to_sync_a_folder_is_an_error(tmp_path, refuse_folder_fsync, number):
+    refuse_folder_fsync(number)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write_atomically(tmp_path / "file", b"new")

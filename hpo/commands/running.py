@@ -45,7 +45,7 @@ class ThisRun:
     no_report: Annotated[bool, option("--no-report", help="Write no page at the end.")] = False
     storage: Storage = None
     quiet: Annotated[bool, option("--quiet", "-q", help="Only the result.")] = False
-    verbose: Annotated[bool, option("--verbose", "-v", help="A line each epoch where there is no terminal.")] = False
+    verbose: Annotated[bool, option("--verbose", "-v", help="Also notes, and, without a terminal, each epoch.")] = False
 
     def options(self) -> RunOptions:
         """Return them validated, as the runner takes them."""

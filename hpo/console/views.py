@@ -38,7 +38,7 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
     if quiet:
         yield Watcher()
     elif console.is_terminal and not console.is_dumb_terminal:
-        view = LiveView(console)
+        view = LiveView(console, verbose=verbose)
         with Live(console=console, get_renderable=view.draw, refresh_per_second=4, transient=True):
             yield view
     else:
@@ -104,12 +104,17 @@ class PlainView(Watcher):
         """Say it."""
         self._say(f"warning: {text}")
 
+    def noted(self, text: str) -> None:
+        """Say it where details are asked for."""
+        if self._verbose:
+            self._say(text)
+
 
 class LiveView(Watcher):
     """A table that redraws itself: a line a worker, totals, the best so far, time spent and left."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console, self._verbose = console, verbose
         self._board: Board | None = None
         self._step = ("starting workers", 0, 0)
 
@@ -141,6 +146,11 @@ class LiveView(Watcher):
     def warned(self, text: str) -> None:
         """Leave a line."""
         self._console.print(Text(f"warning: {visible(text)}", style="yellow"))
+
+    def noted(self, text: str) -> None:
+        """Leave a line where details are asked for."""
+        if self._verbose:
+            self._console.print(Text(visible(text), style="dim"))
 
 
 def opening(board: Board) -> str:

@@ -142,18 +142,24 @@ class Watcher:
     def warned(self, text: str) -> None:
         """Something went wrong that the run survives."""
 
+    def noted(self, text: str) -> None:
+        """Something that whoever asks for details wants to know."""
+
 
 @contextlib.contextmanager
-def warnings_to(watcher: Watcher) -> Iterator[None]:
-    """Let a watcher show what the package logs as warnings."""
+def logged_to(watcher: Watcher) -> Iterator[None]:
+    """Let a watcher show what the package logs."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            watcher.warned(record.getMessage())
+            (watcher.warned if record.levelno >= logging.WARNING else watcher.noted)(record.getMessage())
 
-    logger, handler = logging.getLogger("hpo"), Handler(logging.WARNING)
+    logger, handler = logging.getLogger("hpo"), Handler(logging.INFO)
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)

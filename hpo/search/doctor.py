@@ -91,7 +91,12 @@ def _integrity(location: Location) -> Iterator[Diagnosis]:
 def _stale(record: StudyRecord) -> Iterator[Diagnosis]:
     running = [t.number for t in record.trials if t.state == TrialState.RUNNING]
     lock = Lock(record.folder / "lock")
-    if lock.is_free():
+    try:
+        free = lock.is_free()
+    except StorageError as error:
+        yield Diagnosis("lock", "bad", f"study {record.name}: {error}")
+        return
+    if free:
         if running:
             found = f"study {record.name}: trials {some(running)} are RUNNING, and nobody runs the study."
             yield Diagnosis("running trials", "note", found, f"they go on from their last epoch with: hpo resume {record.name}")

@@ -5,6 +5,7 @@ Repairs look again, with the study's lock in hand: what was left over a minute a
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from functools import partial
@@ -126,7 +127,9 @@ def _within(record: StudyRecord, paths: Iterable[Path]) -> list[Path]:
 def _removing(record: StudyRecord, find: Callable[[StudyRecord], list[Path]]) -> Callable[[], None] | None:
     """Return what removes the files and folders that `find` finds, or None while the study is being run."""
     lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
-    return partial(_remove, record, find, lock) if lock.is_free() else None
+    with contextlib.suppress(StorageError):  # of a lock that cannot be had, the check of running trials speaks
+        return partial(_remove, record, find, lock) if lock.is_free() else None
+    return None
 
 
 def _remove(record: StudyRecord, find: Callable[[StudyRecord], list[Path]], lock: Lock) -> None:

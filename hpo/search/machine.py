@@ -14,6 +14,7 @@ from hpo.search.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hpo.search.storage import Location
 
@@ -57,9 +58,24 @@ def disk(location: Location) -> Iterator[Diagnosis]:
         "disk", state, f"{free / 2**30:.1f} GiB free in {folder}.", "" if state == "ok" else "make space, then: hpo resume STUDY"
     )
     if not place.may_write(folder):
-        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", "name another place: --storage PATH")
+        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", f"name another place: {place.ELSEWHERE}")
+    else:
+        yield from _locks(folder)
     if location.path and (risk := place.risk(location.path)):
-        yield Diagnosis("file system", "bad", risk, "put the database on a local disk: --storage PATH")
+        yield Diagnosis("file system", "bad", risk, f"put the database on a local disk: {place.ELSEWHERE}")
     else:
         kind = place.file_system(folder)
         yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")
+
+
+def _locks(folder: Path) -> Iterator[Diagnosis]:
+    try:
+        why = place.no_locks(folder)
+    except OSError as error:
+        yield Diagnosis(
+            "disk", "bad", f"no file can be made in {folder}: {error.strerror}.", f"make space, or: {place.ELSEWHERE}"
+        )
+        return
+    if why:
+        found = f"files in {folder} cannot be locked: its file system has no locks ({why})."
+        yield Diagnosis("locks", "bad", found, f"put the database on another file system: {place.ELSEWHERE}")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import psutil
 
 from hpo.errors import StorageError
+from hpo.files import sync_folder, why_no_locks, without_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+ELSEWHERE = "--storage PATH"
 FREE_SPACE = 200 * 2**20  # bytes, for the database and two checkpoints a worker
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "virtiofs", "vboxsf", "ceph", "lustre", "gpfs", "beegfs"}
 _NETWORK |= {"glusterfs", "davfs", "webdav", "drvfs"}
@@ -24,7 +26,7 @@ def check(path: Path) -> None:
     """Make sure that a run can begin with its database at `path`, there or not; nothing is made or changed.
 
     Raises:
-        StorageError: The folder or the file cannot be written, or the disk is all but full; names place and bytes.
+        StorageError: The folder or the file cannot be written or locked, or the disk is all but full; names place and bytes.
     """
     folder = existing(path.parent)
     for place in (folder, path) if os.path.exists(path) else (folder,):  # noqa: PTH110  # Path.exists raises where it may not look
@@ -36,6 +38,22 @@ def check(path: Path) -> None:
             f"only {free:,} bytes are free in {folder}, and checkpoints and database need {FREE_SPACE:,}. "
             "Make space, then run the same command."
         )
+    try:
+        if why := no_locks(folder):
+            raise StorageError(without_locks(folder, why, ELSEWHERE))
+        sync_folder(folder)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}. Name another place: {ELSEWHERE}") from None
+
+
+def no_locks(folder: Path) -> str:
+    """Return why files in `folder` cannot be locked, with the type of its file system; empty if they can.
+
+    Raises:
+        OSError: No file can be made there.
+    """
+    why = why_no_locks(folder)
+    return ": ".join(filter(None, (file_system(folder), why))) if why else ""
 
 
 def existing(folder: Path) -> Path:

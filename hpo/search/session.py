@@ -17,7 +17,7 @@ from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import definition, layout, place, provenance, recognize, record, study
-from hpo.search.board import Watcher, warnings_to
+from hpo.search.board import Watcher, logged_to
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
@@ -79,9 +79,9 @@ def run(
     )
     watcher = watcher or Watcher()
 
-    _check_place(asked.location, watcher)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings_to(watcher))
+        stack.enter_context(logged_to(watcher))
+        _check_place(asked.location, watcher)
         before = asked.stored(must_exist=must_exist)
         lock = Lock(layout.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:

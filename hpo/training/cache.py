@@ -47,7 +47,7 @@ def locked(folder: Path, name: str, progress: Progress) -> Iterator[None]:
         progress("waiting for another hpo to prepare the data", 0, 0)
         time.sleep(seconds)
 
-    lock = Lock(folder / f"{name}.lock", f"process {os.getpid()}")
+    lock = Lock(folder / f"{name}.lock", f"process {os.getpid()}", elsewhere="HPO_CACHE_DIR=FOLDER")
     try:
         lock.wait(pause)
     except OSError as error:

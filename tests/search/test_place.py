@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
 from hpo.errors import StorageError
 from hpo.search import place, session
+from hpo.search.doctor import examine
+from hpo.search.storage import locate
 
 
 @pytest.fixture
@@ -64,3 +69,27 @@ def test_checkpoints_of_a_study_on_a_server_need_room_here_too(tmp_path, monkeyp
     monkeypatch.setattr(place, "FREE_SPACE", 2**60)
     with pytest.raises(StorageError, match=r"bytes are free in"):
         session.run("first", storage="postgresql://me:S3cret@127.0.0.1:1/db")
+
+
+def test_a_place_without_locks_is_refused_before_anything_begins_with_its_kind_and_a_way_out(tmp_path, monkeypatch):
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    kind = place.file_system(tmp_path)
+    why = rf"its file system has no locks \({kind}: {os.strerror(errno.ENOSYS)}\)"
+    with pytest.raises(StorageError, match=rf"{tmp_path} cannot be locked: {why}.*--storage PATH"):
+        place.check(tmp_path / "new" / "hpo.db")
+    found = [finding for finding in examine(locate(str(tmp_path / "hpo.db"))) if finding.state == "bad"]
+    assert [finding.check for finding in found] == ["locks"]
+    assert "--storage PATH" in found[0].mend
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_is_told_before_anything_begins(tmp_path, monkeypatch):
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StorageError, match=rf"{tmp_path} cannot be written: {os.strerror(errno.EIO)}"):
+        place.check(tmp_path / "hpo.db")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -275,3 +277,12 @@ def test_a_preview_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Cannot write the picture"):
         preview(load("digits", tmp_path, tmp_path / "cache"), tmp_path / "file" / "picture.png")
+
+
+def test_a_cache_on_a_file_system_without_locks_is_an_error_that_names_the_variable(tmp_path, monkeypatch):
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StorageError, match=r"has no locks .*HPO_CACHE_DIR=FOLDER"):
+        load("digits", tmp_path, tmp_path / "cache")
