@@ -12,7 +12,7 @@ from instant import InstantPool, Notes, new_study, run
 
 from hpo.errors import StorageError
 from hpo.search import patience, record
-from hpo.search.board import warnings_to
+from hpo.search.board import logged_to
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_run_waits_for_a_lock_says_so_once_and_goes_on(study, lock):
 
     thread = threading.Thread(target=hold)
     notes.after_epoch = lambda n_epochs: n_epochs == 2 and (thread.start(), held.wait())
-    with warnings_to(notes):
+    with logged_to(notes):
         assert run(study, 2, watcher=notes) == "total"
     thread.join()
     expected = f"{study.location.path} is locked by another program (a dashboard, a backup?). Waiting for it, a minute at most."
@@ -78,6 +78,6 @@ def test_another_error_of_sqlite_is_raised_at_once(study):
 
 def test_warnings_go_to_a_watcher_only_while_it_watches():
     notes = Notes()
-    with warnings_to(notes):
+    with logged_to(notes):
         patience._logger.warning("held by %s", "somebody")
     assert notes.warnings == ["held by somebody"]
