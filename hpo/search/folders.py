@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from hpo import correct
+from hpo.errors import StorageError
 from hpo.search.layout import trial_folder
 from hpo.search.record import ranked
 
@@ -29,6 +31,23 @@ class Folders:
     def of(self, number: int) -> Path:
         """Return a trial's folder."""
         return trial_folder(self._root, number).absolute()
+
+    def keep_correct(self, number: int) -> None:
+        """Move which images a trial got right from its folder, which may go, to where those of all ended trials are.
+
+        Before the trial's end is recorded: whoever reads of the end finds them.
+
+        Raises:
+            StorageError: The disk refuses.
+        """
+        answers, kept = self.of(number) / correct.FILE, self._root / correct.FOLDER / correct.name(number)
+        if not answers.exists():  # trained by an older hpo
+            return
+        try:
+            kept.parent.mkdir(exist_ok=True)
+            answers.replace(kept)
+        except OSError as error:
+            raise StorageError(f"cannot write {kept}: {error.strerror}.") from error
 
     def tidy(self, number: int, accuracy: float | None) -> None:
         """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 from optuna.trial import TrialState
 
+from hpo import correct
 from hpo.errors import StorageError, StudyLockedError
 from hpo.files import Lock, read_sealed
 from hpo.search import layout
@@ -36,6 +37,7 @@ _OVER = {TrialState.PRUNED, TrialState.FAIL}
 def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
     """Hold trials and checkpoints against each other, and every digest against its file."""
     yield from _of_no_trial(record)
+    yield from _answers_of_no_trial(record)
     yield from _damaged(record)
     yield from _of_the_best(record)
     without = [
@@ -63,6 +65,13 @@ def _of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
             f"study {record.name}: {len(folders)} folders of checkpoints belong to no trial that needs them ({size:,.0f} MiB)."
         )
         yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
+
+
+def _answers_of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
+    files = _stray_answers(record)
+    if files:
+        found = f"study {record.name}: {len(files)} files in {correct.FOLDER}/ belong to no trial that was scored."
+        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _stray_answers))
 
 
 def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -112,6 +121,11 @@ def _orphans(record: StudyRecord) -> list[Path]:
     needed = {trial.number for trial in record.trials if trial.state not in _OVER}
     named = ((path, _TRIAL.fullmatch(path.name)) for path in record.folder.glob("trial-*") if path.is_dir())
     return _within(record, (path for path, name in named if name and int(name[1]) not in needed))
+
+
+def _stray_answers(record: StudyRecord) -> list[Path]:
+    scored = {correct.name(trial.number) for trial in record.trials if trial.state != TrialState.FAIL}
+    return sorted(path for path in (record.folder / correct.FOLDER).glob("*.bits") if path.name not in scored)
 
 
 def _half_written(record: StudyRecord) -> list[Path]:

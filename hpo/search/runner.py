@@ -163,6 +163,7 @@ class Runner:
                 self._answer(worker, seated.trial, judgement)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = str(message.checkpoint)
+                self._folders.keep_correct(seated.trial.number)
                 self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
                 self._ended(self._release(worker), "complete")
             case TrialFailed() if seated:
@@ -216,6 +217,7 @@ class Runner:
     def _prune(self, trial: OpenTrial) -> None:
         pruner, epoch = self._study.settings.pruner, max(trial.accuracies)
         trial.attributes["reason"] = f"stopped by the {pruner} pruner after epoch {epoch}"
+        self._folders.keep_correct(trial.number)
         self._study.prune(trial)
         self._ended(trial, "pruned")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hpo import correct
 from hpo.errors import HpoError, SpaceError, StorageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
@@ -147,6 +148,11 @@ class Trial:
             raise TrialError("memory", "the device ran out of memory.") from None
 
     def _save(self) -> None:
+        path = self.folder / correct.FILE
+        try:
+            correct.write(path, self._correct())  # first: what goes on from the checkpoint finds its answers
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}.") from error
         state = {
             "identity": self._identity(),
             "training": self._training.state(),
@@ -154,6 +160,11 @@ class Trial:
             "logits": self._training.logits.cpu(),
         }
         checkpoint.save(self.folder, self._training.epoch, state)
+
+    def _correct(self) -> correct.Bits:
+        score = self.task.score
+        right = self._training.logits.argmax(1) == score.labels[score.chosen]
+        return np.asarray(right.cpu().numpy())
 
     def finish(self) -> Path:
         """Write what the report needs beside the last checkpoint; return that checkpoint's path.

@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo import correct
 from hpo.files import read_sealed, sealed
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
@@ -127,6 +128,7 @@ class InstantPool:
             if self._checkpoints:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 (job.folder / "epoch").write_bytes(sealed(str(epoch).encode()))
+                (job.folder / correct.FILE).write_bytes(b"%d" % epoch)
             else:
                 self._trained[job.trial] = epoch
             self._jobs[worker] = job, epoch

@@ -83,6 +83,18 @@ def test_folders_that_no_trial_needs_are_removed_by_repair_after_a_backup(finish
     assert bad(finished) == []
 
 
+def test_answers_of_no_trial_are_removed_by_repair_and_those_of_trials_stay(finished):
+    folder = finished.folder / "correct"
+    kept = {path.name for path in folder.iterdir()}
+    assert len(kept) == 4
+    (folder / "00099.bits").write_bytes(b"x")
+    finding, _ = found(finished, "checkpoints")
+    assert finding.found == "study first: 1 files in correct/ belong to no trial that was scored."
+    assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
+    assert {path.name for path in folder.iterdir()} == kept
+    assert bad(finished) == []
+
+
 def test_a_folder_of_a_trial_that_began_after_the_look_is_not_removed(finished):
     stray = finished.folder / "trial-00004"
     stray.mkdir()

@@ -403,14 +403,40 @@ def test_the_checkpoints_of_losers_are_removed_and_the_best_ones_kept(tmp_path):
         found = record.load("first", study.location)
         complete = sorted((t for t in found.trials if t.state.name == "COMPLETE"), key=lambda t: (-t.value, t.number))
         kept = {f"trial-{trial.number:05d}" for trial in complete[:keep]}
-        assert {p.name for p in study.folder.iterdir() if p.is_dir()} == kept
+        assert {p.name for p in study.folder.glob("trial-*")} == kept
         assert found.winner_folder.name in kept
+
+
+def test_what_every_scored_trial_got_right_is_kept_as_of_its_last_epoch(tmp_path):
+    study = new_study(tmp_path / "hpo.db", sampler="random")
+    run(study, 12, InstantPool(2, fate=fails(lambda trial: "diverged" if trial == 3 else None)))
+    kept = {path.name: int(path.read_bytes()) for path in (study.folder / "correct").iterdir()}
+    found = record.load("first", study.location)
+    ended = {f"{t.number:05d}.bits": t.last_step for t in found.trials if t.state.name in ("COMPLETE", "PRUNED")}
+    assert kept == ended
+    assert len(set(ended.values())) > 1
+
+
+def test_what_a_trial_got_right_is_kept_when_another_run_ends_it(study):
+    pool, notes = InstantPool(), Notes()
+    runner = Runner(study, pool, RunOptions(trials=1), notes)
+    notes.after_epoch = lambda n_epochs: n_epochs == 2 and runner.stop("interrupted")
+    pool.start()
+    runner.run()
+    assert not (study.folder / "correct").exists()
+    run(reopen(study), 1)
+    assert (study.folder / "correct" / "00000.bits").read_bytes() == b"%d" % EPOCHS
+
+
+def test_a_trial_whose_answers_nobody_wrote_ends_as_any_other(study):
+    assert run(study, 2, InstantPool(checkpoints=False)) == "total"
+    assert states(study) == ["complete", "complete"]
 
 
 def test_a_failed_trial_leaves_no_checkpoint(study):
     run(study, 1, InstantPool(fate=fails(lambda trial: "diverged" if trial == 1 else None)))
     run(reopen(study), 2, InstantPool(fate=fails(lambda trial: "diverged" if trial == 1 else None)))
-    assert [p.name for p in study.folder.iterdir()] == ["trial-00000"] or states(study)[2] == "complete"
+    assert [p.name for p in study.folder.glob("trial-*")] == ["trial-00000"] or states(study)[2] == "complete"
 
 
 def test_the_board_is_what_the_database_says(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import PLAIN, config
 
+from hpo import correct
 from hpo.errors import UsageError
 from hpo.settings import Settings
 from hpo.space import Config
@@ -50,6 +51,16 @@ def test_scores_hold_what_the_network_said_of_each_scored_image(done, digits):
     assert np.array_equal(scores["labels"], digits.test.labels[data.take(digits.test, 120, seed=0)])
     right = scores["logits"].argmax(1) == scores["labels"]
     assert right.mean() == pytest.approx(trial.history[-1].accuracy)
+
+
+def test_the_answers_of_the_latest_epoch_lie_beside_its_checkpoint(done, task, tmp_path):
+    trial, path = done
+    scores = np.load(path.parent / "scores.npz")
+    last = correct.read(path.with_name("correct.bits"), 120, trial.history[-1].accuracy)
+    assert np.array_equal(last, scores["logits"].argmax(1) == scores["labels"])
+    stopped = Trial(task, LEARNED, 7, tmp_path)
+    first = next(stopped.epochs())
+    assert correct.read(tmp_path / "correct.bits", 120, first.accuracy) is not None
 
 
 def test_pictures_are_the_most_confident_mistakes_and_then_successes(done, digits):

@@ -129,7 +129,8 @@ def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
         assert (epoch.trial, epoch.epoch) == (1, number)
     folder = worker.folder / "trial-1"
     assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "epoch-0002.ckpt")
-    assert sorted(p.name for p in folder.iterdir()) == ["epoch-0001.ckpt", "epoch-0002.ckpt", "layers.json", "scores.npz"]
+    files = ["correct.bits", "epoch-0001.ckpt", "epoch-0002.ckpt", "layers.json", "scores.npz"]
+    assert sorted(p.name for p in folder.iterdir()) == files
 
 
 def test_a_stopped_trial_is_left_after_its_epoch_and_started_again_from_there(worker):
@@ -156,7 +157,7 @@ def test_a_checkpoint_that_cannot_be_written_is_the_disks_fault_and_not_the_tria
     failed = worker.go_on(5)
     assert isinstance(failed, CannotWork)
     assert failed.error == "StorageError"
-    assert "epoch-0001.ckpt" in failed.message
+    assert "trial-5/correct.bits" in failed.message
 
 
 def test_the_terminals_signals_are_left_to_the_runner(worker):

@@ -1,0 +1,83 @@
+"""Which of the scored images a network got right: one bit per image, so that two networks can be compared image by image.
+
+All trials of a study are scored on the same images in the same order, and err on much the same ones; knowing on which makes the
+interval of a difference about half as wide. The worker writes `trial-00012/correct.bits` before each epoch's checkpoint, and the
+runner moves it to `correct/00012.bits` when the trial ends. 10,000 images take 1.3 KB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Bits = npt.NDArray[np.bool_]
+
+FILE = "correct.bits"  # in a trial's folder: after its latest epoch
+FOLDER = "correct"  # in a study's folder: of the trials that ended
+MOST_IMAGES = 100_000_000  # more are not scored; a file that claims so is not read
+
+
+def name(number: int) -> str:
+    """Return the file name of an ended trial's answers."""
+    return f"{number:05d}.bits"
+
+
+def write(path: Path, correct: Bits) -> None:
+    """Write the answers (N,) of one epoch, atomically.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    bits = np.packbits(correct).tobytes()
+    write_atomically(path, _header(len(correct), bits) + bits)
+
+
+def read(path: Path, n: int, accuracy: float) -> Bits | None:
+    """Return the answers (n,) behind an accuracy on `n` images.
+
+    None where they are missing, damaged, no regular file, or of another epoch or study: then the numbers do not agree. Nothing
+    is read from a file that is not exactly as long as `n` answers are.
+    """
+    if not 0 < n <= MOST_IMAGES or not 0 <= accuracy <= 1:
+        return None
+    length = len(_header(n, b"")) + (n + 7) // 8
+    content = _content(path, length)
+    if content is None:
+        return None
+    bits = content[length - (n + 7) // 8 :]
+    if content != _header(n, bits) + bits:
+        return None
+    correct = np.unpackbits(np.frombuffer(bits, np.uint8), count=n).astype(np.bool_)
+    return correct if abs(int(correct.sum()) - accuracy * n) < 0.5 else None
+
+
+def _header(n: int, bits: bytes) -> bytes:
+    return b"hpo correct 1 %d %s\n" % (n, hashlib.sha256(bits).hexdigest().encode())
+
+
+def _content(path: Path, length: int) -> bytes | None:
+    """Return a regular file's bytes if it has exactly so many; never wait for a pipe, never follow a link."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError):  # a path may hold a zero byte
+        return None
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode) or about.st_size != length:
+            return None
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(length)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
