@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpo import correct
 from hpo.errors import StorageError
-from hpo.search.layout import trial_folder
+from hpo.search.layout import is_within, trial_folder
 from hpo.search.record import ranked
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Folders:
             StorageError: The disk refuses.
         """
         answers, kept = self.of(number) / correct.FILE, self._root / correct.FOLDER / correct.name(number)
-        if not answers.exists():  # trained by an older hpo
+        if not answers.exists() or not is_within(kept, self._root):  # trained by an older hpo, or a link leads elsewhere
             return
         try:
             kept.parent.mkdir(exist_ok=True)
