@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from hpo.errors import StorageError
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from hpo.search.record import StudyRecord
 
+_STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
 _TABLE = sa.table("study_system_attributes", sa.column("study_id"), sa.column("key"), sa.column("value_json"))
 
 
@@ -39,11 +41,14 @@ def write(record: StudyRecord, values: Mapping[str, object], removed: Collection
     """Set some and remove others: all of it is there, or nothing.
 
     Raises:
-        StorageError: The database refuses.
+        StorageError: The database refuses, or another program has removed the study.
     """
     engine, study_id = _where(record)
     if values or removed:
         with guarded(record.location), engine.begin() as connection:
+            own = (_STUDIES.c.study_id == study_id) & (_STUDIES.c.study_name == record.name)  # ids are given again
+            if not connection.execute(sa.update(_STUDIES).values(study_id=study_id).where(own)).rowcount:
+                raise StorageError(f"another program has removed study {record.name!r} from {record.location}.")
             put(connection, _TABLE, {"study_id": study_id}, values, removed)
 
 

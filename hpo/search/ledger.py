@@ -3,10 +3,16 @@
 Through Optuna's storage each parameter, value and attribute is looked up, checked and committed by itself, and a commit is four
 waits for the disk (journal, its folder, journal, file). Tables and encodings are Optuna's own, so that whatever reads its
 databases reads these rows; what a transaction did not finish, nobody sees.
+
+SQLite gives the ids of removed studies and trials to the next ones. So a run marks its study and its trials with a token, and
+every transaction makes sure that what it wrote to still has it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +27,27 @@ from hpo.search.attributes import put
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from optuna.distributions import BaseDistribution
     from sqlalchemy.engine import Connection, Engine
 
     from hpo.search.storage import Location
 
+RUN = "hpo:run"  # a study's and a trial's system attribute: the token of the run that writes it
+
 _TABLES = models.BaseModel.metadata.tables
 _STUDIES, _TRIALS = _TABLES["studies"], _TABLES["trials"]
-_OF_TRIAL, _OF_TRIAL_BY_SYSTEM, _OF_STUDY_BY_SYSTEM = (
-    _TABLES[f"{whose}_attributes"] for whose in ("trial_user", "trial_system", "study_system")
+_OF_TRIAL, _OF_TRIAL_BY_SYSTEM, _OF_STUDY, _OF_STUDY_BY_SYSTEM = (
+    _TABLES[f"{whose}_attributes"] for whose in ("trial_user", "trial_system", "study_user", "study_system")
 )
 
-_STATE = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == sa.bindparam("trial"))  # built once: it is asked every epoch
+_STATE = (  # built once: it is asked every epoch
+    sa.select(_TRIALS.c.state)
+    .join(_OF_TRIAL_BY_SYSTEM, _OF_TRIAL_BY_SYSTEM.c.trial_id == _TRIALS.c.trial_id)
+    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.study_id == sa.bindparam("study"))
+    .where(_OF_TRIAL_BY_SYSTEM.c.key == RUN, _OF_TRIAL_BY_SYSTEM.c.value_json == sa.bindparam("token"))
+)
 
 
 class Ledger:
@@ -44,11 +57,31 @@ class Ledger:
         engine: Of the open database.
         location: Where it is, for messages.
         study_id: The study's id.
-        name: Its name, for messages.
+        name: Its name.
     """
 
     def __init__(self, engine: Engine, location: Location, study_id: int, name: str) -> None:
         self._engine, self._location, self._study_id, self._name = engine, location, study_id, name
+        self._token, self._begun = secrets.token_hex(8), False
+        attributes = _OF_STUDY_BY_SYSTEM.c
+        self._mark = sa.select(attributes.value_json).where(attributes.study_id == study_id, attributes.key == RUN)
+
+    def claim(self, going_on: Mapping[int, int]) -> None:
+        """Mark trials of earlier runs as this run's, which goes on with them.
+
+        Args:
+            going_on: Their ids by number.
+
+        Raises:
+            StorageError: The database refuses, or another program has removed the study or ended one of them.
+        """
+        of_study = _TRIALS.c.study_id == self._study_id
+        running = sa.select(_TRIALS.c.number, _TRIALS.c.trial_id).where(of_study, _TRIALS.c.state == TrialState.RUNNING)
+        with self._transaction() as connection:
+            if not going_on.items() <= {row.number: row.trial_id for row in connection.execute(running)}.items():
+                raise self._interfered("ended")
+            for trial_id in going_on.values():
+                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
 
     def begin(
         self,
@@ -62,11 +95,7 @@ class Ledger:
         Raises:
             StorageError: The database refuses, or another program has added trials or removed the study.
         """
-        with guarded(self._location), self._engine.begin() as connection:
-            study = _STUDIES.c.study_id == self._study_id
-            held = sa.select(_STUDIES.c.study_id).where(study).with_for_update()  # as Optuna does: numbers are unique
-            if connection.scalar(held) is None:
-                raise StorageError(f"another program has removed study {self._name!r} from {self._location} while it was run.")
+        with self._transaction() as connection:
             row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
             [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
             before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
@@ -87,6 +116,7 @@ class Ledger:
             ]
             if rows:
                 connection.execute(sa.insert(_TABLES["trial_params"]), rows)
+            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
             put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return int(trial_id)
 
@@ -137,14 +167,39 @@ class Ledger:
             ended = {"state": state, "datetime_complete": _now()}
             connection.execute(sa.update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(ended))
 
+    def note(self, key: str, value: object) -> None:
+        """Set an attribute of the study.
+
+        Raises:
+            StorageError: The database refuses, or another program has removed the study.
+        """
+        with self._transaction() as connection:
+            put(connection, _OF_STUDY, {"study_id": self._study_id}, {key: value})
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Begin a transaction on this run's study, in which nobody else can write it: numbers of trials are unique."""
+        with guarded(self._location), self._engine.begin() as connection:
+            hold = sa.update(_STUDIES).values(study_id=self._study_id)
+            own = (_STUDIES.c.study_id == self._study_id) & (_STUDIES.c.study_name == self._name)
+            there = connection.execute(hold.where(own)).rowcount == 1
+            if not there or (self._begun and connection.scalar(self._mark) != json.dumps(self._token)):
+                raise StorageError(f"another program has removed study {self._name!r} from {self._location} while it was run.")
+            if not self._begun:
+                put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, {RUN: self._token})
+            yield connection
+        self._begun = True
+
     def _check_running(self, connection: Connection, trial_id: int) -> None:
-        state = connection.scalar(_STATE, {"trial": trial_id})
+        state = connection.scalar(_STATE, {"trial": trial_id, "study": self._study_id, "token": json.dumps(self._token)})
         if state != TrialState.RUNNING:
-            done = "removed" if state is None else "ended"
-            raise StorageError(
-                f"another program has {done} a trial of study {self._name!r} in {self._location} while it was trained. "
-                f"Continue with what is there: hpo resume {self._name}"
-            )
+            raise self._interfered("removed" if state is None else "ended")
+
+    def _interfered(self, deed: str) -> StorageError:
+        return StorageError(
+            f"another program has {deed} a trial of study {self._name!r} in {self._location} while it was trained. "
+            f"Continue with what is there: hpo resume {self._name}"
+        )
 
 
 def _now() -> datetime:

@@ -74,6 +74,8 @@ class Runner:
     def run(self) -> str:
         """Go on until there is nothing left to do; return why it ended: `total`, or the reason of a `stop`."""
         self._check_limits()
+        if self._wanted():
+            self._study.claim()
         while self._assign() or self._seated:
             event = self._pool.receive(timeout=0.25)
             deaf_since = time.monotonic()

@@ -90,6 +90,7 @@ class WritableStudy:
         self._rungs = Rungs(settings.epochs)
         for trial in trials:
             self._load(trial)
+        self._inherited = set(self._open)  # RUNNING trials of dead runs that are not marked as this run's yet
 
     def _load(self, trial: FrozenTrial) -> None:
         self._ids.append(trial._trial_id)  # noqa: SLF001  # storages speak in ids
@@ -132,6 +133,18 @@ class WritableStudy:
 
     def _reopened(self, t: FrozenTrial) -> OpenTrial:
         return OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
+
+    def claim(self) -> None:
+        """Mark the trials that this run goes on with: it writes to these and to its own, and to none that took an id over."""
+        going_on = self._inherited & {*(trial.number for trial in self.unfinished()), *self._waiting}
+        self._ledger.claim({number: self._ids[number] for number in going_on})
+        self._inherited = set()
+
+    def _id(self, number: int) -> int:
+        """Return the record's id of a trial, which is this run's."""
+        if number in self._inherited:
+            self.claim()
+        return self._ids[number]
 
     # -- trials that wait at a rung ------------------------------------------------------------------------------------
 
@@ -205,13 +218,13 @@ class WritableStudy:
             self._withheld[trial.number], notes = notes, {}
         if not known or notes:
             kept = self._stints(trial) if judgement == "wait" else {}
-            self._ledger.report(self._ids[trial.number], {} if known else {epoch: accuracy}, notes, kept)
+            self._ledger.report(self._id(trial.number), {} if known else {epoch: accuracy}, notes, kept)
         reach("epoch.judged")
         return judgement
 
     def leave(self, trial: OpenTrial) -> None:
         """Leave a trial for another run to continue."""
-        self._ledger.report(self._ids[trial.number], {}, {}, self._stints(trial))
+        self._ledger.report(self._id(trial.number), {}, {}, self._stints(trial))
 
     def _stints(self, trial: OpenTrial) -> dict[str, Any]:
         for key, value in trial.stints.items():
@@ -250,9 +263,10 @@ class WritableStudy:
         self._end(trial, TrialState.FAIL, None)
 
     def _end(self, trial: OpenTrial, state: TrialState, value: float | None) -> None:
+        trial_id = self._id(trial.number)
         mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
         self._waiting.pop(trial.number, None)
-        self._ledger.end(self._ids[trial.number], state, value, trial.attributes, notes)
+        self._ledger.end(trial_id, state, value, trial.attributes, notes)
         reach("trial.ended")
         for key, attribute in trial.attributes.items():
             mirrored.set_user_attr(key, attribute)
@@ -260,8 +274,7 @@ class WritableStudy:
 
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""
-        with guarded(self.location):
-            self._record.set_study_user_attr(self._study_id, key, value)
+        self._ledger.note(key, value)
 
 
 def _of_samplers(system: Mapping[str, Any]) -> dict[str, Any]:

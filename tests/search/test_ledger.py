@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 import optuna
 import pytest
 import sqlalchemy as sa
-from instant import new_study
+from instant import new_study, reopen
 from optuna.trial import TrialState, create_trial
 
 from hpo import failpoints
 from hpo.errors import StorageError
 from hpo.search import record
-from hpo.search.ledger import Ledger
+from hpo.search.ledger import RUN, Ledger
 from hpo.search.samplers import distributions
 from hpo.space import SearchSpace
 
@@ -39,11 +39,12 @@ END = {
 
 
 def rows(study) -> dict[str, list]:
-    """All that the database says about trials, but for its times."""
+    """All that the database says about trials, but for its times and the runs' marks."""
     with closing(sqlite3.connect(study.location.path)) as connection:
-        return {
+        found = {
             table: connection.execute(f"SELECT {what} FROM {table} ORDER BY 1, 2").fetchall() for table, what in TABLES.items()
         }
+    return {table: [row for row in rows if RUN not in row] for table, rows in found.items()}
 
 
 def ledger(study) -> Ledger:
@@ -97,9 +98,10 @@ def test_optuna_reads_its_own_words_and_local_times(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     began = datetime.now()  # noqa: DTZ005  # Optuna's are naive and local
     [params] = points(study, 1)
-    trial = ledger(study).begin(0, params, distributions(study.space), {})
-    ledger(study).report(trial, {1: 0.25}, {})
-    ledger(study).end(trial, TrialState.COMPLETE, 0.25, {"seconds": 1}, {})
+    book = ledger(study)
+    trial = book.begin(0, params, distributions(study.space), {})
+    book.report(trial, {1: 0.25}, {})
+    book.end(trial, TrialState.COMPLETE, 0.25, {"seconds": 1}, {})
     [found] = record.load("first", study.location).trials
     assert (found.number, found.state, found.params, found.value) == (0, TrialState.COMPLETE, params, 0.25)
     assert (found.intermediate_values, found.user_attrs, found.distributions) == (
@@ -171,3 +173,78 @@ def test_a_trial_that_another_program_ends_or_removes_is_not_touched_any_more(tm
         with pytest.raises(StorageError, match=r"another program has (ended|removed) a trial of study 'first'.*hpo resume first"):
             step()
     assert rows(study) == before
+
+
+# -- ids that another study or trial has taken over ----------------------------------------------------------------------------
+
+
+def everything(path):
+    """All rows of all tables."""
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+@pytest.mark.parametrize("name", ["first", "theirs"])
+def test_nothing_is_written_into_a_study_that_has_taken_over_the_ids_of_a_removed_one(tmp_path, name):
+    study = new_study(tmp_path / "hpo.db")
+    mine = [study.ask(), study.ask()]
+    ids = list(study._ids)
+    optuna.delete_study(study_name="first", storage=study._record)
+    other = optuna.create_study(study_name=name, storage=study._record)
+    assert (other._study_id, [other.ask()._trial_id, other.ask()._trial_id]) == (study._study_id, ids)
+    before = everything(study.location.path)
+    steps = (
+        lambda: study.report(mine[0], 1, 0.5),
+        lambda: study.leave(mine[1]),
+        lambda: study.complete(mine[0], 0.5),
+        study.ask,
+        lambda: study.note("stopped", "x"),
+    )
+    for step in steps:
+        with pytest.raises(StorageError, match="another program has removed"):
+            step()
+    assert everything(study.location.path) == before
+
+
+def test_nothing_is_written_into_a_trial_that_has_taken_over_the_id_of_a_removed_one(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trial = study.ask()
+    with closing(sqlite3.connect(study.location.path)) as connection, connection:
+        for table in ("trials", "trial_system_attributes", "trial_params"):
+            connection.execute(f"DELETE FROM {table}")
+    assert record.load("first", study.location).study.ask()._trial_id == study._ids[0]
+    before = everything(study.location.path)
+    with pytest.raises(StorageError, match="another program has removed a trial"):
+        study.report(trial, 1, 0.5)
+    assert everything(study.location.path) == before
+
+
+def test_trials_of_an_earlier_run_are_gone_on_with_and_a_strangers_is_not_marked(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    trial = study.ask()
+    study.report(trial, 1, 0.5)
+    with closing(sqlite3.connect(study.location.path)) as connection, connection:
+        connection.execute("DELETE FROM trial_system_attributes")  # as an older hpo left it
+        connection.execute("DELETE FROM study_system_attributes")
+    stranger = record.load("first", study.location).study.ask()
+    again = reopen(study)
+    again.claim()
+    again.report(again.unfinished()[0], 2, 0.6)
+    marked, alone = record.load("first", study.location).trials
+    assert marked.intermediate_values == {1: 0.5, 2: 0.6}
+    assert RUN in marked.system_attrs
+    assert RUN not in alone.system_attrs
+    assert stranger.number == alone.number
+    with pytest.raises(StorageError, match="another program has removed a trial"):  # it is the later run's
+        study.report(trial, 3, 0.7)
+
+
+def test_a_trial_that_has_ended_since_the_study_was_opened_is_not_gone_on_with(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    again = reopen(study)
+    record.load("first", study.location).study.tell(0, state=TrialState.FAIL)
+    before = everything(study.location.path)
+    with pytest.raises(StorageError, match="another program has ended a trial"):
+        again.claim()
+    assert everything(study.location.path) == before

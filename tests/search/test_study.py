@@ -15,6 +15,7 @@ from hpo.errors import StorageError, UsageError
 from hpo.search import record
 from hpo.search.definition import Stored, check_same, check_same_data, stored
 from hpo.search.storage import locate, open_storage
+from hpo.search.study import WAITS
 from hpo.settings import Settings
 from hpo.space import SearchSpace
 
@@ -36,7 +37,7 @@ def seen(trials) -> list[tuple]:
 
 
 def rungs(trial) -> dict:
-    return {key: value for key, value in trial.system_attrs.items() if key.startswith(("completed_rung", "hpo:"))}
+    return {key: value for key, value in trial.system_attrs.items() if key.startswith(("completed_rung", WAITS))}
 
 
 def assert_same(study) -> None:
