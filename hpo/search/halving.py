@@ -1,9 +1,12 @@
 """Successive halving with pauses: at a rung a trial goes on while it is among the best of those that came so far; else it waits.
 
-A trial that waits keeps its checkpoint, and goes on as soon as later ones put it among the best; what Optuna's pruner of this
-name stops is lost, and whoever comes early goes on unopposed. It is the asynchronous algorithm of Li et al. (2020,
-arXiv:1810.05934), and at the end of a study the best at a rung goes on even where fewer than three came so far: a short search
-too trains to the end what it found. Everything but who waits follows from the recorded accuracies.
+A trial that waits keeps its checkpoint, and goes on as soon as later ones put it among the best. Optuna's pruner of this name
+discards a stopped trial and lets early arrivals pass unopposed. The rule that decides at once, without waiting for a full rung,
+is that of asynchronous successive halving (Li et al., 2020, arXiv:1810.05934). What differs: a training grows by about two from
+rung to rung while one trial in three goes on (there both are the same factor), no trial is stopped before it can no longer
+pass, and at the end of a study the best at a rung goes on even where fewer than three came. Both numbers were chosen by replay
+(tests/bench/replay.md). Trials that are trained to the end whatever they score, and those that failed, take nobody's place.
+Everything but who waits follows from the recorded accuracies.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth
 REDUCTION = 3  # of the trials at a rung, one in three goes on
-MOST = 30  # trials that wait: each has a checkpoint
+MAX_WAITING = 30  # trials: each has a checkpoint
 
 Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
 
@@ -37,17 +40,39 @@ class Rungs:
         self.levels = sorted(level for level in rounded if level < epochs)
         self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
+        self._stopped = dict.fromkeys(self.levels, 0)  # trials that ended before they came to a rung
 
-    def note(self, trial: int, epoch: int, accuracy: float) -> None:
-        """Take note of an accuracy, once; NaN, from another program, is worse than all."""
+    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> None:
+        """Take note of an accuracy, once; NaN, from another program, is worse than all.
+
+        Args:
+            trial: Its number.
+            epoch: Its last one.
+            accuracy: After that.
+            competes: For a place among those that go on; else the trial goes on in any case, and takes no place.
+        """
         if epoch in self._places and trial not in self._places[epoch]:
             place = (math.inf if math.isnan(accuracy) else -accuracy, trial)
             self._places[epoch][trial] = place
-            bisect.insort(self._ranked[epoch], place)
+            if competes:
+                bisect.insort(self._ranked[epoch], place)
+
+    def end(self, trial: int, *, failed: bool) -> None:
+        """Take note that a trial that competes has ended: it comes to no further rung; one that failed leaves its places."""
+        for level, places in self._places.items():
+            if failed and trial in places:
+                self._ranked[level].remove(places.pop(trial))
+            elif not failed and trial not in places:
+                self._stopped[level] += 1
 
     def passes(self, trial: int, epoch: int, *, last: bool = False) -> bool:
         """Return whether a trial goes on after an epoch: it is at no rung, or among the best there, of which `last` makes one."""
         return epoch not in self._places or self._rank(trial, epoch) < max(last, len(self._ranked[epoch]) // REDUCTION)
+
+    def unearned(self, trial: int) -> int | None:
+        """Return the first rung that a trial has come to and would not have passed; None where it passes all of them."""
+        reached = (level for level in self.levels if trial in self._places[level])
+        return next((level for level in reached if not self.passes(trial, level)), None)
 
     def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
         """Return the waiting trial that may go on: from the highest rung, of those the best; None where all have to wait.
@@ -64,17 +89,24 @@ class Rungs:
         return sorted(waiting, key=lambda trial: (-(level := self._level(trial)), self._places[level][trial]), reverse=True)
 
     def hopeless(self, waiting: Collection[int], total: int) -> list[int]:
-        """Return waiting trials that cannot go on any more in a study of `total` trials, and those that are more than MOST."""
-        room = {level: max(1, total // REDUCTION ** (k + 1)) for k, level in enumerate(self.levels)}
-        beyond = {trial for trial in waiting if self._rank(trial, level := self._level(trial)) >= room[level]}
+        """Return waiting trials that no future lets pass, and the worst of those that are more than MAX_WAITING.
+
+        A rung's places are most where all trials that can still come to it do, and are worse than those that wait there.
+
+        Args:
+            waiting: By number.
+            total: Trials that the study shall have, without those that take no place.
+        """
+        places = {level: max(1, (total - self._stopped[level]) // REDUCTION) for level in self.levels}
+        beyond = {trial for trial in waiting if self._rank(trial, level := self._level(trial)) >= places[level]}
         lost = [trial for trial in self.worst(waiting) if trial in beyond]
         left = [trial for trial in self.worst(waiting) if trial not in beyond]
-        return lost + left[: max(0, len(left) - MOST)]
+        return lost + left[: max(0, len(left) - MAX_WAITING)]
 
     def _level(self, trial: int) -> int:
         """Return the highest rung that a trial has reached."""
         return max((level for level in self.levels if trial in self._places[level]), default=0)
 
     def _rank(self, trial: int, level: int) -> int:
-        """Return how many trials were better at a rung."""
+        """Return how many trials that compete were better at a rung."""
         return bisect.bisect_left(self._ranked[level], self._places[level][trial])

@@ -1,11 +1,15 @@
-"""Optuna's storage in memory, which can show a sampler or a pruner the part of a long history that it makes use of.
+"""Optuna's storage in memory, which shows a sampler or a pruner of a long history what it makes use of, and in its own terms.
 
 TPE goes through every finished trial several times for each new one, successive halving through every trial at each rung: at
-10,000 trials they take a fifth of a second, and a Gaussian process does not end. Of a history, TPE models the 25 best trials
+10,000 trials they take a fifth of a second, and a Gaussian process never finishes. Of a history, TPE models the 25 best trials
 against all others, and of the others the oldest count least. So a sampler is shown the best trials as TPE ranks them, the latest,
 and all that run: up to 300 trials that is everything, and after that TPE's good trials are still exactly those of the whole
-history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. Trials that failed are not counted. A
-trial that waits at a rung is shown to samplers as one that was stopped there: they learn from it as from those.
+history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. Trials that failed are not counted.
+
+TPE ranks every complete trial before every pruned one. So a trial that waits at a rung is shown to it as one that was stopped
+there, and one that is trained to the end whatever it scores as one that was stopped where its accuracy would not have let it
+pass. A Gaussian process reads complete trials alone, of which halving leaves two or three: it is shown all that have a score, as
+complete, their value being the normal score of their rank.
 """
 
 from __future__ import annotations
@@ -14,13 +18,14 @@ import bisect
 import contextlib
 import copy
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterator, Sequence
+    from collections.abc import Callable, Collection, Container, Iterator, Sequence
 
     from optuna.trial import FrozenTrial
 
@@ -32,9 +37,11 @@ class Part(NamedTuple):
 
     latest: int  # trials that ended and did not fail, and those between them that did
     best: int  # trials in addition
+    ranked: bool = False  # every trial with a score as complete, its value telling its rank
 
 
-FOR_SAMPLERS = Part(latest=300, best=BEST)  # a tenth is more than BEST
+FOR_TPE = Part(latest=300, best=BEST)  # a tenth is more than BEST
+FOR_GP = Part(latest=100, best=BEST, ranked=True)  # its time grows with the cube of the trials
 FOR_PRUNERS = Part(latest=1000, best=0)
 
 
@@ -42,12 +49,13 @@ class Memory(InMemoryStorage):
     """One study's trials.
 
     Args:
-        waiting: Numbers of trials that wait at a rung, now; a view of a dict, say.
+        spared: Numbers of trials that are trained to the end whatever they score.
+        stopped: Returns the epoch after which a trial counts as stopped though it was not; None for one that counts as it is.
     """
 
-    def __init__(self, waiting: Collection[int] = ()) -> None:
+    def __init__(self, spared: Collection[int] = (), stopped: Callable[[int], int | None] = lambda _: None) -> None:
         super().__init__()
-        self._waiting = waiting
+        self._spared, self._stopped = spared, stopped
         self._part: Part | None = None
         self._unended: set[int] = set()  # numbers of trials
         self._scored: list[int] = []  # of those that ended and did not fail, in order
@@ -71,8 +79,11 @@ class Memory(InMemoryStorage):
         everything = super().get_all_trials(study_id, deepcopy=False)
         oldest = self._scored[-self._part.latest] if len(self._scored) > self._part.latest else 0
         earlier = {number for _, number in self._best[: self._part.best]} | self._unended
+        if self._part.best:
+            earlier |= {number for number in self._spared if number < len(everything)}
         numbers = [*sorted(number for number in earlier if number < oldest), *range(oldest, len(everything))]
-        seen = [_stopped(everything[number]) if number in self._waiting else everything[number] for number in numbers]
+        seen = [_as_stopped(everything[number], self._stopped(number)) for number in numbers]
+        seen = _as_ranked(seen) if self._part.ranked else seen
         shown = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -95,13 +106,41 @@ class Memory(InMemoryStorage):
         self._unended.discard(trial.number)
         if trial.state != TrialState.FAIL:
             bisect.insort(self._scored, trial.number)
-            self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
+            if trial.number not in self._spared:  # those are shown in any case, and not as what they are
+                self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
 
 
-def _stopped(trial: FrozenTrial) -> FrozenTrial:
+def _as_stopped(trial: FrozenTrial, epoch: int | None) -> FrozenTrial:
+    """Return a trial as it would be if it had been stopped after an epoch."""
+    if epoch is None or trial.state == TrialState.FAIL:
+        return trial
     seen = copy.copy(trial)
     seen.state = TrialState.PRUNED
+    seen.intermediate_values = {step: value for step, value in trial.intermediate_values.items() if step <= epoch}
+    seen.value = seen.intermediate_values.get(epoch)
     return seen
+
+
+def _as_ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials, those that ended with a score as complete, with the normal score of their rank for a value.
+
+    What was stopped at a rung has a score of that rung, which no mean and no scale makes one of the last epoch. Its rank can be
+    said: behind all that came further, and among those of its rung by accuracy, as TPE ranks.
+    """
+    stopped = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    ended = [*stopped, *(trial for trial in trials if trial.state == TrialState.COMPLETE)]
+    place = {trial.number: i for i, trial in enumerate(sorted(ended, key=lambda trial: (_rank(trial), trial.number)))}
+    normal = NormalDist()
+
+    def ranked(trial: FrozenTrial) -> FrozenTrial:
+        if trial.number not in place:
+            return trial
+        seen = copy.copy(trial)
+        seen.state = TrialState.COMPLETE
+        seen.value = normal.inv_cdf(1 - (place[trial.number] + 0.5) / len(ended))
+        return seen
+
+    return [ranked(trial) for trial in trials]
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, ...]:

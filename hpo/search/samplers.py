@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.parameters import Choices, IntRange
+from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.parameters import FloatRange
+    from hpo.search.memory import Part
     from hpo.settings import Settings
     from hpo.space import SearchSpace
 
@@ -67,6 +69,11 @@ def make_sampler(settings: Settings, flat: Mapping[str, BaseDistribution], numbe
             return optuna.samplers.QMCSampler(scramble=True, seed=root, warn_independent_sampling=False)
         case _:
             return optuna.samplers.RandomSampler(seed=seed)
+
+
+def history_for(sampler: str) -> Part:
+    """Return what a sampler is shown of a study's history."""
+    return FOR_GP if sampler == "gp" else FOR_TPE
 
 
 def make_pruner(settings: Settings) -> BasePruner:

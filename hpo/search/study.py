@@ -20,10 +20,10 @@ from hpo.failpoints import reach
 from hpo.search import layout
 from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
-from hpo.search.memory import FOR_PRUNERS, FOR_SAMPLERS, Memory
+from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.open_trial import OpenTrial
 from hpo.search.record import FINISHED, ranked
-from hpo.search.samplers import derived_seed, distributions, make_pruner, make_sampler
+from hpo.search.samplers import derived_seed, distributions, history_for, make_pruner, make_sampler
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 Judgement = Literal["go on", "wait", "stop"]
 
 WAITS = "hpo:waits"  # a trial's system attribute: the epoch, a rung of halving, after which it waits
+UNEARNED = "hpo:unearned"  # likewise: the epoch after which Optuna's pruner would have stopped a trial that is spared
 
 
 class WritableStudy:
@@ -71,7 +72,7 @@ class WritableStudy:
         self._record = storage
         self._distributions = distributions(space)
         self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
-        self._memory = Memory(self._waiting.keys())
+        self._memory = Memory(self._spared, self._counts_as_stopped)
         with guarded(location):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
@@ -99,8 +100,11 @@ class WritableStudy:
             trial = create_trial(state=TrialState.FAIL)
             trial.datetime_start = trial.datetime_complete = now
         mirrored = self._memory.create_new_trial(self._mirror_id, template_trial=trial)
-        for epoch, accuracy in trial.intermediate_values.items():
-            self._rungs.note(trial.number, epoch, accuracy)
+        if trial.state != TrialState.FAIL:
+            for epoch, accuracy in trial.intermediate_values.items():
+                self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._spared)
+        if trial.state in FINISHED and trial.number not in self._spared:
+            self._rungs.end(trial.number, failed=False)
         if trial.state == TrialState.RUNNING:
             self._open[trial.number] = optuna.Trial(self._mirror, mirrored)
             if trial.last_step in self._rungs.levels and trial.system_attrs.get(WAITS) == trial.last_step:
@@ -167,7 +171,7 @@ class WritableStudy:
 
     def hopeless(self, total: int) -> list[OpenTrial]:
         """Return the waiting trials that will not go on in a study of so many trials."""
-        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total)]
+        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total - len(self._spared))]
 
     def left_waiting(self) -> list[OpenTrial]:
         """Return the waiting trials, the worst first."""
@@ -186,7 +190,7 @@ class WritableStudy:
         number = len(self._ids)
         if number < len(self._starts):
             self._mirror.enqueue_trial(dict(self._starts[number]))
-        with experimental(), self._memory.showing(FOR_SAMPLERS):
+        with experimental(), self._memory.showing(history_for(self.settings.sampler)):
             self._mirror.sampler = make_sampler(self.settings, self._distributions, number)
             trial = self._mirror.ask(self._distributions)
         if trial.number != number:
@@ -212,7 +216,7 @@ class WritableStudy:
         if not known:
             trial.accuracies[epoch] = accuracy
             self._open[trial.number].report(accuracy, epoch)
-            self._rungs.note(trial.number, epoch, accuracy)
+            self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._spared)
         judgement, notes = self._judge(trial.number, epoch, known=known) if epoch < self.settings.epochs else ("go on", {})
         if judgement == "stop":  # a rung that is recorded is not judged again: only with the trial's end
             self._withheld[trial.number], notes = notes, {}
@@ -240,9 +244,23 @@ class WritableStudy:
             return "wait", {WAITS: epoch}
         before = self._system_attributes(number)
         with self._memory.showing(FOR_PRUNERS):
-            prune = self._open[number].should_prune() and number not in self._spared  # these compete for the rungs too
+            prune = self._open[number].should_prune()
+        if prune and number in self._spared:
+            prune = False
+            if UNEARNED not in before:
+                self._memory.set_trial_system_attr(self._mirrored(number), UNEARNED, epoch)
         notes = {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
         return "stop" if prune else "go on", notes
+
+    def _counts_as_stopped(self, number: int) -> int | None:
+        """Return the epoch after which samplers see a trial as stopped, though it waits or is trained on; None for any other."""
+        if number in self._waiting:
+            return max(self._waiting[number].accuracies)
+        if number not in self._spared:
+            return None
+        if self.settings.pruner == "halving":
+            return self._rungs.unearned(number)
+        return self._system_attributes(number).get(UNEARNED)
 
     def _system_attributes(self, number: int) -> dict[str, Any]:
         return dict(self._memory.get_trial_system_attrs(self._mirrored(number)))
@@ -266,6 +284,8 @@ class WritableStudy:
         trial_id = self._id(trial.number)
         mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
         self._waiting.pop(trial.number, None)
+        if trial.number not in self._spared:
+            self._rungs.end(trial.number, failed=state == TrialState.FAIL)
         self._ledger.end(trial_id, state, value, trial.attributes, notes)
         reach("trial.ended")
         for key, attribute in trial.attributes.items():

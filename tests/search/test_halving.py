@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from hpo.search.halving import MOST, Rungs
+from hpo.search.halving import MAX_WAITING, Rungs
 
 
 def rungs(*accuracies: float, epochs: int = 10) -> Rungs:
@@ -63,16 +65,78 @@ def test_when_no_trial_begins_any_more_the_best_at_a_rung_goes_on_however_few_ca
     assert made.hopeless({0, 1}, total=2) == [0]
 
 
-def test_in_a_study_of_nine_trials_three_pass_the_first_rung_so_the_fourth_of_them_never_will():
+def test_a_trial_is_hopeless_only_when_no_future_lets_it_pass():
+    made = Rungs(10)
+    for trial, accuracy in enumerate((0.70, 0.69)):
+        made.note(trial, 4, accuracy)
+    assert made.hopeless({1}, total=50) == []
+    for trial in range(2, 6):
+        made.note(trial, 4, 0.1)
+    assert made.passes(1, 4)
+
+
+def test_of_nine_trials_three_pass_a_rung_so_the_fourth_of_them_never_will():
     made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
     assert made.hopeless({0, 1, 2, 3, 4}, total=9) == [0, 1]
     assert made.hopeless({0, 1, 2, 3, 4}, total=15) == []
+
+
+def test_those_that_ended_below_a_rung_come_to_it_no_more():
+    made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
     made.note(4, 2, 0.1)
     made.note(3, 2, 0.2)
-    assert made.hopeless({2, 3, 4}, total=9) == [4]
+    assert made.hopeless({3, 4}, total=9) == []
+    for trial in range(3):
+        made.end(trial, failed=False)
+    assert made.hopeless({3, 4}, total=9) == []  # four more may come: of six, two pass
+    made.note(5, 1, 0.01)
+    made.end(5, failed=False)
+    assert made.hopeless({3, 4}, total=9) == [4]  # of five, one
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=25), st.integers(0, 25), st.data())
+def test_what_is_called_hopeless_never_passes(accuracies, more, data):
+    """Whatever comes later, in whatever order, and though all of it is worse."""
+    made = Rungs(4)  # rungs after epochs 1 and 2
+    for trial, accuracy in enumerate(accuracies):
+        made.note(trial, 1, accuracy / 20)
+    second = data.draw(st.sets(st.sampled_from(range(len(accuracies)))))
+    for trial in second:
+        made.note(trial, 2, data.draw(st.integers(0, 20)) / 20)
+    ended = data.draw(st.sets(st.sampled_from(range(len(accuracies)))))
+    for trial in ended:
+        made.end(trial, failed=False)
+    waiting = set(range(len(accuracies))) - ended
+    hopeless = made.hopeless(waiting, total=len(accuracies) + more)
+    assume(len(waiting) <= MAX_WAITING)
+    for trial in set(hopeless) & second:
+        assert not made.passes(trial, 2, last=True)
+    for trial in range(len(accuracies), len(accuracies) + more):
+        made.note(trial, 1, -1.0)
+        made.note(trial, 2, -1.0)
+    for trial in waiting - second - set(hopeless):
+        made.note(trial, 2, -1.0)
+    assert not any(made.passes(trial, 2 if trial in second else 1, last=True) for trial in hopeless)
+
+
+def test_who_does_not_compete_takes_no_place():
+    made = rungs(0.5, 0.4, 0.3)
+    made.note(3, 1, 0.9, competes=False)
+    assert made.passes(0, 1)
+    assert made.passes(3, 1)  # it would
+    made.note(4, 1, 0.45, competes=False)
+    assert not made.passes(4, 1)
+    assert (made.unearned(3), made.unearned(4)) == (None, 1)
+
+
+def test_who_failed_leaves_its_place():
+    made = rungs(0.9, 0.5, 0.4, 0.3)
+    assert [made.passes(trial, 1) for trial in range(4)] == [True, False, False, False]
+    made.end(0, failed=True)
+    assert [made.passes(trial, 1) for trial in range(1, 4)] == [True, False, False]
 
 
 def test_not_more_than_a_number_wait_however_long_the_study():
-    made = rungs(*(trial / 100 for trial in range(MOST + 2)))
-    assert made.hopeless(range(MOST + 2), total=10_000) == [0, 1]
+    made = rungs(*(trial / 100 for trial in range(MAX_WAITING + 2)))
+    assert made.hopeless(range(MAX_WAITING + 2), total=10_000) == [0, 1]
     assert made.worst({7, 3, 5}) == [3, 5, 7]

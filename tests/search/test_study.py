@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from hpo.errors import StorageError, UsageError
 from hpo.search import record
 from hpo.search.definition import Stored, check_same, check_same_data, stored
+from hpo.search.memory import FOR_TPE
 from hpo.search.storage import locate, open_storage
 from hpo.search.study import WAITS
 from hpo.settings import Settings
@@ -99,26 +100,66 @@ def at_the_first_rung(study, *accuracies) -> list[str]:
 
 def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_among_it(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=ALONE)
-    assert at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7) == ["go on", "wait", "wait", "wait"]
+    assert at_the_first_rung(study, 0.8, 0.7, 0.5) == ["go on", "wait", "wait"]  # the default point takes nobody's place
     assert study.calls() is None
-    assert at_the_first_rung(study, 0.1, 0.2) == ["wait", "wait"]
-    assert study.calls() == 3
-    trial = study.call(3)
-    assert (trial.number, trial.accuracies, study.calls()) == (3, {1: 0.7}, None)
+    assert at_the_first_rung(study, 0.6) == ["wait"]
+    assert study.calls() == 1
+    trial = study.call(1)
+    assert (trial.number, trial.accuracies, study.calls()) == (1, {1: 0.7}, None)
     assert study.report(trial, 1, 0.7) == "go on"  # what its checkpoint brings back is no news
-    assert [trial.number for trial in study.left_waiting()] == [4, 5, 1, 2]
+    assert at_the_first_rung(study, 0.1, 0.2, 0.9) == ["wait", "wait", "go on"]
+    assert [trial.number for trial in study.left_waiting()] == [4, 5, 2, 3]
     assert_same(study)
 
 
 def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=ALONE, epochs=2)
-    at_the_first_rung(study, 0.8, 0.5, 0.6, 0.7, 0.1, 0.2, 0.9)
-    study.report(study.call(3), 2, 0.75)
+    at_the_first_rung(study, 0.8, 0.7, 0.5, 0.6, 0.1, 0.2, 0.9, 0.3, 0.4, 0.35)
+    study.report(study.call(1), 2, 0.75)
     for _ in range(2):
-        assert sorted(trial.number for trial in study.left_waiting()) == [1, 2, 4, 5]
-        assert study.calls() is None
+        assert sorted(trial.number for trial in study.left_waiting()) == [2, 3, 4, 5, 7, 8, 9]
+        assert study.calls() == 3
         study = reopen(study)
-        assert [trial.number for trial in study.unfinished()] == [0, 3, 6]
+        assert [trial.number for trial in study.unfinished()] == [0, 1, 6]
+
+
+def test_a_trial_that_failed_takes_no_place_after_a_reopening_either(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space=ALONE)
+    at_the_first_rung(study, 0.9, 0.7, 0.5)
+    failed = study.ask()
+    assert study.report(failed, 1, 0.8) == "go on"
+    study.fail(failed)
+    for opened in (study, reopen(study)):
+        assert opened.calls() is None
+        assert opened._rungs._ranked[1] == [(-0.7, 1), (-0.5, 2)]
+
+
+def test_the_sampler_does_not_take_a_bad_default_point_for_a_good_one(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space=ALONE)
+    default = study.ask()
+    for epoch in range(1, EPOCHS + 1):
+        study.report(default, epoch, 0.1)
+    at_the_first_rung(study, 0.5, 0.6, 0.7)
+    study.complete(default, 0.1)
+    for opened in (study, reopen(study)):
+        with opened._memory.showing(FOR_TPE):
+            shown = opened._mirror.get_trials()[0]
+        assert (shown.state, shown.intermediate_values) == (TrialState.PRUNED, {1: 0.1})
+        assert opened.trials[0].state == TrialState.COMPLETE
+
+
+def test_nor_where_optunas_pruner_would_have_stopped_it(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space=SPACE.model_copy(update={"starts": ({"lr": 0.9},) * 7}), pruner="median")
+    for accuracy in (0.5, 0.6, 0.7, 0.6, 0.5, 0.7, 0.1):
+        trial = study.ask()
+        for epoch in range(1, EPOCHS + 1):
+            assert study.report(trial, epoch, accuracy) == "go on"
+        study.complete(trial, accuracy)
+    for opened in (study, reopen(study)):
+        with opened._memory.showing(FOR_TPE):
+            shown = opened._mirror.get_trials()
+        assert [trial.state.name for trial in shown] == ["COMPLETE"] * 6 + ["PRUNED"]
+        assert max(shown[6].intermediate_values) == 1
 
 
 @pytest.mark.parametrize("mark", [3, None, "1", [1]])
