@@ -10,7 +10,7 @@ does not let go on; `starts=none` begins with the default point alone, without t
 with a bad one (lr 2.5, 16 filters, dropout 0.35, depth 2). Ideas for halving:
 `rank=smoothed` and `rank=highest` (a trial's place is that of its last two epochs' mean, or of its best epoch), `cost=0.01` (a
 training that takes twice as long has to be a point better for the same place), `order=cheapest` (of those that may go on, the
-cheapest first).
+cheapest first), `spared=compete` (points that are trained to the end whatever they score take a place among those that go on).
 
 The table, tests/data/curves.csv, was written by curves.py. A trial is answered with the curve of the nearest recorded point (each
 range scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
@@ -185,7 +185,7 @@ class OtherRungs(halving.Rungs):
         self._ideas, self._cost = ideas, cost
         self._before: dict[int, float] = {}  # by trial: accuracy of the epoch before, or the highest
 
-    def note(self, trial: int, epoch: int, accuracy: float) -> None:
+    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> None:
         """Take note of what the idea makes of an accuracy."""
         before = self._before.get(trial, accuracy)
         self._before[trial] = max(before, accuracy) if self._ideas.get("rank") == "highest" else accuracy
@@ -195,7 +195,8 @@ class OtherRungs(halving.Rungs):
             case "highest":
                 accuracy = max(before, accuracy)
         price = float(self._ideas.get("cost", "0"))
-        super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)))
+        competes = competes or self._ideas.get("spared") == "compete"
+        super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)), competes=competes)
 
     def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
         """Return who goes on."""
@@ -262,7 +263,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
         elif key == "default":
             worse = {name: p.model_copy(update={"default": BAD[name]}) for name, p in space.varied.items()}
             space = space.model_copy(update={"parameters": space.parameters | worse})
-        elif key in ("rank", "cost", "order"):
+        elif key in ("rank", "cost", "order", "spared"):
             rungs[key] = value
         else:
             settings[key] = value
