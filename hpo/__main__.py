@@ -1,5 +1,6 @@
 """python -m hpo, and the command `hpo`. Ctrl-C while the rest is still being imported ends without a traceback, too."""
 
+import os
 import sys
 
 
@@ -14,4 +15,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:  # `-m` has put the current folder first: modules there are nobody's business but its owner's
+        del sys.path[0]
+        sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120  # pathlib is not here yet
     sys.exit(main())

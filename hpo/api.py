@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.children import python
 from hpo.search import layout, record, session
 from hpo.search.board import Watcher
 from hpo.search.publishing import Publishing
@@ -113,9 +113,9 @@ def _publish(study: str, storage: str | None) -> None:
 
 def _in_a_process(study: str, storage: str | None) -> None:
     """Publish in another process; the database's address, which may have a password in it, goes by its standard input."""
-    code = "import json, sys; from hpo import api; api._publish(*json.load(sys.stdin))"
+    code = "import json; from hpo import api; api._publish(*json.load(sys.stdin))"
     ended = subprocess.run(  # noqa: S603  # our own interpreter
-        [sys.executable, "-c", code],
+        python(code),
         input=json.dumps([study, storage]),
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import psutil
 
+from hpo.children import python
 from hpo.errors import DeviceError
 
 WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs to be of use: torch's libraries, its network, its activations
@@ -99,7 +100,7 @@ def _gpus() -> list[int]:
     import json
 
     try:
-        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=120, check=False)  # noqa: S603  # our own text
+        probe = subprocess.run(python(_PROBE), capture_output=True, timeout=120, check=False)  # noqa: S603  # our own text
         found: list[int] = json.loads(probe.stdout or b"[]")
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return []

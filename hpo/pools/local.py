@@ -12,12 +12,12 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from hpo.children import python
 from hpo.messages import Setup, read_worker_side
 from hpo.pools import Died, Event
 
@@ -43,7 +43,8 @@ def environment(threads: int) -> dict[str, str]:
     A training step needs the buffers of the one before. Left alone, glibc gives large ones back to the kernel, which clears them
     for the next step: on the tutorial's network 11,000 page faults and half of a step's time. What the user has set stays.
     """
-    return {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    own = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}  # the last for its children
+    return {**ALLOCATOR, **os.environ, **own}
 
 
 class LocalPool:
@@ -80,8 +81,8 @@ class LocalPool:
         """Replace a worker by a new process."""
         self.end(worker)
         seat = self._seats[worker]
-        process = subprocess.Popen(  # our own module
-            [sys.executable, "-m", "hpo.training.worker"],
+        process = subprocess.Popen(  # noqa: S603  # our own module
+            python("from hpo.training import worker; worker.main()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

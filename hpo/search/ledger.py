@@ -183,8 +183,8 @@ class Ledger:
             hold = sa.update(_STUDIES).values(study_id=self._study_id)
             own = (_STUDIES.c.study_id == self._study_id) & (_STUDIES.c.study_name == self._name)
             there = connection.execute(hold.where(own)).rowcount == 1
-            if not there or (self._begun and connection.scalar(self._mark) != json.dumps(self._token)):
-                raise StorageError(f"another program has removed study {self._name!r} from {self._location} while it was run.")
+            if not there or (self._begun and not self._is_marked(connection)):
+                raise self._removed()
             if not self._begun:
                 put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, {RUN: self._token})
             yield connection
@@ -192,8 +192,19 @@ class Ledger:
 
     def _check_running(self, connection: Connection, trial_id: int) -> None:
         state = connection.scalar(_STATE, {"trial": trial_id, "study": self._study_id, "token": json.dumps(self._token)})
+        if state is None and not self._is_marked(connection):
+            raise self._removed()
         if state != TrialState.RUNNING:
             raise self._interfered("removed" if state is None else "ended")
+
+    def _is_marked(self, connection: Connection) -> bool:
+        return bool(connection.scalar(self._mark) == json.dumps(self._token))
+
+    def _removed(self) -> StorageError:
+        return StorageError(
+            f"another program has removed study {self._name!r} from {self._location} while it was run; "
+            f"nothing more was written. Begin it anew: hpo run {self._name}"
+        )
 
     def _interfered(self, deed: str) -> StorageError:
         return StorageError(
