@@ -82,7 +82,7 @@ class _Range(_Parameter):
 
     def holds(self, value: Value) -> bool:
         """Whether `value` lies in the range and on its grid."""
-        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:  # NaN is not either
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not self.low <= value <= self.high:  # nor NaN
             return False
         steps = (value - self.low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-8)

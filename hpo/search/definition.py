@@ -12,8 +12,9 @@ import optuna
 from hpo.errors import UsageError
 from hpo.failpoints import reach
 from hpo.search.record import names, quiet_load, validated
+from hpo.search.samplers import experimental
 from hpo.search.storage import guarded
-from hpo.search.study import WritableStudy, experimental
+from hpo.search.study import WritableStudy
 from hpo.settings import Settings
 from hpo.space import SearchSpace
 

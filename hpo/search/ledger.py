@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from hpo.errors import StorageError
 from hpo.failpoints import reach
 from hpo.search.attributes import put
+from hpo.search.own import REFUSED
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
@@ -89,22 +90,17 @@ class Ledger:
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
         notes: Mapping[str, Any],
+        enqueued: int | None = None,
     ) -> int:
         """Record a trial as RUNNING, and what its sampler noted about the study; return the trial's id.
+
+        `enqueued` is the id of a trial that another program has enqueued; None for a new one.
 
         Raises:
             StorageError: The database refuses, or another program has added trials or removed the study.
         """
         with self._transaction() as connection:
-            row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
-            [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
-            before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
-            latest = sa.select(_TRIALS.c.number).where(before).order_by(_TRIALS.c.trial_id.desc()).limit(1)
-            if connection.scalar(latest) != (number - 1 if number else None):
-                raise StorageError(
-                    f"another program has added trials to study {self._name!r} in {self._location} while it was run. "
-                    f"Continue with what is there: hpo resume {self._name}"
-                )
+            trial_id = self._insert(connection, number) if enqueued is None else self._take(connection, enqueued)
             rows = [
                 {
                     "trial_id": trial_id,
@@ -118,7 +114,54 @@ class Ledger:
                 connection.execute(sa.insert(_TABLES["trial_params"]), rows)
             put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
             put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
+        return trial_id
+
+    def _insert(self, connection: Connection, number: int) -> int:
+        row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
+        [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
+        before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
+        latest = sa.select(_TRIALS.c.number).where(before).order_by(_TRIALS.c.trial_id.desc()).limit(1)
+        if connection.scalar(latest) != (number - 1 if number else None):
+            raise self.added_by_another()
         return int(trial_id)
+
+    def _take(self, connection: Connection, trial_id: int, **values: object) -> int:
+        """Begin a trial that is enqueued, or end it: whatever `values` says of it."""
+        of_study = (_TRIALS.c.trial_id == trial_id) & (_TRIALS.c.study_id == self._study_id)
+        changed = {"state": TrialState.RUNNING, "datetime_start": _now()} | values
+        if (
+            connection.execute(sa.update(_TRIALS).where(of_study, _TRIALS.c.state == TrialState.WAITING).values(changed)).rowcount
+            != 1
+        ):
+            raise StorageError(
+                f"another program has begun or removed an enqueued trial of study {self._name!r} in {self._location}. "
+                f"Continue with what is there: hpo resume {self._name}"
+            )
+        return trial_id
+
+    def added(self, number: int) -> list[int]:
+        """Return the ids of the trials from `number` on: another program has added them."""
+        later = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.number >= number)
+        with guarded(self._location), self._engine.begin() as connection:
+            return [int(i) for i in connection.scalars(sa.select(_TRIALS.c.trial_id).where(later).order_by(_TRIALS.c.number))]
+
+    def added_by_another(self) -> StorageError:
+        """Return the error that another process runs this study too."""
+        return StorageError(
+            f"another program has added trials to study {self._name!r} in {self._location} while it was run. "
+            f"Continue with what is there: hpo resume {self._name}"
+        )
+
+    def refuse(self, trial_id: int, reason: str) -> None:
+        """Record that an enqueued trial cannot be tried.
+
+        Raises:
+            StorageError: The database refuses, or another program has begun the trial.
+        """
+        with self._transaction() as connection:
+            self._take(connection, trial_id, state=TrialState.FAIL, datetime_complete=_now())
+            put(connection, _OF_TRIAL, {"trial_id": trial_id}, {"reason": reason})
+            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {REFUSED: True})
 
     def report(
         self,

@@ -64,7 +64,7 @@ class Runner:
             best=(best.number, best.value) if best and best.value is not None else None,
             baseline=first.value if first and first.state.name == "COMPLETE" else None,
         )
-        self.board.counts.update(trial.state.name.lower() for trial in study.trials)
+        self.board.counts.update(trial.state.name.lower() for trial in study.own)
         self.board.count("running", "waiting", study.n_waiting)
 
     def stop(self, reason: str) -> None:
@@ -72,7 +72,7 @@ class Runner:
         self.board.stopping = self.board.stopping or reason
 
     def run(self) -> str:
-        """Go on until there is nothing left to do; return why it ended: `total`, or the reason of a `stop`."""
+        """Go on until there is nothing left to do; return why it ended: `total`, `exhausted: …`, or the reason of a `stop`."""
         self._check_limits()
         if self._wanted():
             self._study.claim()
@@ -88,7 +88,8 @@ class Runner:
         for trial in self._study.left_waiting():
             if not self.board.stopping and self.board.n_finished < self.board.total:
                 self._stop_waiting(trial)
-        return self.board.stopping or "total"
+        ended = "total" if self.board.n_finished >= self.board.total else "exhausted: the space has no other point"
+        return self.board.stopping or ended
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
@@ -102,15 +103,14 @@ class Runner:
             trial.begin_stint(worker)
             self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
-            job = Job(trial=trial.number, config=trial.config, folder=folder, seed=seed)
-            self._pool.send(worker, job)
+            self._pool.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
             reach("job.sent")
         return self._wanted()
 
     def _next(self, worker: int) -> OpenTrial:
         """Return a trial to go on with or a new one; one whose worker died is rather another's, to tell whose fault it was."""
         others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
-        called = self._called()
+        called = self._study.calls(last=not self._has_room())
         if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
             trial = others[0] if others else self._interrupted[0]
             self._interrupted.remove(trial)
@@ -118,6 +118,7 @@ class Runner:
         if called is not None:
             self.board.count("waiting", "running")
             return self._study.call(called)
+        self._look_around()
         trial = self._study.ask()
         self.board.counts["running"] += 1
         return trial
@@ -126,15 +127,17 @@ class Runner:
         """Return whether there is something to hand out."""
         if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
             return False
-        return bool(self._interrupted) or self._called() is not None or self._has_room()
-
-    def _called(self) -> int | None:
-        """Return the number of the waiting trial that may go on now."""
-        return self._study.calls(last=not self._has_room())
+        return bool(self._interrupted) or self._has_room() or self._study.calls(last=True) is not None
 
     def _has_room(self) -> bool:
         """Return whether the study may have another trial."""
-        return self.board.n_tried + len(self._seated) + len(self._interrupted) < self.board.total
+        return not self._study.exhausted and self.board.n_tried + len(self._seated) + len(self._interrupted) < self.board.total
+
+    def _look_around(self) -> None:
+        """See what other programs have added to the study."""
+        for number, reason in self._study.look_around().items():
+            self.board.counts["fail"] += 1
+            self._watcher.warned(f"trial {number} was enqueued by another program and cannot be tried: {reason}.")
 
     # -- listening -----------------------------------------------------------------------------------------------------
 
@@ -217,8 +220,7 @@ class Runner:
     # -- ends of trials ------------------------------------------------------------------------------------------------
 
     def _prune(self, trial: OpenTrial) -> None:
-        pruner, epoch = self._study.settings.pruner, max(trial.accuracies)
-        trial.attributes["reason"] = f"stopped by the {pruner} pruner after epoch {epoch}"
+        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
         self._folders.keep_correct(trial.number)
         self._study.prune(trial)
         self._ended(trial, "pruned")

@@ -6,6 +6,7 @@ repeating its first suggestions.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from hpo.parameters import Choices, IntRange
 from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
@@ -100,3 +101,11 @@ def _distribution(p: IntRange | FloatRange | Choices) -> BaseDistribution:
     if isinstance(p, IntRange):
         return IntDistribution(p.low, p.high, log=p.log, step=p.step or 1)
     return FloatDistribution(p.low, p.high, log=p.log, step=p.step)
+
+
+@contextlib.contextmanager
+def experimental() -> Iterator[None]:
+    """Use what Optuna calls experimental without its warning: names of metrics, GP and QMC are years old."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

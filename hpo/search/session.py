@@ -40,7 +40,7 @@ class Outcome:
 
     Attributes:
         record: The study as it is stored now.
-        reason: `total`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted`,
+        reason: `total`, `exhausted: …`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted`,
             `terminated` or `hung up`.
     """
 
@@ -51,7 +51,7 @@ class Outcome:
     def exit_code(self) -> int:
         """The code that a command ends with."""
         kind = self.reason.partition(":")[0]
-        if kind in ("failures", "deaths") or (kind == "total" and not self.record.counts["complete"]):
+        if kind in ("failures", "deaths") or (kind in ("total", "exhausted") and not self.record.counts["complete"]):
             return NoResultError.exit_code
         return {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": HUNG_UP}.get(kind, 0)
 

@@ -8,28 +8,28 @@ memory alone. Only one process may write a study; the runner's lock sees to that
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-import optuna
 from optuna.trial import TrialState, create_trial
 
 from hpo.failpoints import reach
 from hpo.search import layout
 from hpo.search.halving import Rungs
 from hpo.search.ledger import Ledger
-from hpo.search.memory import FOR_PRUNERS, Memory
+from hpo.search.memory import Memory
+from hpo.search.mirror import Mirror
 from hpo.search.open_trial import OpenTrial
+from hpo.search.own import REFUSED, is_ours
+from hpo.search.plan import Plan
 from hpo.search.record import FINISHED, ranked
-from hpo.search.samplers import derived_seed, distributions, history_for, make_pruner, make_sampler
+from hpo.search.samplers import derived_seed, distributions
 from hpo.search.storage import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import optuna
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
@@ -53,7 +53,7 @@ class WritableStudy:
         name: The study's name; the study exists.
         settings: As stored.
         space: As stored.
-        starts: Points to try after the default one, before those of the space and what the sampler chooses.
+        starts: Points of another study, to try after the default one.
     """
 
     def __init__(
@@ -66,26 +66,18 @@ class WritableStudy:
         starts: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self.name, self.settings, self.space, self.location = name, settings, space, location
-        own = [point for point in space.first[1:] if point not in starts]
-        self._starts = [space.default, *starts, *own]
-        self._spared = {0, *range(1 + len(starts), len(self._starts))}  # trials that are trained to the end
+        self._plan = Plan(space, starts)
         self._record = storage
         self._distributions = distributions(space)
         self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
-        self._memory = Memory(self._spared, self._counts_as_stopped)
         with guarded(location):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
-            system = _of_samplers(storage.get_study_system_attrs(self._study_id))
+            system = storage.get_study_system_attrs(self._study_id)
         self._ledger = Ledger(storage.engine, location, self._study_id, name)
-        with experimental():
-            pruner = make_pruner(settings)
-        self._mirror = optuna.create_study(study_name=name, storage=self._memory, direction="maximize", pruner=pruner)
-        self._mirror_id = self._memory.get_study_id_from_name(name)
-        for key, value in system.items():
-            self._memory.set_study_system_attr(self._mirror_id, key, value)
-        self._system = dict(system)
+        self._mirror = Mirror(Memory(self._plan.spared, self._counts_as_stopped), settings, self._distributions, system)
         self._ids: list[int] = []  # the record's trial ids, by number
+        self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
         self._withheld: dict[int, dict[str, Any]] = {}  # rungs reached by trials that are to be pruned, by number
         self._rungs = Rungs(settings.epochs)
@@ -95,18 +87,24 @@ class WritableStudy:
 
     def _load(self, trial: FrozenTrial) -> None:
         self._ids.append(trial._trial_id)  # noqa: SLF001  # storages speak in ids
-        if trial.state == TrialState.WAITING:  # queued by another program: keeps its number, is nothing to learn from
-            now = datetime.now()  # noqa: DTZ005  # Optuna's times are naive and local
+        ours = is_ours(trial, self._distributions)
+        if trial.state == TrialState.WAITING:
+            self._plan.enqueued[trial.number] = trial
+            trial = create_trial(state=TrialState.WAITING)
+        elif not ours:  # keeps its number, is nothing to learn from
+            self._foreign.add(trial.number)
             trial = create_trial(state=TrialState.FAIL)
-            trial.datetime_start = trial.datetime_complete = now
-        mirrored = self._memory.create_new_trial(self._mirror_id, template_trial=trial)
+        elif REFUSED not in trial.system_attrs:
+            self._plan.begin(trial.number, trial.params)
+        self._mirror.add(trial)
+        spared = trial.number in self._plan.spared
         if trial.state != TrialState.FAIL:
             for epoch, accuracy in trial.intermediate_values.items():
-                self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._spared)
-        if trial.state in FINISHED and trial.number not in self._spared:
+                self._rungs.note(trial.number, epoch, accuracy, competes=not spared)
+        if trial.state in FINISHED and not spared:
             self._rungs.end(trial.number, failed=False)
         if trial.state == TrialState.RUNNING:
-            self._open[trial.number] = optuna.Trial(self._mirror, mirrored)
+            self._open[trial.number] = self._mirror.reopen(trial.number)
             if trial.last_step in self._rungs.levels and trial.system_attrs.get(WAITS) == trial.last_step:
                 self.wait(self._reopened(trial))
 
@@ -118,12 +116,22 @@ class WritableStudy:
     @property
     def trials(self) -> list[FrozenTrial]:
         """All trials by number, as in the database."""
-        return self._mirror.get_trials(deepcopy=False)
+        return self._mirror.trials
+
+    @property
+    def own(self) -> list[FrozenTrial]:
+        """The trials that hpo has tried, by number."""
+        return [trial for trial in self.trials if trial.number not in self._foreign and trial.state != TrialState.WAITING]
 
     @property
     def n_finished(self) -> int:
         """Complete and pruned trials."""
-        return sum(trial.state in FINISHED for trial in self.trials)
+        return sum(trial.state in FINISHED for trial in self.own)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every point of the space was tried."""
+        return self._plan.points.exhausted
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -132,8 +140,7 @@ class WritableStudy:
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""
-        orphans = [self.trials[number] for number in sorted(self._open) if number not in self._waiting]
-        return [self._reopened(t) for t in orphans if t.params or not self._distributions]  # else another program has begun it
+        return [self._reopened(self.trials[number]) for number in sorted(self._open) if number not in self._waiting]
 
     def _reopened(self, t: FrozenTrial) -> OpenTrial:
         return OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
@@ -171,7 +178,7 @@ class WritableStudy:
 
     def hopeless(self, total: int) -> list[OpenTrial]:
         """Return the waiting trials that will not go on in a study of so many trials."""
-        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total - len(self._spared))]
+        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total - len(self._plan.spared))]
 
     def left_waiting(self) -> list[OpenTrial]:
         """Return the waiting trials, the worst first."""
@@ -181,29 +188,47 @@ class WritableStudy:
         """Return the seed of a trial's training."""
         return derived_seed(self.settings.seed, "trial", number)
 
+    def look_around(self) -> dict[int, str]:
+        """Take note of what other programs have added; return which enqueued trials cannot be tried, and why: they have failed.
+
+        Raises:
+            StorageError: The database refuses, or another process runs this study.
+        """
+        with guarded(self.location):
+            added = [self._record.get_trial(trial_id) for trial_id in self._ledger.added(len(self._ids))]
+        for trial in added:
+            if trial.state == TrialState.RUNNING and is_ours(trial, self._distributions):
+                raise self._ledger.added_by_another()
+            self._load(trial)
+        refused = self._plan.unfit()
+        for number, reason in refused.items():
+            self._ledger.refuse(self._ids[number], reason)
+            self._mirror.end(number, TrialState.FAIL)
+            del self._plan.enqueued[number]
+        return refused
+
     def ask(self) -> OpenTrial:
         """Choose the next configuration and record it as RUNNING, in one transaction.
 
         Raises:
             StorageError: The database refuses, or another program has added trials.
         """
-        number = len(self._ids)
-        if number < len(self._starts):
-            self._mirror.enqueue_trial(dict(self._starts[number]))
-        with experimental(), self._memory.showing(history_for(self.settings.sampler)):
-            self._mirror.sampler = make_sampler(self.settings, self._distributions, number)
-            trial = self._mirror.ask(self._distributions)
-        if trial.number != number:
-            raise AssertionError(f"the mirror is at trial {trial.number}, the record at {number}")
+        number = min(self._plan.enqueued, default=len(self._ids))
+        wished = number in self._plan.enqueued
+        point = self._plan.wish(number) if wished else self._plan.named()
+        trial, params = self._mirror.ask(number, point, self._plan.points.new)
         reach("trial.asked")
-        notes = {k: v for k, v in self._memory.get_study_system_attrs(self._mirror_id).items() if self._system.get(k) != v}
-        trial_id = self._ledger.begin(number, trial.params, self._distributions, notes)
+        enqueued = self._ids[number] if wished else None
+        trial_id = self._ledger.begin(number, params, self._distributions, self._mirror.notes(), enqueued)
         reach("trial.recorded")
-        self._system |= notes
         reach("trial.open")
-        self._ids.append(trial_id)
+        if wished:
+            del self._plan.enqueued[number]
+        else:
+            self._ids.append(trial_id)
+        self._plan.begin(number, params)
         self._open[number] = trial
-        return OpenTrial(number, trial.params, self.space.config(trial.params))
+        return OpenTrial(number, params, self.space.config(params))
 
     def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Judgement:
         """Record an epoch's accuracy and return what the pruner would have the trial do.
@@ -216,7 +241,7 @@ class WritableStudy:
         if not known:
             trial.accuracies[epoch] = accuracy
             self._open[trial.number].report(accuracy, epoch)
-            self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._spared)
+            self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._plan.spared)
         judgement, notes = self._judge(trial.number, epoch, known=known) if epoch < self.settings.epochs else ("go on", {})
         if judgement == "stop":  # a rung that is recorded is not judged again: only with the trial's end
             self._withheld[trial.number], notes = notes, {}
@@ -238,35 +263,28 @@ class WritableStudy:
     def _judge(self, number: int, epoch: int, *, known: bool) -> tuple[Judgement, dict[str, Any]]:
         """Return what a trial shall do, and the system attributes that are new with that."""
         if self.settings.pruner == "halving":
-            if number in self._spared or known or self._rungs.passes(number, epoch):
+            if number in self._plan.spared or known or self._rungs.passes(number, epoch):
                 return "go on", {}
-            self._memory.set_trial_system_attr(self._mirrored(number), WAITS, epoch)
+            self._mirror.set_attribute(number, WAITS, epoch)
             return "wait", {WAITS: epoch}
-        before = self._system_attributes(number)
-        with self._memory.showing(FOR_PRUNERS):
-            prune = self._open[number].should_prune()
-        if prune and number in self._spared:
+        before = self._mirror.attributes(number)
+        prune = self._mirror.should_prune(self._open[number])
+        if prune and number in self._plan.spared:
             prune = False
             if UNEARNED not in before:
-                self._memory.set_trial_system_attr(self._mirrored(number), UNEARNED, epoch)
-        notes = {k: v for k, v in self._system_attributes(number).items() if before.get(k) != v}
+                self._mirror.set_attribute(number, UNEARNED, epoch)
+        notes = {k: v for k, v in self._mirror.attributes(number).items() if before.get(k) != v}
         return "stop" if prune else "go on", notes
 
     def _counts_as_stopped(self, number: int) -> int | None:
         """Return the epoch after which samplers see a trial as stopped, though it waits or is trained on; None for any other."""
         if number in self._waiting:
             return max(self._waiting[number].accuracies)
-        if number not in self._spared:
+        if number not in self._plan.spared:
             return None
         if self.settings.pruner == "halving":
             return self._rungs.unearned(number)
-        return self._system_attributes(number).get(UNEARNED)
-
-    def _system_attributes(self, number: int) -> dict[str, Any]:
-        return dict(self._memory.get_trial_system_attrs(self._mirrored(number)))
-
-    def _mirrored(self, number: int) -> int:
-        return self._memory.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
+        return self._mirror.attributes(number).get(UNEARNED)
 
     def complete(self, trial: OpenTrial, accuracy: float) -> None:
         """End a trial that was trained to its last epoch."""
@@ -284,27 +302,14 @@ class WritableStudy:
         trial_id = self._id(trial.number)
         mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
         self._waiting.pop(trial.number, None)
-        if trial.number not in self._spared:
+        if trial.number not in self._plan.spared:
             self._rungs.end(trial.number, failed=state == TrialState.FAIL)
         self._ledger.end(trial_id, state, value, trial.attributes, notes)
         reach("trial.ended")
         for key, attribute in trial.attributes.items():
             mirrored.set_user_attr(key, attribute)
-        self._mirror.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
+        mirrored.study.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
 
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""
         self._ledger.note(key, value)
-
-
-def _of_samplers(system: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the dashboard's notes and artifacts: there may be thousands, and the mirror is looked through at every trial."""
-    return {key: value for key, value in system.items() if not key.startswith(("dashboard:", "artifacts:", "hpo:"))}
-
-
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Use what Optuna calls experimental without its warning: names of metrics, GP and QMC are years old."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

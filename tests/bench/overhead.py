@@ -41,8 +41,7 @@ from hpo.search.halving import REDUCTION
 from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.runner import Runner
-from hpo.search.samplers import STARTUP_TRIALS, distributions
-from hpo.search.study import experimental
+from hpo.search.samplers import STARTUP_TRIALS, distributions, experimental
 from hpo.settings import RunOptions
 from hpo.space import SearchSpace
 

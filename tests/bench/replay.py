@@ -275,7 +275,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
         writable = new_study(Path(folder, "hpo.db"), space=space, **settings)
         run(writable, n_trials, pool, notes, target=table.best - NEAR if max(MARKS) > n_trials else None)
         complete = {t.number: t.value for t in writable.trials if t.state.name == "COMPLETE"}
-        own = complete.keys() - writable._spared
+        own = complete.keys() - writable._plan.spared
         chosen = [table.curves[table.nearest(writable.trials[n].params), -1] for n in CHOSEN if n < len(writable.trials)]
     spent = notes.spent[max(notes.spent)] if notes.spent else 0.0
     return Outcome(

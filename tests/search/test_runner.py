@@ -14,6 +14,7 @@ from hpo.search import record
 from hpo.search.board import Watcher
 from hpo.search.runner import Runner
 from hpo.settings import RunOptions
+from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from hpo.pools import Died
@@ -212,6 +213,14 @@ class TestStops:
         got_worse = InstantPool(2, 10, curve=lambda config, epoch: epoch / 20 if config.lr == 0.2 else epoch / 1000)
         assert run(study, 12, got_worse, patience=5) == "patience: 5 trials without a new best"
         assert states(study)[0] == "complete"
+
+    def test_where_the_space_has_no_other_point(self, tmp_path):
+        space = SearchSpace.of("few", {"filters": {"choices": [8, 16], "default": 8}})
+        study = new_study(tmp_path / "hpo.db", space=space)
+        assert run(study, 5) == "exhausted: the space has no other point"
+        assert [trial.params["filters"] for trial in study.trials] == [8, 16]
+        assert run(reopen(study), 5) == "exhausted: the space has no other point"
+        assert run(reopen(study), 2) == "total"
 
     def test_after_a_time(self, study):
         assert run(study, 1_000_000, timeout=0.5) == "timeout"

@@ -7,8 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, distributions, make_pruner, make_sampler
-from hpo.search.study import experimental
+from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, distributions, experimental, make_pruner, make_sampler
 from hpo.settings import PRUNERS, SAMPLERS, Settings
 from hpo.space import SearchSpace
 

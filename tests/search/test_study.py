@@ -142,22 +142,23 @@ def test_the_sampler_does_not_take_a_bad_default_point_for_a_good_one(tmp_path):
     at_the_first_rung(study, 0.5, 0.6, 0.7)
     study.complete(default, 0.1)
     for opened in (study, reopen(study)):
-        with opened._memory.showing(FOR_TPE):
-            shown = opened._mirror.get_trials()[0]
+        with opened._mirror._memory.showing(FOR_TPE):
+            shown = opened._mirror.trials[0]
         assert (shown.state, shown.intermediate_values) == (TrialState.PRUNED, {1: 0.1})
         assert opened.trials[0].state == TrialState.COMPLETE
 
 
 def test_nor_where_optunas_pruner_would_have_stopped_it(tmp_path):
-    study = new_study(tmp_path / "hpo.db", space=SPACE.model_copy(update={"starts": ({"lr": 0.9},) * 7}), pruner="median")
+    starts = tuple({"lr": lr / 10} for lr in range(2, 9))
+    study = new_study(tmp_path / "hpo.db", space=SPACE.model_copy(update={"starts": starts}), pruner="median")
     for accuracy in (0.5, 0.6, 0.7, 0.6, 0.5, 0.7, 0.1):
         trial = study.ask()
         for epoch in range(1, EPOCHS + 1):
             assert study.report(trial, epoch, accuracy) == "go on"
         study.complete(trial, accuracy)
     for opened in (study, reopen(study)):
-        with opened._memory.showing(FOR_TPE):
-            shown = opened._mirror.get_trials()
+        with opened._mirror._memory.showing(FOR_TPE):
+            shown = opened._mirror.trials
         assert [trial.state.name for trial in shown] == ["COMPLETE"] * 6 + ["PRUNED"]
         assert max(shown[6].intermediate_values) == 1
 
@@ -221,13 +222,13 @@ def test_ends_are_recorded_with_state_value_and_attributes(tmp_path):
         train(study, trial, epochs=2)
     done.attributes["train_loss"] = [1.0, 0.5]
     failed.attributes["reason"] = "the loss was not finite in epoch 1 (lr = 1)."
-    study.complete(done, 0.75)
+    study.complete(done, done.accuracies[2])
     study.prune(pruned)
     study.fail(failed)
     assert_same(study)
     trials = record.load("first", study.location).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
-    assert [trial.value for trial in trials] == [0.75, pruned.accuracies[2], None, None]
+    assert [trial.value for trial in trials] == [done.accuracies[2], pruned.accuracies[2], None, None]
     assert trials[0].user_attrs == done.attributes
     assert trials[2].user_attrs == failed.attributes
     assert all((trial.datetime_complete is None) == (trial.state == TrialState.RUNNING) for trial in trials)
@@ -239,6 +240,7 @@ def test_of_equal_trials_the_first_is_the_best(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     trials = [study.ask() for _ in range(3)]
     for trial in reversed(trials):
+        study.report(trial, EPOCHS, 0.5)
         study.complete(trial, 0.5)
     assert study.best.number == record.load("first", study.location).best.number == 0
 
@@ -281,7 +283,7 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
             going[number] = study.call(number)
         elif trial and (trial.accuracies or what == "fail"):
             going.pop(trial.number)
-            study.complete(trial, max(trial.accuracies.values())) if what == "complete" else getattr(study, what)(trial)
+            study.complete(trial, trial.accuracies[max(trial.accuracies)]) if what == "complete" else getattr(study, what)(trial)
     assert_same(study)
 
 
@@ -326,21 +328,125 @@ def test_a_space_without_anything_to_vary_is_tried_and_continued(tmp_path):
     assert [trial.number for trial in reopen(study).unfinished()] == [0]
 
 
-def test_what_another_program_queued_keeps_its_number(tmp_path):
-    study = new_study(tmp_path / "hpo.db", sampler="random")
-    study.complete(study.ask(), 0.5)
-    record.load("first", study.location).study.enqueue_trial({"depth": 2})
+def wish(study, *points) -> None:
+    """Enqueue points as another program does."""
+    for point in points:
+        record.load("first", study.location).study.enqueue_trial(point)
+
+
+def test_points_that_another_program_has_enqueued_are_tried_next_and_what_they_leave_out_takes_its_default(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    wish(study, {"depth": 2, "lr": 1}, {"filters": 48})
     study = reopen(study)
+    asked = [study.ask() for _ in range(3)]
+    assert [trial.number for trial in asked] == [1, 2, 3]
+    default = study.space.default
+    assert [trial.params for trial in asked] == [default | {"depth": 2, "lr": 1}, default | {"filters": 48}, study.space.first[1]]
+    assert_same(study)
+
+
+def test_a_point_enqueued_while_a_study_runs_is_tried_next(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    wish(study, {"depth": 2})
+    assert study.look_around() == {}
+    assert study.ask().params == study.space.default | {"depth": 2}
+    assert study.ask().params == study.space.first[1]
+    assert_same(study)
+
+
+UNFIT = {
+    "outside its range": ({"lr": 50.0}, "lr = 50.0 is outside its range in space 'basic'"),
+    "not a number": ({"lr": float("nan")}, "lr = nan is outside its range in space 'basic'"),
+    "of another type": ({"depth": "three"}, "depth = 'three' is outside its range in space 'basic'"),
+    "a list": ({"depth": [3]}, r"depth = [3] is outside its range in space 'basic'"),
+    "of no parameter": ({"learning_rate": 0.1}, "space 'basic' has no parameter 'learning_rate'"),
+    "fixed otherwise": ({"batch_size": 64}, "batch_size = 64 is outside its range in space 'basic'"),
+    "tried before": ({"batch_size": 128}, "trial 0 has tried its point, and a point is tried once"),
+}
+
+
+@pytest.mark.parametrize(("point", "reason"), UNFIT.values(), ids=UNFIT)
+def test_an_enqueued_point_that_cannot_be_tried_fails_with_the_reason(tmp_path, point, reason):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    wish(study, point)
+    for again in range(2):
+        refused = study.look_around()
+        assert list(refused) == ([1] if not again else [])
+        study = reopen(study)
+    [_, trial] = record.load("first", study.location).own
+    assert (trial.number, trial.state) == (1, TrialState.FAIL)
+    assert trial.user_attrs["reason"].startswith(reason)
     assert study.ask().number == 2
-    assert study.unfinished() == [] or [trial.number for trial in study.unfinished()] == [2]
+
+
+def test_a_point_enqueued_twice_is_tried_once(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    study.ask()
+    wish(study, {"depth": 2}, {"depth": 2})
+    study.look_around()
+    assert study.ask().number == 1
+    assert study.look_around() == {2: "trial 1 has tried its point, and a point is tried once"}
+
+
+def test_a_study_begins_with_its_default_point_whatever_was_enqueued_before(tmp_path):
+    """Reports compare with trial 0."""
+    study = new_study(tmp_path / "hpo.db")
+    wish(study, {"depth": 2})
+    assert list(study.look_around()) == [0]
+    assert study.ask().params == study.space.default
+
+
+def test_trials_of_another_program_are_nothing_to_learn_from_and_count_for_nothing(tmp_path):
+    visited = new_study(tmp_path / "hpo.db")
+    theirs = record.load("first", visited.location).study
+    for number in range(14):
+        visited.look_around()
+        finish(visited, visited.ask())
+        if number == 3:
+            theirs.ask()
+            params, known = study.space.default, study._distributions
+            theirs.add_trial(optuna.trial.create_trial(params=params, distributions=known, value=99.0))
+    assert visited.best.value <= 1
+    assert all(trial.state == TrialState.FAIL for trial in visited._mirror.trials[4:6])  # which samplers leave out
+    assert [t.number for t in reopen(visited).own] == [*range(4), *range(6, 16)]
+    assert reopen(visited).n_finished == visited.n_finished
+    assert 5 not in [trial.number for trial in reopen(visited).unfinished()]
 
 
 def test_trials_that_another_program_added_meanwhile_are_refused_with_the_way_on(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     study.ask()
-    record.load("first", study.location).study.ask()
-    with pytest.raises(StorageError, match=r"another program has added trials .* hpo resume first"):
-        study.ask()
+    begun = {"params": study.space.default, "distributions": study._distributions, "state": TrialState.RUNNING}
+    study._record.create_new_trial(study._study_id, optuna.trial.create_trial(**begun))  # as another hpo would
+    for call in (study.ask, study.look_around):
+        with pytest.raises(StorageError, match=r"another program has added trials .* hpo resume first"):
+            call()
+
+
+FEW = SearchSpace.of(
+    "few",
+    {
+        "filters": {"type": "int", "low": 8, "high": 24, "step": 8, "default": 8},
+        "norm": {"choices": ["batch", "none"], "default": "none"},
+    },
+)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_finite_space_is_tried_out_without_a_point_twice(tmp_path, sampler):
+    study = new_study(tmp_path / "hpo.db", space=FEW, sampler=sampler)
+    for number in range(6):
+        assert not study.exhausted
+        finish(study, study.ask())
+        if number % 2:
+            study = reopen(study)
+    assert len({str(trial.params) for trial in study.trials}) == 6
+    assert study.exhausted
+    assert reopen(study).exhausted
+    assert_same(study)
 
 
 def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):

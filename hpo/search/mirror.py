@@ -1,0 +1,108 @@
+"""A study in memory, as Optuna's samplers and pruners see it; what they decide goes into the database by the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from hpo.search.memory import FOR_PRUNERS
+from hpo.search.samplers import experimental, history_for, make_pruner, make_sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+    from hpo.parameters import Value
+    from hpo.search.memory import Memory
+    from hpo.settings import Settings
+
+    Fit = Callable[[Mapping[str, Value]], Mapping[str, Value]]
+
+
+class Mirror:
+    """One study.
+
+    Args:
+        memory: Empty.
+        settings: Of the study.
+        varied: Its space, in Optuna's words.
+        system: The study's system attributes, which hold what samplers keep there.
+    """
+
+    def __init__(
+        self, memory: Memory, settings: Settings, varied: Mapping[str, BaseDistribution], system: Mapping[str, Any]
+    ) -> None:
+        self._memory, self._settings, self._varied = memory, settings, dict(varied)
+        with experimental():
+            self._study = optuna.create_study(storage=memory, direction="maximize", pruner=make_pruner(settings))
+        self._id = memory.get_study_id_from_name(self._study.study_name)
+        # the dashboard's notes and artifacts stay out: there may be thousands, and these are looked through at every trial
+        self._system = {k: v for k, v in system.items() if not k.startswith(("dashboard:", "artifacts:", "hpo:"))}
+        for key, value in self._system.items():
+            memory.set_study_system_attr(self._id, key, value)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        return self._study.get_trials(deepcopy=False)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Add a stored trial."""
+        self._memory.create_new_trial(self._id, template_trial=trial)
+
+    def reopen(self, number: int) -> optuna.Trial:
+        """Return a running trial to go on with."""
+        return optuna.Trial(self._study, self._trial_id(number))
+
+    def ask(self, number: int, point: Mapping[str, Value] | None, fit: Fit) -> tuple[optuna.Trial, dict[str, Any]]:
+        """Begin a trial: the next one, or one that was added as waiting; return it and its parameters.
+
+        Args:
+            number: Of the trial.
+            point: Its parameters; None for what the sampler chooses.
+            fit: Returns what is to be tried instead of what the sampler chose.
+        """
+        if point is not None and number < len(self.trials):
+            self._memory.set_trial_system_attr(self._trial_id(number), "fixed_params", dict(point))
+        elif point is not None:
+            self._study.enqueue_trial(dict(point))
+        with experimental(), self._memory.showing(history_for(self._settings.sampler)):
+            self._study.sampler = make_sampler(self._settings, self._varied, number)
+            trial = self._study.ask(self._varied)
+        if trial.number != number:
+            raise AssertionError(f"the mirror is at trial {trial.number}, the record at {number}")
+        params = trial.params if point is not None else dict(fit(trial.params))
+        for name in (name for name, value in params.items() if value != trial.params[name]):
+            value = self._varied[name].to_internal_repr(params[name])
+            self._memory.set_trial_param(self._trial_id(number), name, value, self._varied[name])
+        return trial, params
+
+    def notes(self) -> dict[str, Any]:
+        """Return the study's system attributes that are new since this was called last."""
+        now = self._memory.get_study_system_attrs(self._id)
+        new = {key: value for key, value in now.items() if self._system.get(key) != value}
+        self._system |= new
+        return new
+
+    def should_prune(self, trial: optuna.Trial) -> bool:
+        """Return what Optuna's pruner says of a trial after its latest epoch."""
+        with self._memory.showing(FOR_PRUNERS):
+            return trial.should_prune()
+
+    def attributes(self, number: int) -> dict[str, Any]:
+        """Return a trial's system attributes."""
+        return dict(self._memory.get_trial_system_attrs(self._trial_id(number)))
+
+    def set_attribute(self, number: int, key: str, value: int) -> None:
+        """Set a system attribute of a trial."""
+        self._memory.set_trial_system_attr(self._trial_id(number), key, value)
+
+    def end(self, number: int, state: TrialState, value: float | None = None) -> None:
+        """End a trial."""
+        self._memory.set_trial_state_values(self._trial_id(number), state, None if value is None else [value])
+
+    def _trial_id(self, number: int) -> int:
+        return self._memory.get_trial_id_from_study_id_trial_number(self._id, number)
