@@ -407,7 +407,7 @@ def test_trials_of_another_program_are_nothing_to_learn_from_and_count_for_nothi
         finish(visited, visited.ask())
         if number == 3:
             theirs.ask()
-            params, known = study.space.default, study._distributions
+            params, known = visited.space.default, visited._distributions
             theirs.add_trial(optuna.trial.create_trial(params=params, distributions=known, value=99.0))
     assert visited.best.value <= 1
     assert all(trial.state == TrialState.FAIL for trial in visited._mirror.trials[4:6])  # which samplers leave out
