@@ -25,9 +25,20 @@ class Format(StrEnum):
     csv = "csv"
 
 
+class State(StrEnum):
+    """How far a trial is."""
+
+    complete = "complete"
+    pruned = "pruned"
+    fail = "fail"
+    running = "running"
+    waiting = "waiting"
+
+
 Text = Optional[str]  # noqa: UP045
 Whole = Optional[int]  # noqa: UP045
 File = Optional[Path]  # noqa: UP045
+States = Optional[list[State]]  # noqa: UP045
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Storage = Annotated[

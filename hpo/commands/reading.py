@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.commands.options import DataDir, File, Form, Format, Storage, Study, Text, option
+from hpo.commands.options import DataDir, File, Form, Format, States, Storage, Study, Text, Whole, option
 from hpo.errors import UsageError
 
 app = typer.Typer()
@@ -23,9 +23,7 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
 
     location = locate(storage)
     found = load_all(location) if storage or exists(location) else []
-    tables.show_rows(
-        [tables.study_row(record) for record in found], form, empty=f"{location}: no studies yet. Begin one: hpo run"
-    )
+    tables.show_studies(found, form, empty=f"{location}: no studies yet. Begin one: hpo run")
     return 0
 
 
@@ -40,18 +38,30 @@ def show(study: Study, storage: Storage = None, form: Form = Format.table) -> in
     return 0
 
 
-@app.command(epilog="Examples:  hpo trials cifar10    hpo trials cifar10 --format csv > trials.csv")
-def trials(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
+@app.command(epilog="Examples:  hpo trials cifar10 --top 5    hpo trials cifar10 --format csv > trials.csv")
+def trials(
+    study: Study,
+    storage: Storage = None,
+    form: Form = Format.table,
+    state: Annotated[States, option("--state", help="Only trials of this state; may be given several times.")] = None,
+    sort: Annotated[
+        str, option("--sort", metavar="COLUMN", help="Sort by a column: lr, or -lr for the largest first; accuracy: best first.")
+    ] = "",
+    top: Annotated[
+        Whole, option("--top", metavar="N", min=1, help="Only the first N; the best N, if --sort names nothing else.")
+    ] = None,
+) -> int:
     """Show the trials of a study; JSON and CSV have every column."""
     from hpo.console import tables
     from hpo.search.record import load
     from hpo.search.storage import locate
 
     record = load(study, locate(storage))
-    rows = [record.row(trial) for trial in record.trials]
-    if form is Format.table:
-        rows = [tables.trial_row(row) for row in rows]
-    tables.show_rows(rows, form, empty=f"study {study}: no trials yet. Continue it: hpo resume {study}")
+    rows = record.rows(states=state or (), sort=sort, top=top)
+    none = f"study {study}: no such trials." if record.trials else f"study {study}: no trials yet."
+    tables.show_trials(
+        record, rows, form, empty=none if record.trials or not record.ours else f"{none} Continue it: hpo resume {study}"
+    )
     return 0
 
 
@@ -143,7 +153,8 @@ def compare(
     form: Form = Format.table,
 ) -> int:
     """Compare studies: a table here, and a page with curves and intervals."""
-    from hpo.console import streams, tables
+    from hpo.console import streams
+    from hpo.console.rows import show_rows
     from hpo.report import Comparison
     from hpo.search import layout
     from hpo.search.record import load
@@ -154,7 +165,7 @@ def compare(
     location = locate(storage)
     comparison = Comparison([load(name, location).study for name in studies])
     rows = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
-    tables.show_rows(rows, form, empty="")
+    show_rows(rows, form, empty="")
     page = comparison.write(out or Path("reports") / f"{layout.file_name('-'.join(studies))}.html")
     streams.err().print(f"wrote {page}", soft_wrap=True)
     return 0

@@ -14,8 +14,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hpo.console.rows import STYLES, plain
 from hpo.console.streams import err, visible
-from hpo.console.tables import STYLES, best, plain
+from hpo.console.tables import best
 from hpo.search.board import Watcher
 
 if TYPE_CHECKING:

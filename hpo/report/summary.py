@@ -18,6 +18,10 @@ import pandas as pd
 from hpo.errors import UsageError
 from hpo.report.importance import Importance, importances
 from hpo.report.trials import read_trials, texts
+from hpo.search.own import are_shares, best_first, is_our_study
+from hpo.search.record import validated
+from hpo.search.samplers import distributions
+from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,9 +68,8 @@ class Summary:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The COMPLETE trials that have a finite value."""
-        done: pd.Series[bool] = (self.trials["state"] == "COMPLETE") & np.isfinite(self.trials["value"])
-        return self.trials.loc[done]
+        """The COMPLETE trials of hpo's own that have a finite value; in a study that hpo did not make, of all."""
+        return self.trials.loc[_done(self.trials)]
 
     @cached_property
     def standing(self) -> pd.Series[float]:
@@ -76,7 +79,8 @@ class Summary:
         TPE sampler (`_split_trials`): a search by halving finishes few, and what the others say is not lost. Beside those, points
         that the space names have no rank: they are trained to the end whatever they score.
         """
-        stopped = self.trials[(self.trials["state"] == "PRUNED") & np.isfinite(self.trials["last"])]
+        own: pd.Series[bool] = (self.trials["state"] == "PRUNED") & self.trials["own"]
+        stopped = self.trials[own & np.isfinite(self.trials["last"])]
         finished = self.finished.drop(index=self._given, errors="ignore") if len(stopped) else self.finished
         rows = [(1, 0, value) for value in finished["value"]]
         rows += [(0, epochs, last) for epochs, last in zip(stopped["epochs"], stopped["last"], strict=True)]
@@ -87,10 +91,8 @@ class Summary:
     @cached_property
     def best(self) -> int | None:
         """Number of the best finished trial, the earliest of equals."""
-        if self.finished.empty:
-            return None
-        values = self.finished["value"].to_numpy() * (1 if self.maximize else -1)
-        return int(self.finished.index[int(values.argmax())])
+        numbers = best_first(zip(self.finished.index.tolist(), self.finished["value"], strict=True), maximize=self.maximize)
+        return numbers[0] if numbers else None
 
     @cached_property
     def best_value(self) -> float:
@@ -120,12 +122,12 @@ class Summary:
     @property
     def ours(self) -> bool:
         """Whether hpo made this study: only then are values accuracies and is trial 0 the default."""
-        return bool(self.settings) and self.maximize
+        return is_our_study({"settings": self.settings}, maximize=self.maximize)
 
     @cached_property
     def is_accuracy(self) -> bool:
         """Whether all values are fractions that may be shown as per cent."""
-        return self.ours and bool(self.finished["value"].between(0, 1).all())
+        return self.ours and are_shares(self.finished["value"])
 
     @cached_property
     def n_scored(self) -> int | None:
@@ -151,7 +153,11 @@ class Summary:
     @cached_property
     def importance(self) -> list[Importance]:
         """Importance of each parameter, the largest first; empty with too few trials."""
-        return importances(self.params.loc[self.standing.index], np.asarray(self.standing, dtype=np.float64), self.distributions)
+        return importances(
+            self.params.loc[self.standing.index, list(self.distributions)],
+            np.asarray(self.standing, dtype=np.float64),
+            self.distributions,
+        )
 
     @cached_property
     def classes(self) -> list[str]:
@@ -171,8 +177,9 @@ def summarize(study: optuna.Study) -> Summary:
             f"the study {study.study_name!r} has {len(study.directions)} objectives, and hpo reports studies of one. "
             "Optuna's dashboard shows it: optuna-dashboard STORAGE"
         )
-    raw = read_trials(study)
     attributes = study.user_attrs
+    space = validated(SearchSpace, attributes.get("space"))
+    raw = read_trials(study, distributions(space) if space else None)
     maximize = study.direction.name == "MAXIMIZE"
     command = attributes.get("command", "")
     return Summary(
@@ -200,6 +207,12 @@ def _derive(table: pd.DataFrame, maximize: bool) -> pd.DataFrame:
     table["ended"] = (table["complete"] - first).dt.total_seconds()
     table["seconds"] = table["seconds"].fillna(table["ended"] - table["began"])
     table["reason"] = pd.Series(texts(table["reason"]), index=table.index, dtype=object)
-    value = table["value"].where((table["state"] == "COMPLETE") & np.isfinite(table["value"]))
+    value = table["value"].where(_done(table))
     table["best"] = (value.cummax() if maximize else value.cummin()).ffill()
     return table
+
+
+def _done(table: pd.DataFrame) -> pd.Series[bool]:
+    """Which trials are complete, with a result, and hpo's own."""
+    done: pd.Series[bool] = (table["state"] == "COMPLETE") & np.isfinite(table["value"]) & table["own"]
+    return done

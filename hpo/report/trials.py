@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,21 @@ from optuna.distributions import (
     IntDistribution,
     json_to_distribution,
 )
+from optuna.trial import TrialState
+
+from hpo.search.open_trial import MEASURED
+from hpo.search.own import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import optuna
+    from optuna.distributions import BaseDistribution
     from sqlalchemy.engine import Connection, Engine
 
 Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 
-NUMBERS = ("seconds", "images_per_second", "n_parameters", "macs", "worker")
+NUMBERS = (*MEASURED, "worker")
 OTHERS = ("reason", "checkpoint", "train_loss", "score_loss", "stints")
 LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
@@ -54,11 +59,11 @@ class Trials:
     """The trials of a study; every table has the trial number as its index, in rising order.
 
     Attributes:
-        table: state, value (NaN without one), epochs, last (the last reported value), start and complete (UTC),
-            and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
+        table: state, own (whether hpo tried it), value (NaN without one), epochs, last (the last reported value), start and
+            complete (UTC), and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
         params: One column a parameter that some trial varied, NaN where a trial did not.
         curves: Reported values; one column a step.
-        distributions: Of each parameter, as the latest trial had it.
+        distributions: Of each parameter: what hpo varies, or in a study that hpo did not make as the latest trial had it.
     """
 
     table: pd.DataFrame
@@ -67,49 +72,56 @@ class Trials:
     distributions: dict[str, Distribution]
 
 
-class _Record(NamedTuple):
+@dataclass(slots=True)
+class _Record:
     number: int
-    state: str
-    value: float | None
+    state: TrialState
     start: datetime | str | None
     complete: datetime | str | None
-    params: dict[str, Any]
-    steps: dict[int, float]
-    attributes: dict[str, Any]
+    value: float | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    intermediate_values: dict[int, float] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)  # not read: they tell of failures alone whose they are
 
 
-def read_trials(study: optuna.Study) -> Trials:
-    """Read all trials of `study`, from a relational database with one query a table."""
+def read_trials(study: optuna.Study, varied: Mapping[str, BaseDistribution] | None = None) -> Trials:
+    """Read all trials of `study`, from a relational database with one query per table.
+
+    Args:
+        study: Of one objective.
+        varied: What hpo varies in it; None in a study that hpo did not make (see `hpo.search.own.is_ours`).
+    """
     storage: Any = study._storage  # noqa: SLF001 - Optuna has no public way from a study to its engine
     engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    distributions: dict[str, Distribution] = {}
-    if engine is None:
-        return _columns(list(_ask_optuna(study, distributions)), distributions)
     study_id = study._study_id  # noqa: SLF001 - as above
-    return _columns(_ask_database(engine, study_id, distributions), distributions)
+    return _columns(list(_ask_optuna(study)) if engine is None else _ask_database(engine, study_id), varied)
 
 
-def _ask_database(engine: Engine, study_id: int, distributions: dict[str, Distribution]) -> list[_Record]:
+def _ask_database(engine: Engine, study_id: int) -> list[_Record]:
     with engine.connect() as connection:
         rows = {name: _all(connection, query, study_id) for name, query in _QUERIES.items()}
-    records = {row[0]: _Record(row[1], row[2], None, row[3], row[4], {}, {}, {}) for row in rows["trials"]}
+    records = {row[0]: _Record(row[1], TrialState[row[2]], row[3], row[4]) for row in rows["trials"]}
     known: dict[str, Distribution] = {}
     # A run may add rows between two queries: those of trials that we have not seen are left out.
     for trial, name, value, as_json in rows["params"]:
         if trial in records:
             if as_json not in known:
                 known[as_json] = cast("Distribution", json_to_distribution(as_json))
-            distributions[name] = known[as_json]
+            records[trial].distributions[name] = known[as_json]
             records[trial].params[name] = known[as_json].to_external_repr(value)
     for trial, step, value in rows["steps"]:
         if trial in records and abs(value) < LARGEST:
-            records[trial].steps[step] = value
+            records[trial].intermediate_values[step] = value
     for trial, key, as_json in rows["attributes"]:
         if trial in records:
-            records[trial].attributes[key] = json.loads(as_json)
+            records[trial].user_attrs[key] = json.loads(as_json)
     infinite = {"INF_POS": np.inf, "INF_NEG": -np.inf}
-    values = {trial: infinite.get(kind, value) for trial, value, kind in rows["values"]}
-    return [record._replace(value=values.get(trial)) for trial, record in records.items()]
+    for trial, value, kind in rows["values"]:
+        if trial in records:
+            records[trial].value = infinite.get(kind, value)
+    return list(records.values())
 
 
 def _all(connection: Connection, query: str, study_id: int) -> list[Any]:
@@ -123,17 +135,17 @@ def _all(connection: Connection, query: str, study_id: int) -> list[Any]:
     return list(connection.execute(statement, values).all())
 
 
-def _ask_optuna(study: optuna.Study, distributions: dict[str, Distribution]) -> Iterator[_Record]:
+def _ask_optuna(study: optuna.Study) -> Iterator[_Record]:
     for trial in study.get_trials(deepcopy=False):
-        distributions.update(cast("dict[str, Distribution]", trial.distributions))
         yield _Record(
             trial.number,
-            trial.state.name,
-            trial.values[0] if trial.values else None,
+            trial.state,
             _utc(trial.datetime_start),
             _utc(trial.datetime_complete),
+            trial.values[0] if trial.values else None,
             trial.params,
             {step: value for step, value in trial.intermediate_values.items() if abs(value) < LARGEST},
+            trial.distributions,
             {key: trial.user_attrs[key] for key in NUMBERS + OTHERS if key in trial.user_attrs},
         )
 
@@ -143,38 +155,52 @@ def _utc(time: datetime | None) -> datetime | None:
     return time.astimezone(UTC).replace(tzinfo=None) if time else None
 
 
-def _columns(records: list[_Record], distributions: dict[str, Distribution]) -> Trials:
+def _columns(records: list[_Record], varied: Mapping[str, BaseDistribution] | None) -> Trials:
+    distributions = _distributions(records, varied)
     index = pd.Index([record.number for record in records], name="number", dtype="int64")
     columns: dict[str, Any] = {
-        "state": [record.state for record in records],
+        "state": [record.state.name for record in records],
+        "own": np.array([is_ours(record, varied) for record in records], dtype=bool),
         "value": np.array([_value(record.value) for record in records], dtype=float),
-        "epochs": np.array([len(record.steps) for record in records], dtype=int),
-        "last": np.array([record.steps[max(record.steps)] if record.steps else np.nan for record in records]),
+        "epochs": np.array([len(record.intermediate_values) for record in records], dtype=int),
+        "last": np.array(
+            [
+                record.intermediate_values[max(record.intermediate_values)] if record.intermediate_values else np.nan
+                for record in records
+            ]
+        ),
         "start": pd.to_datetime(pd.Series([r.start for r in records], dtype=object), format="ISO8601").to_numpy(),
         "complete": pd.to_datetime(pd.Series([r.complete for r in records], dtype=object), format="ISO8601").to_numpy(),
     }
     for name in NUMBERS:
-        columns[name] = np.array([_number(record.attributes.get(name)) for record in records], dtype=float)
+        columns[name] = np.array([_number(record.user_attrs.get(name)) for record in records], dtype=float)
     for name in OTHERS:
-        columns[name] = pd.Series([record.attributes.get(name) for record in records], index=index, dtype=object)
+        columns[name] = pd.Series([record.user_attrs.get(name) for record in records], index=index, dtype=object)
     params = {
         name: pd.Series([record.params.get(name, np.nan) for record in records], index=index, dtype=object)
-        for name in sorted(distributions)
+        for name in sorted(distributions.keys() | {name for record in records for name in record.params})
     }
     return Trials(
         pd.DataFrame(columns, index=index),
         pd.DataFrame(params, index=index),
         _curves(records, index),
-        {name: distributions[name] for name in sorted(distributions)},
+        distributions,
     )
 
 
+def _distributions(records: list[_Record], varied: Mapping[str, BaseDistribution] | None) -> dict[str, Distribution]:
+    found: dict[str, BaseDistribution] = {}
+    for record in records if varied is None else ():
+        found |= record.distributions
+    return {name: cast("Distribution", one) for name, one in sorted((found | dict(varied or {})).items())}
+
+
 def _curves(records: list[_Record], index: pd.Index) -> pd.DataFrame:
-    steps = _thinned(sorted({step for record in records for step in record.steps}))
+    steps = _thinned(sorted({step for record in records for step in record.intermediate_values}))
     place = {step: column for column, step in enumerate(steps)}
     values = np.full((len(records), len(steps)), np.nan)
     for row, record in enumerate(records):
-        for step, value in record.steps.items():
+        for step, value in record.intermediate_values.items():
             if step in place:
                 values[row, place[step]] = value
     return pd.DataFrame(values, index=index, columns=pd.Index(steps, name="step", dtype="int64"))

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hpo.search.own import best_first
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -82,7 +84,10 @@ class Board:
         if number == 0:
             self.baseline = accuracy
         if self.best is None or accuracy > self.best[1]:
-            self.best, self.without_best = (number, accuracy), 0
+            self.without_best = 0
+        complete = dict([*([self.best] if self.best else []), (number, accuracy)])
+        [leader, *_] = best_first(complete.items(), maximize=True)
+        self.best = leader, complete[leader]
 
     @property
     def n_finished(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hpo import correct
 from hpo.errors import StorageError
 from hpo.search.layout import is_within, trial_folder
-from hpo.search.record import ranked
+from hpo.search.own import best_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ class Folders:
 
     def __init__(self, study: WritableStudy, keep: int) -> None:
         self._root, self._keep = study.folder, keep
-        self._kept = [(-(t.value or 0), t.number) for t in ranked(study.trials)]
+        self._values = {trial.number: trial.value for trial in study.ranked}  # of the complete trials whose folders stay
 
     def of(self, number: int) -> Path:
         """Return a trial's folder."""
@@ -53,8 +53,8 @@ class Folders:
         """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""
         removed = [number]
         if accuracy is not None:
-            self._kept = sorted([*self._kept, (-accuracy, number)])
-            removed = [worse for _, worse in self._kept[self._keep :]]
-            del self._kept[self._keep :]
-        for superseded in removed:
-            shutil.rmtree(self.of(superseded), ignore_errors=True)
+            self._values[number] = accuracy
+            removed = best_first(self._values.items(), maximize=True)[self._keep :]
+        for worse in removed:
+            self._values.pop(worse, None)
+            shutil.rmtree(self.of(worse), ignore_errors=True)

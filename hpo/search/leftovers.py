@@ -85,7 +85,7 @@ def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
 
 
 def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
-    stored = record.best.user_attrs.get("checkpoint") if record.counts["complete"] else None
+    stored = record.winner.user_attrs.get("checkpoint") if record.winner else None
     checkpoint = layout.checkpoint(record.location, record.name, stored)
     if checkpoint is None:
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo.space import Config
 
+MEASURED = ("seconds", "images_per_second", "n_parameters", "macs")  # attributes of a trial that are numbers
 STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
 
 
@@ -28,6 +29,16 @@ class OpenTrial:
     config: Config
     accuracies: dict[int, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are known; 0 before the first."""
+        return max(self.accuracies, default=0)
+
+    @property
+    def accuracy(self) -> float:
+        """After the latest epoch."""
+        return self.accuracies[self.epoch]
 
     def begin_stint(self, worker: int) -> None:
         """A worker begins to train it, or goes on with it."""

@@ -1,25 +1,43 @@
-"""Which trials of a study are hpo's own, told from what every version of hpo has stored.
+"""What of a database is hpo's own, told from what every version of hpo has stored; and which of it is the best.
 
 Optuna's databases are open: a program may enqueue a point, ask for a trial and never end it, or add one with a value of its own
-making. Those are shown, but they are no results of the search.
+making. Those are shown, but they are no results of the search. Whatever names a best trial asks `best_first`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any, Protocol
 
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial
 
 REFUSED = "hpo:refused"  # a trial's system attribute: an enqueued point that is none of the space's; hpo has failed it
 
+_SETTINGS = {"dataset", "epochs", "score", "sampler", "pruner", "seed"}  # that every version of hpo has stored
 
-def is_ours(trial: FrozenTrial, varied: Mapping[str, BaseDistribution] | None) -> bool:
+
+class Tried(Protocol):
+    """What is looked at of a trial: Optuna's FrozenTrial has it."""
+
+    state: TrialState
+    value: float | None
+    intermediate_values: dict[int, float]
+    distributions: dict[str, BaseDistribution]
+    system_attrs: dict[str, Any]
+
+
+def is_our_study(attributes: Mapping[str, Any], *, maximize: bool) -> bool:
+    """Return whether hpo made a study: only then are its values accuracies, and is trial 0 the default point."""
+    settings = attributes.get("settings")
+    return maximize and isinstance(settings, dict) and settings.keys() >= _SETTINGS
+
+
+def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool:
     """Return whether hpo has tried a trial.
 
     It has every varied parameter and no other, drawn from the study's own space. If it is complete, its value is the last
@@ -35,6 +53,24 @@ def is_ours(trial: FrozenTrial, varied: Mapping[str, BaseDistribution] | None) -
         return False
     if trial.state == TrialState.FAIL and REFUSED in trial.system_attrs:
         return True
-    if trial.state == TrialState.COMPLETE and trial.value != trial.intermediate_values.get(trial.last_step or 0):
-        return False
+    if trial.state == TrialState.COMPLETE:
+        reported = trial.intermediate_values
+        if not reported or trial.value != reported[max(reported)]:
+            return False
     return trial.distributions == varied
+
+
+def best_first(values: Iterable[tuple[int, float | None]], *, maximize: bool) -> list[int]:
+    """Return the numbers of complete trials, the best first; of equals the first. A value that is not finite is no result.
+
+    Args:
+        values: Number and value of each complete trial that counts (see `is_ours`).
+        maximize: The study's direction.
+    """
+    sign = -1 if maximize else 1
+    return [number for _, number in sorted((sign * v, number) for number, v in values if v is not None and math.isfinite(v))]
+
+
+def are_shares(values: Iterable[float]) -> bool:
+    """Return whether all values may be shown in per cent."""
+    return all(0 <= value <= 1 for value in values)

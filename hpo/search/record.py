@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
 from hpo.errors import NoResultError, UsageError, nearest
 from hpo.search import layout
-from hpo.search.own import is_ours
+from hpo.search.open_trial import MEASURED
+from hpo.search.own import are_shares, best_first, is_our_study, is_ours
 from hpo.search.samplers import distributions
 from hpo.search.storage import Location, guarded, open_storage
 from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
     from pathlib import Path
 
     import pandas as pd
@@ -32,10 +36,10 @@ Model = TypeVar("Model", bound=BaseModel)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def ranked(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the complete trials, the best first; of equals the first."""
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    return sorted(complete, key=lambda t: (-(t.value or 0), t.number))
+def ranked(trials: Iterable[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
+    """Return the complete trials that have a result, the best first; of equals the first."""
+    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
+    return [complete[n] for n in best_first(((n, trial.value) for n, trial in complete.items()), maximize=maximize)]
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,21 @@ class StudyRecord:
         return self.study.user_attrs
 
     @property
+    def maximize(self) -> bool:
+        """Whether more is better."""
+        return self.study.direction == StudyDirection.MAXIMIZE
+
+    @property
+    def ours(self) -> bool:
+        """Whether hpo made it: only then are its values accuracies, and is trial 0 the default point."""
+        return is_our_study(self.attributes, maximize=self.maximize)
+
+    @cached_property
     def settings(self) -> Settings | None:
         """What it was run with; None where hpo did not make it."""
         return validated(Settings, self.attributes.get("settings"))
 
-    @property
+    @cached_property
     def space(self) -> SearchSpace | None:
         """What it searches; None where hpo did not make it."""
         return validated(SearchSpace, self.attributes.get("space"))
@@ -97,24 +111,37 @@ class StudyRecord:
         """Complete and pruned trials."""
         return sum(trial.state in FINISHED for trial in self.trials)
 
+    @cached_property
+    def ranked(self) -> list[FrozenTrial]:
+        """The complete trials of hpo's own that have a result, the best first; of equals the first."""
+        return ranked(self.own, maximize=self.maximize)
+
+    @property
+    def winner(self) -> FrozenTrial | None:
+        """The best trial; None where no trial is complete."""
+        return self.ranked[0] if self.ranked else None
+
     @property
     def best(self) -> FrozenTrial:
-        """The complete trial of the highest accuracy; of equals the first.
+        """The best trial.
 
         Raises:
             NoResultError: No trial is complete.
         """
-        complete = ranked(self.trials)
-        if not complete:
-            raise NoResultError(
-                f"study {self.name!r} in {self.location} has no complete trial yet. Continue it: hpo resume {self.name}"
-            )
-        return complete[0]
+        if self.winner is None:
+            mend = f" Continue it: hpo resume {self.name}" if self.ours else ""
+            raise NoResultError(f"study {self.name!r} in {self.location} has no complete trial yet.{mend}")
+        return self.winner
+
+    @cached_property
+    def is_accuracy(self) -> bool:
+        """Whether its results are shares, which people read in per cent."""
+        return self.ours and are_shares(trial.value or 0.0 for trial in self.ranked)
 
     @property
     def winner_folder(self) -> Path | None:
         """The best trial's own folder, with its checkpoint and what the report shows of it."""
-        checkpoint = self.best.user_attrs.get("checkpoint") if self.counts["complete"] else None
+        checkpoint = self.winner.user_attrs.get("checkpoint") if self.winner else None
         path = layout.checkpoint(self.location, self.name, checkpoint)
         return path.parent if path else None
 
@@ -124,19 +151,67 @@ class StudyRecord:
 
         return pd.DataFrame([self.row(trial) for trial in self.trials])
 
+    def rows(self, *, states: Collection[str] = (), sort: str = "", top: int | None = None) -> list[dict[str, Any]]:
+        """Return trials as rows: those of some states, sorted, the first `top`.
+
+        Args:
+            states: In lower case; none for all.
+            sort: A column, `-` before it for the largest first; the measure (accuracy, value) is sorted best first. What is
+                missing comes last. Without it by number, or best first where `top` is given.
+            top: As many rows at most.
+
+        Raises:
+            UsageError: No such column.
+        """
+        rows = [self.row(trial) for trial in self.trials if not states or trial.state.name.lower() in states]
+        column, descending = sort.removeprefix("-"), sort.startswith("-")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        if column and rows and column not in columns:
+            raise UsageError(f"study {self.name!r} has no column {column!r}.{nearest(column, columns)}")
+        if column == self.measure or (top is not None and not column):
+            own = {trial.number for trial in self.own}
+            order = best_first(
+                ((row["number"], row[self.measure]) for row in rows if row["number"] in own), maximize=self.maximize
+            )
+            place = {number: i for i, number in enumerate(order[::-1] if descending else order)}
+            rows.sort(key=lambda row: place.get(row["number"], len(place)))
+        elif column:
+            there = [row for row in rows if row.get(column) is not None]
+            there.sort(key=lambda row: _sortable(row[column]), reverse=descending)
+            rows = [*there, *(row for row in rows if row.get(column) is None)]
+        return rows[:top]
+
     def row(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Return a trial as plain values; accuracies 0 to 1, times in ISO 8601."""
-        measured = ("seconds", "images_per_second", "n_parameters", "macs", "reason")
-        return {
+        """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
+        before = {
             "number": trial.number,
             "state": trial.state.name.lower(),
-            "accuracy": trial.value if trial.state in FINISHED else None,
+            self.measure: trial.value if trial.state in FINISHED else None,
             "epochs": trial.last_step or 0,
-            **trial.params,
-            **{key: trial.user_attrs.get(key) for key in measured},
-            "started": trial.datetime_start.isoformat() if trial.datetime_start else None,
-            "ended": trial.datetime_complete.isoformat() if trial.datetime_complete else None,
         }
+        after = {
+            **{key: trial.user_attrs.get(key) for key in (*MEASURED, "reason")},
+            "started": _iso(trial.datetime_start),
+            "ended": _iso(trial.datetime_complete),
+        }
+        taken = before | after
+        params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
+        return before | params | after
+
+    @property
+    def measure(self) -> str:
+        """What a trial's value is called."""
+        return "accuracy" if self.ours else "value"
+
+
+def _sortable(value: object) -> tuple[bool, float, str]:
+    """Numbers before texts; parameters of a stranger's may be both."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if isinstance(value, int | float) else 0.0, "" if number else str(value)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
 
 
 def validated(model: type[Model], value: object) -> Model | None:

@@ -198,7 +198,7 @@ class Runner:
 
     def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
         """Tell a worker what to do after an epoch, and record what that means for its trial."""
-        last = len(trial.accuracies) > 0 and max(trial.accuracies) >= self._study.settings.epochs
+        last = trial.epoch >= self._study.settings.epochs
         go_on = judgement == "go on" and (last or not self.board.stopping)
         self._pool.send(worker, Verdict(trial=trial.number, go_on=go_on))
         if go_on:
@@ -220,7 +220,7 @@ class Runner:
     # -- ends of trials ------------------------------------------------------------------------------------------------
 
     def _prune(self, trial: OpenTrial) -> None:
-        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {max(trial.accuracies)}"
+        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {trial.epoch}"
         self._folders.keep_correct(trial.number)
         self._study.prune(trial)
         self._ended(trial, "pruned")
@@ -232,12 +232,11 @@ class Runner:
     def _ended(self, trial: OpenTrial, state: str) -> None:
         self._mishaps.ended_well()
         self.board.count("running", state)
-        accuracy = trial.accuracies[max(trial.accuracies)]
         self.board.has_tried(trial.number)
         if state == "complete":
-            self.board.has_completed(trial.number, accuracy)
+            self.board.has_completed(trial.number, trial.accuracy)
         reach("trial.tidying")
-        self._folders.tidy(trial.number, accuracy if state == "complete" else None)
+        self._folders.tidy(trial.number, trial.accuracy if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self._check_limits()

@@ -135,8 +135,13 @@ class WritableStudy:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The complete trial of the highest accuracy; of equals the first."""
-        return next(iter(ranked(self.trials)), None)
+        """The best of hpo's own complete trials."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[FrozenTrial]:
+        """The complete trials of hpo's own, the best first."""
+        return ranked((trial for trial in self.trials if is_ours(trial, self._distributions)), maximize=True)
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""
@@ -292,7 +297,7 @@ class WritableStudy:
 
     def prune(self, trial: OpenTrial) -> None:
         """End a trial early; its value is its last accuracy."""
-        self._end(trial, TrialState.PRUNED, trial.accuracies[max(trial.accuracies)])
+        self._end(trial, TrialState.PRUNED, trial.accuracy)
 
     def fail(self, trial: OpenTrial) -> None:
         """End a trial that cannot be finished."""

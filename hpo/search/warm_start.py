@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
 from hpo.parameters import Choices, Fixed
-from hpo.search.record import load, ranked
+from hpo.search.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def warm_start(name: str, location: Location, space: SearchSpace, settings: Sett
     record = load(name, location)
     points: list[dict[str, Value]] = []
     used: list[dict[str, Value]] = []
-    for trial in ranked(record.own):
+    for trial in record.ranked:
         whole = record.space.config(trial.params).model_dump() if record.space else trial.params
         known = {key: value for key, value in whole.items() if key in space.varied and space.varied[key].holds(value)}
         point = space.default | known

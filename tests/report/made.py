@@ -75,7 +75,7 @@ def study(trials, name="made", storage=None, direction="maximize", settings=None
     given = {"dataset": "made", "epochs": EPOCHS, "score": "test", "sampler": "tpe", "pruner": "halving", "seed": 0}
     made.set_user_attr("settings", given | (settings or {}))
     made.set_user_attr("environment", {"n_scored": N_SCORED, "data_digest": "abc", "torch": "2.14"} | (environment or {}))
-    made.set_user_attr("space", space or {"name": "basic", "parameters": {}})
+    made.set_user_attr("space", space or {"name": "basic"})
     made.set_user_attr("command", f"hpo run {name} --trials {len(trials)}")
     return made
 

@@ -338,7 +338,7 @@ def test_a_winner_that_the_space_named_is_no_find_of_the_search(starts, said):
         made.trial(i, accuracies=[accuracy], params={"filters": filters, "lr": 0.2}, space=space)
         for i, (filters, accuracy) in enumerate(tried)
     ]
-    winner = findings(made.study(trials, space={"name": "mine", "parameters": {}, "starts": starts}))["winner"]
+    winner = findings(made.study(trials, space={"name": "mine", "starts": starts}))["winner"]
     assert ("names this point to begin with: the search has found none that is better." in winner) == said
 
 
