@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.children import python
+from hpo.errors import UsageError
 from hpo.search import layout, record, session
 from hpo.search.board import Watcher
 from hpo.search.publishing import Publishing
 from hpo.search.storage import locate
+from hpo.settings import RunOptions, Settings
+from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from hpo.search.record import StudyRecord
     from hpo.search.session import Outcome
-    from hpo.settings import RunOptions, Settings
-    from hpo.space import SearchSpace
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "settings": ((Settings,), "an hpo.Settings, such as hpo.Settings(epochs=5)"),
+    "options": ((RunOptions,), "an hpo.RunOptions, such as hpo.RunOptions(trials=10)"),
+    "space": ((SearchSpace, str), "a preset's name, a TOML file's path or an hpo.SearchSpace"),
+}
 
 
 def run(
@@ -52,6 +59,7 @@ def run(
         DeviceError: The device is not here.
         StorageError: The database or the disk refuses, or another process runs the study.
     """
+    _check_kinds(settings=settings, space=space, options=options)
     published = _publishing(watcher, storage)
     return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
 
@@ -64,6 +72,7 @@ def resume(
     Raises:
         UsageError: No such study. Else as `run`.
     """
+    _check_kinds(options=options)
     published = _publishing(watcher, storage)
     return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
 
@@ -93,6 +102,13 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
 
     place = Path("reports", f"{layout.file_name(record.name)}.html") if out is None else Path(out)
     return write(record.study, place, title=title, artifacts=record.winner_folder)
+
+
+def _check_kinds(**given: object) -> None:
+    for name, value in given.items():
+        kinds, write = _KINDS[name]
+        if value is not None and not isinstance(value, kinds):
+            raise UsageError(f"{name} should be {write}, and is a {type(value).__name__}.")
 
 
 def _publishing(shown: Watcher | None, storage: str | None) -> Publishing:

@@ -5,13 +5,16 @@ The only place that exits. Everything heavy is imported by the command that need
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import hpo
 from hpo.commands import reading, running
+from hpo.commands.options import option
 from hpo.console import streams
 from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
 
@@ -23,7 +26,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 app = typer.Typer(
     name="hpo",
     help="Find the best CNN that this machine can train: hpo run --trials 50",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -33,6 +35,21 @@ app.add_typer(running.app)
 app.add_typer(reading.app)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hpo {hpo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[  # its callback does it
+        bool, option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code (see README and errors.py)."""
     if arguments is None:
@@ -40,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if not words:  # Typer's convention: help on standard error, and the status of a wrong command line
+        with contextlib.redirect_stdout(sys.stderr):
+            app(["--help"], standalone_mode=False)
+        return UsageError.exit_code
     try:
         code: int | None = app(words, standalone_mode=False)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ do not compare. `RunOptions` is about one run: how long, how many workers, on wh
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path  # pydantic reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
@@ -68,6 +69,16 @@ def is_study_name(name: str) -> bool:
     return bool(_STUDY_NAME.fullmatch(name)) and not set(name) <= {"."}
 
 
+def data_folder(given: Path | None = None, remembered: Path | None = None) -> Path:
+    """Return the folder for data sets.
+
+    What is named for this run; else where the study's data were, if that folder is still there; else $HPO_DATA_DIR; else `data`.
+    """
+    if given is None and remembered is not None and remembered.is_dir():
+        return remembered
+    return Path(os.path.expanduser(given or os.environ.get("HPO_DATA_DIR") or DATA_DIR))  # noqa: PTH111  # Path's raises without a home
+
+
 def _one_of(*known: str) -> AfterValidator:
     def check(value: str) -> str:
         if value not in known:
@@ -92,11 +103,45 @@ def _workers(value: str | int) -> str | int:
     return int(value)
 
 
+def _at_most_1(value: float) -> float:
+    if value > 1:
+        raise ValueError("an accuracy is at most 1" + (f"; write {value / 100:g} or {value:g}%" if value <= 100 else ""))
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(duration)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class Settings(BaseModel):
+class _Given(BaseModel):
+    """Values that somebody gives: wrong ones are our own error, with one sentence per value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:  # a type checker sees the fields instead
+
+        def __init__(self, **values: Any) -> None:  # noqa: ANN401  # whatever was given
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise UsageError(f"{type(self).__name__}: " + "; ".join(explain(error))) from None
+
+        __init__.__pydantic_base_init__ = True  # or pydantic calls it for stored values too, as in `model_validate`
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401  # whatever a user typed; pydantic says what is wrong with it
+        """Return validated values of a command line's options; None means "not given".
+
+        Raises:
+            UsageError: A value is unknown or out of bounds; names option, value and bound.
+        """
+        try:
+            return cls.model_validate({key: value for key, value in values.items() if value is not None})
+        except ValidationError as error:
+            raise UsageError("; ".join(explain(error, "--"))) from None
+
+
+class Settings(_Given):
     """What is equal for all trials of a study.
 
     Attributes:
@@ -111,8 +156,6 @@ class Settings(BaseModel):
         limit_test: Score on a stratified subset of this many images; None: all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     dataset: Annotated[str, _one_of(*DATASETS)] = "cifar10"
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
     score: Annotated[str, _one_of(*SCORES)] = "test"
@@ -123,17 +166,8 @@ class Settings(BaseModel):
     limit_train: Count | None = None
     limit_test: Count | None = None
 
-    @classmethod
-    def of(cls, **values: Any) -> Self:  # noqa: ANN401  # whatever a user typed; pydantic says what is wrong with it
-        """Return validated settings; a value of None means "not given".
 
-        Raises:
-            UsageError: A value is unknown or out of bounds; names option, value and bound.
-        """
-        return _validated(cls, values)
-
-
-class RunOptions(BaseModel):
+class RunOptions(_Given):
     """What one run may choose anew.
 
     Attributes:
@@ -144,38 +178,21 @@ class RunOptions(BaseModel):
         patience: Trials in a row without a new best, counted once there is a best, that end the run.
         workers: Processes, or `auto`: one a core, or four a GPU; fewer where cores or memory would not suffice.
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
-        data_dir: Where data sets lie or are put; None: where the study's lay last, or `data`.
+        data_dir: Folder for data sets; None: see `data_folder`.
         trial_timeout: Seconds of silence after which a worker is ended.
-        keep_checkpoints: Keep the weights of this many best trials (the best's are always kept).
+        keep_checkpoints: Keep the weights of this many best trials (the best's are always kept); None: of as many as the study
+            kept last, or of one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trials: Count | None = None
     timeout: Duration | None = None
-    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    target: Annotated[float, Field(gt=0), AfterValidator(_at_most_1)] | None = None
     patience: Count | None = None
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     data_dir: Path | None = None
     trial_timeout: Duration | None = None
-    keep_checkpoints: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-
-    @classmethod
-    def of(cls, **values: Any) -> Self:  # noqa: ANN401  # as Settings.of
-        """Return validated options; a value of None means "not given".
-
-        Raises:
-            UsageError: A value is unknown or out of bounds; names option, value and bound.
-        """
-        return _validated(cls, values)
-
-
-def _validated(model: type[Model], values: dict[str, Any]) -> Model:
-    try:
-        return model.model_validate({key: value for key, value in values.items() if value is not None})
-    except ValidationError as error:
-        raise UsageError("; ".join(explain(error, "--"))) from None
+    keep_checkpoints: Count | None = None
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import time
+import types
 
 import pytest
 from rich.console import Console
 
-from hpo.console import views
+from hpo.console import tables, views
 from hpo.messages import EpochDone
 from hpo.search.board import Board, Row
+from hpo.search.diagnosis import Diagnosis
 from hpo.search.open_trial import OpenTrial
+from hpo.search.session import Outcome
 from hpo.space import SearchSpace
 
 SPACE = SearchSpace.named("basic")
@@ -90,6 +93,49 @@ def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     assert lines[3].startswith("trial 5 pruned 50.00%  depth 3")
     assert "(stopped by [bold])" in lines[3]
     assert lines[4:] == ["timeout: workers finish their epoch; nothing is lost"]
+
+
+def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: Board) -> None:
+    out = io.StringIO()
+    view = views.PlainView(Console(file=out, width=300))
+    view.waits(board, trial(5))
+    view.changed(board)
+    view.ended(board, trial(5), "pruned")
+    view.waits(board, trial(6))
+    view.ended(board, trial(7), "complete")
+    view.waits(board, trial(8))
+    view.closing(board)
+    said = [line[10:].split(" 50.00%")[0] for line in out.getvalue().splitlines()]
+    assert said == ["trial 5 pruned", "trial 6 waits after epoch 2", "trial 7 complete", "trial 8 waits after epoch 2"]
+
+
+def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> None:
+    wide = SearchSpace.named("wide").default
+    assert views.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
+    assert views.parameters(wide).endswith(f"  … {len(wide) - 6} more")
+    assert len(views.parameters(wide)) < 90
+
+
+@pytest.mark.parametrize(
+    ("reason", "total", "idle", "said"),
+    [
+        ("total", 10, False, "finished: 10 of 10 trials (2 complete, 8 pruned)"),
+        ("total", 10, True, "nothing to do; finished: 10 of 10 trials (2 complete, 8 pruned)"),
+        ("total", 3, True, "nothing to do: 10 trials are finished, and 3 were asked for (2 complete, 8 pruned)"),
+        ("timeout", 50, False, "timeout; 10 of 50 trials finished (2 complete, 8 pruned)"),
+    ],
+)
+def test_how_a_run_ended_is_one_line(reason: str, total: int, idle: bool, said: str) -> None:
+    record = types.SimpleNamespace(n_finished=10, counts={"complete": 2, "pruned": 8})
+    assert views.ending(Outcome(record, reason, total, idle)) == said  # type: ignore[arg-type]
+
+
+def test_the_doctor_says_first_what_is_wrong_and_last_how_much(capsys) -> None:
+    found = [Diagnosis("a", "ok", "fine."), Diagnosis("b", "note", "look."), Diagnosis("c", "bad", "gone.", "mend")]
+    tables.show_findings(found, as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == ["bad", "→", "note", "ok", "1"]
+    assert " ".join(lines[-1]) == "1 bad, 1 to note, 1 ok."
 
 
 @pytest.mark.parametrize(("verbose", "seconds", "said"), [(False, 1.0, False), (True, 1.0, True), (False, 60.0, True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hpo.errors import UsageError
-from hpo.settings import RunOptions, Settings, duration, study_name
+from hpo.settings import RunOptions, Settings, data_folder, duration, study_name
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ BAD_OPTIONS = [
     ({"timeout": []}, ["--timeout", "[]", "is not a duration"]),
     ({"trial_timeout": "-1m"}, ["--trial-timeout", "'-1m'", "is not a duration"]),
     ({"target": 0.0}, ["--target", "0", "greater than 0"]),
-    ({"target": 93.0}, ["--target", "93", "less than or equal to 1"]),
+    ({"target": 93.0}, ["--target", "93", "write 0.93 or 93%"]),
     ({"target": math.nan}, ["--target", "nan"]),
     ({"target": "high"}, ["--target", "'high'", "number"]),
     ({"patience": 0}, ["--patience", "0", "greater than or equal to 1"]),
@@ -116,6 +117,35 @@ def test_a_bad_value_is_refused_in_a_line_with_option_value_and_bound(model, val
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: RunOptions(trials=0), "RunOptions: trials = 0: should be greater than or equal to 1"),
+        (lambda: Settings(epochs=0, sampler="tpee"), "Settings: epochs = 0: should be greater than or equal to 1; sampler"),
+        (lambda: Settings(colour=1), "Settings: colour: there is no such key"),
+    ],
+)
+def test_from_python_a_bad_value_is_an_error_of_hpos_in_a_line(make, says):
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+def test_stored_values_are_judged_by_pydantic_so_that_a_reader_can_pass_over_them():
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"epochs": 0})
+
+
+def test_data_are_where_this_run_says_then_where_the_study_had_them_then_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("HPO_DATA_DIR", raising=False)
+    assert data_folder() == data_folder(None, tmp_path / "gone") == Path("data")
+    monkeypatch.setenv("HPO_DATA_DIR", "~/elsewhere")
+    assert data_folder() == data_folder(None, tmp_path / "gone") == Path.home() / "elsewhere"
+    assert data_folder(None, tmp_path) == tmp_path
+    assert data_folder(Path("named"), tmp_path) == Path("named")
 
 
 def test_all_bad_values_are_named_at_once():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo.commands.options import DataDir, File, Form, Format, States, Storage, Study, Text, Whole, option
-from hpo.errors import UsageError
+from hpo.errors import StorageError, UsageError
 
 app = typer.Typer()
 
@@ -90,12 +90,11 @@ def data(
 ) -> int:
     """Fetch a data set if need be, verify it, and say what it holds."""
     from hpo.console import streams, tables, views
-    from hpo.settings import DATA_DIR, Settings
+    from hpo.settings import data_folder
     from hpo.training import data as sets
 
-    Settings.of(dataset=dataset)
     with views.watching(quiet=False, verbose=False) as watcher:
-        loaded = sets.load(dataset, data_dir or Path(DATA_DIR), progress=watcher.preparing)
+        loaded = sets.load(dataset, data_folder(data_dir), progress=watcher.preparing)
     sets.verify(loaded)
     tables.show_data(loaded)
     if preview:
@@ -194,4 +193,4 @@ def doctor(
             streams.err().print(streams.visible(f"repaired: {found}"), soft_wrap=True)
         if copy:
             streams.err().print(streams.visible(f"The database as it was: {copy}"), soft_wrap=True)
-    return 4 if any(finding.state == "bad" for finding in findings) else 0
+    return StorageError.exit_code if any(finding.state == "bad" for finding in findings) else 0

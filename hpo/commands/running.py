@@ -40,7 +40,9 @@ class ThisRun:
     trial_timeout: Annotated[
         Text, option("--trial-timeout", metavar="TIME", help="End a worker that is silent for this long.")
     ] = None
-    keep_checkpoints: Annotated[int, option("--keep-checkpoints", metavar="N", help="Keep the weights of the N best trials.")] = 1
+    keep_checkpoints: Annotated[
+        Whole, option("--keep-checkpoints", metavar="N", help="Keep the weights of the N best trials. Default: 1.")
+    ] = None
     data_dir: DataDir = None
     no_report: Annotated[bool, option("--no-report", help="Write no page at the end.")] = False
     storage: Storage = None
@@ -136,7 +138,7 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
         )
         raise
     page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
-    views.result(outcome.record, outcome.reason, quiet=quiet, storage=storage, page=page)
+    views.result(outcome, quiet=quiet, storage=storage, page=page)
     return outcome.exit_code
 
 

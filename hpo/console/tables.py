@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -166,7 +167,9 @@ def show_space(space: SearchSpace) -> None:
 
 
 def show_findings(findings: Sequence[Diagnosis], *, as_json: bool) -> None:
-    """Print what the doctor found, and the command that mends it."""
+    """Print what the doctor found, what is wrong first, with the command that mends it; then one line of summary."""
+    order = {"bad": 0, "note": 1, "ok": 2}
+    findings = sorted(findings, key=lambda finding: order[finding.state])
     if as_json:
         print(to_json([{key: getattr(f, key) for key in ("check", "state", "found", "mend")} for f in findings]))
         return
@@ -180,3 +183,7 @@ def show_findings(findings: Sequence[Diagnosis], *, as_json: bool) -> None:
             text.append(f"\n→ {plain(finding.mend)}", style="bold")
         table.add_row(Text(*marks[finding.state]), Text(finding.check, style="dim"), text)
     out().print(table)
+    counts = Counter(finding.state for finding in findings)
+    told = [f"{counts['bad']} bad"] if counts["bad"] else ["nothing is wrong"]
+    told += [f"{counts['note']} to note"] if counts["note"] else []
+    out().print(f"{', '.join(told)}, {counts['ok']} ok.")

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from hpo.messages import EpochDone
     from hpo.search.board import Board
     from hpo.search.open_trial import OpenTrial
-    from hpo.search.record import StudyRecord
+    from hpo.search.session import Outcome
+
+MOST = 6  # parameters that a line has room for
 
 
 @contextlib.contextmanager
@@ -47,19 +49,30 @@ def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
 
 
 class PlainView(Watcher):
-    """A line an event, for logs and pipes.
+    """One line per event, for logs and pipes.
 
     Args:
         console: Where to.
-        verbose: A line each epoch, not only each trial.
+        verbose: One line per epoch, not only each trial.
     """
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console, self._verbose = console, verbose
         self._prepared: set[str] = set()
         self._said_stopping = False
+        self._held: tuple[int, float, str] | None = None  # trial, time and line: that it waits, which may be over at once
 
     def _say(self, text: str) -> None:
+        self._release(0.0)
+        self._print(text)
+
+    def _release(self, seconds: float) -> None:
+        """Say what is held back once so many seconds have passed."""
+        if self._held and time.monotonic() - self._held[1] >= seconds:
+            text, self._held = self._held[2], None
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         self._console.print(f"{time.strftime('%H:%M:%S')}  {visible(text)}", soft_wrap=True)
 
     def preparing(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # lines need no bar
@@ -74,13 +87,14 @@ class PlainView(Watcher):
 
     def changed(self, board: Board) -> None:
         """Say once that the run is ending."""
+        self._release(1.0)
         if board.stopping and not self._said_stopping:
             self._said_stopping = True
             self._say(f"{board.stopping}: workers finish their epoch; nothing is lost")
 
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
-        """Say where a trial goes on."""
-        self._say(f"trial {trial.number} goes on after epoch {epoch}/{board.epochs}")
+        """Say where a trial continues."""
+        self._say(f"trial {trial.number} continues after epoch {epoch}/{board.epochs}")
 
     def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
         """Say how an epoch went."""
@@ -89,17 +103,19 @@ class PlainView(Watcher):
             self._say(f"trial {trial.number} epoch {epoch.epoch}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
-        """Say after which epoch a trial waits."""
-        self._ended(board, trial, f"waits after epoch {max(trial.accuracies)}")
+        """Say after which epoch a trial waits, unless that is over at once."""
+        self._release(0.0)
+        self._held = trial.number, time.monotonic(), _line(board, trial, f"waits after epoch {trial.epoch}")
 
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """Say how a trial ended."""
-        self._ended(board, trial, state)
+        if self._held and self._held[0] == trial.number:
+            self._held = None
+        self._say(_line(board, trial, state))
 
-    def _ended(self, board: Board, trial: OpenTrial, state: str) -> None:
-        value = f" {trial.accuracies[max(trial.accuracies)]:.2%}" if trial.accuracies and state != "fail" else ""
-        reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
-        self._say(f"trial {trial.number} {state}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]")
+    def closing(self, board: Board) -> None:  # noqa: ARG002  # the end is told by `result`
+        """Say what is held back."""
+        self._release(0.0)
 
     def warned(self, text: str) -> None:
         """Say it."""
@@ -112,12 +128,12 @@ class PlainView(Watcher):
 
 
 class LiveView(Watcher):
-    """A table that redraws itself: a line a worker, totals, the best so far, time spent and left."""
+    """A table that redraws itself: one line per worker, totals, the best so far, time spent and left."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console, self._verbose = console, verbose
         self._board: Board | None = None
-        self._step = ("starting workers", 0, 0)
+        self._step = ("starting", 0, 0)
 
     def draw(self) -> RenderableType:
         """Return what to show now; called by rich's thread, four times a second."""
@@ -152,6 +168,12 @@ class LiveView(Watcher):
         """Leave a line where details are asked for."""
         if self._verbose:
             self._console.print(Text(visible(text), style="dim"))
+
+
+def _line(board: Board, trial: OpenTrial, what: str) -> str:
+    value = f" {trial.accuracy:.2%}" if trial.accuracies and what != "fail" else ""
+    reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
+    return f"trial {trial.number} {what}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]"
 
 
 def opening(board: Board) -> str:
@@ -227,31 +249,43 @@ def span(seconds: float) -> str:
 
 
 def parameters(params: Mapping[str, Any]) -> str:
-    """Return `depth 3  filters 48  lr 0.21`."""
-    return "  ".join(f"{name} {plain(value)}" for name, value in params.items())
+    """Return `depth 3  filters 48  lr 0.21`; of many, the first."""
+    shown = [f"{name} {plain(value)}" for name, value in list(params.items())[:MOST]]
+    more = len(params) - len(shown)
+    return "  ".join([*shown, *([f"… {more} more"] if more else [])])
 
 
-def result(record: StudyRecord, reason: str, *, quiet: bool, storage: str | None, page: Path | None) -> None:
-    """Print how a run ended: the best trial, and the commands that go on from here.
+def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | None) -> None:
+    """Print how a run ended: the best trial, and the commands that continue from here.
 
     With `quiet` only the best trial's line. Data (the table) goes to standard output, the rest to standard error.
     """
-    complete = record.counts["complete"] > 0
+    record = outcome.record
     if quiet:
-        print(f"{record.name}\t{record.best.number}\t{record.best.value:.4f}" if complete else f"{record.name}\t\t")
+        print(f"{record.name}\t{record.winner.number}\t{record.winner.value:.4f}" if record.winner else f"{record.name}\t\t")
         return
     console = err()
-    words = {"fail": "failed", "running": "to be continued"}
-    counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(record.counts.items()))
-    console.print(f"study {record.name}: ended ({reason}); {counted or 'no trials'}.", soft_wrap=True)
-    if complete:
+    console.print(visible(f"study {record.name}: {ending(outcome)}."), soft_wrap=True)
+    if record.winner:
         best(record)
     database = f" --storage {shlex.quote(visible(str(record.location)))}" if storage else ""
     if page:
-        console.print(f"  {'page:':8} {page}", soft_wrap=True)
+        console.print(f"  {'page:':9} {page}", soft_wrap=True)
     for what, command in (
-        ("go on", f"hpo resume {record.name}{database}" + (" --trials N" if reason == "total" else "")),
+        ("continue", f"hpo resume {record.name}{database}" + (" --trials N" if outcome.reason == "total" else "")),
         ("look", f"hpo dashboard{database}"),
         ("report", f"hpo report {record.name}{database}"),
     ):
-        console.print(f"  {what + ':':8} {command}", soft_wrap=True)
+        console.print(f"  {what + ':':9} {command}", soft_wrap=True)
+
+
+def ending(outcome: Outcome) -> str:
+    """Return `finished: 10 of 10 trials (4 complete, 6 pruned)`, or why else a run ended, or that it had nothing to do."""
+    n, total, reason = outcome.record.n_finished, outcome.total, outcome.reason
+    words = {"fail": "failed", "running": "to be continued"}
+    counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(outcome.record.counts.items()))
+    details = f" ({counted})" if counted else ""
+    if reason == "total" and outcome.idle and n > total:
+        return f"nothing to do: {n} trials are finished, and {total} were asked for{details}"
+    ended = f"finished: {n} of {total} trials" if reason == "total" else f"{reason}; {n} of {total} trials finished"
+    return f"{'nothing to do; ' if outcome.idle else ''}{ended}{details}"

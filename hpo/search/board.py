@@ -117,6 +117,11 @@ class Board:
         return by_trials if by_timeout is None else min(by_trials, by_timeout)
 
 
+def reached(target: float | None, best: tuple[int, float] | None) -> str:
+    """Return that a target was reached, as the reason of a run's end; empty if it was not."""
+    return "" if target is None or best is None or best[1] < target else f"target: trial {best[0]} reached {best[1]:.2%}"
+
+
 class Watcher:
     """Whoever shows a run to a person: the runner calls, nothing comes back. This one shows nothing; views override it."""
 

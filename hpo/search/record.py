@@ -108,8 +108,8 @@ class StudyRecord:
 
     @property
     def n_finished(self) -> int:
-        """Complete and pruned trials."""
-        return sum(trial.state in FINISHED for trial in self.trials)
+        """Complete and pruned trials of hpo's own."""
+        return sum(trial.state in FINISHED for trial in self.own)
 
     @cached_property
     def ranked(self) -> list[FrozenTrial]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hpo.failpoints import reach
 from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
-from hpo.search.board import Board, Row
+from hpo.search.board import Board, Row, reached
 from hpo.search.folders import Folders
 from hpo.search.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
 from hpo.settings import DEFAULT_TRIALS
@@ -50,7 +50,7 @@ class Runner:
         self._seated: dict[int, Seated] = {}  # by worker
         self._idle: set[int] = set()
         self._interrupted = deque(study.unfinished())
-        self._folders = Folders(study, options.keep_checkpoints)
+        self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = Mishaps(pool.size)
         best = study.best
         first = study.trials[0] if study.trials else None
@@ -283,8 +283,8 @@ class Runner:
 
     def _check_limits(self) -> None:
         options, best = self._options, self.board.best
-        if options.target is not None and best is not None and best[1] >= options.target:
-            self.stop(f"target: trial {best[0]} reached {best[1]:.2%}")
+        if reason := reached(options.target, best):
+            self.stop(reason)
         if options.patience is not None and self.board.without_best >= options.patience:
             self.stop(f"patience: {self.board.without_best} trials without a new best")
 

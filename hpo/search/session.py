@@ -17,12 +17,12 @@ from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.search import definition, layout, place, provenance, recognize, record, study
-from hpo.search.board import Watcher, logged_to
+from hpo.search.board import Watcher, logged_to, reached
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
 from hpo.search.storage import exists, locate, open_storage
 from hpo.search.warm_start import warm_start
-from hpo.settings import DATA_DIR, RunOptions, Settings, study_name
+from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -42,16 +42,20 @@ class Outcome:
         record: The study as it is stored now.
         reason: `total`, `exhausted: …`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted`,
             `terminated` or `hung up`.
+        total: Finished trials that the study was asked to have.
+        idle: Whether that was so before: there was nothing to do, and nothing was changed.
     """
 
     record: record.StudyRecord
     reason: str
+    total: int = DEFAULT_TRIALS
+    idle: bool = False
 
     @property
     def exit_code(self) -> int:
         """The code that a command ends with."""
         kind = self.reason.partition(":")[0]
-        if kind in ("failures", "deaths") or (kind in ("total", "exhausted") and not self.record.counts["complete"]):
+        if kind in ("failures", "deaths") or (kind in ("total", "exhausted") and self.record.winner is None):
             return NoResultError.exit_code
         return {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": HUNG_UP}.get(kind, 0)
 
@@ -85,17 +89,23 @@ def run(
         before = asked.stored(must_exist=must_exist)
         lock = Lock(layout.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
-            _take(lock, asked.name, stack)
             settings, options = before.settings, _remembered(options, before.options)
+            found = record.load(asked.name, asked.location)
+            if reason := _nothing_left(found, options):
+                return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
+            _take(lock, asked.name, stack)
         starts = asked.starts(settings, watcher) if before is None else []
-        pool = LocalPool(seats(options.workers, options.device), settings, options.data_dir or Path(DATA_DIR))
+        data_dir = data_folder(options.data_dir)
+        pool = LocalPool(seats(options.workers, options.device), settings, data_dir)
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
+        watcher.preparing(f"starting {pool.size} workers: each loads PyTorch, then the data set", 0, 0)
         environment, early = _first_ready(pool, watcher)
 
         _take(lock, asked.name, stack)
         writable = asked.opened(settings, starts, environment, pool.size)
-        writable.note("options", {"trials": options.trials, "data_dir": str((options.data_dir or Path(DATA_DIR)).absolute())})
+        kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
+        writable.note("options", {**kept, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
         runner = Runner(writable, _Resumed(pool, early), options, watcher)
         runners.append(runner)
@@ -104,7 +114,7 @@ def run(
         writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
         reach("run.stopped")
         watcher.closing(runner.board)
-    return Outcome(record.load(asked.name, asked.location), reason)
+    return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)
 
 
 @dataclass(frozen=True)
@@ -185,13 +195,26 @@ def _check_place(location: Location, watcher: Watcher) -> None:
 
 def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
     """Return the options with what an earlier run of the study was given and this one was not."""
-    trials, data_dir = before.get("trials"), before.get("data_dir")
+    data_dir = before.get("data_dir")
     return options.model_copy(
         update={
-            "trials": options.trials or trials,
-            "data_dir": options.data_dir or (Path(data_dir) if data_dir else None),
+            "trials": options.trials or before.get("trials"),
+            "keep_checkpoints": options.keep_checkpoints or before.get("keep_checkpoints"),
+            "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
         }
     )
+
+
+def _nothing_left(found: record.StudyRecord, options: RunOptions) -> str:
+    """Return why a run of a study would end before it began anything; empty if it would not."""
+    if found.n_finished >= (options.trials or DEFAULT_TRIALS):
+        return "total"
+    stopped = found.attributes.get("stopped")
+    ended = str(stopped.get("reason")) if isinstance(stopped, dict) else ""
+    if ended.startswith("exhausted") and all(trial.state.is_finished() for trial in found.trials):
+        return ended
+    best = (found.winner.number, found.winner.value or 0.0) if found.winner else None
+    return reached(options.target, best)
 
 
 def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:

@@ -141,7 +141,7 @@ class WritableStudy:
     @property
     def ranked(self) -> list[FrozenTrial]:
         """The complete trials of hpo's own, the best first."""
-        return ranked((trial for trial in self.trials if is_ours(trial, self._distributions)), maximize=True)
+        return ranked(self.own, maximize=True)
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""

@@ -132,6 +132,6 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
 
 def _refused(folder: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"Cannot keep decoded images in {folder}: {error.strerror or error}.\n"
+        f"cannot keep decoded images in {folder}: {error.strerror or error}.\n"
         "Make it writable, free some space, or set HPO_CACHE_DIR to another folder."
     )

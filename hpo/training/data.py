@@ -54,7 +54,7 @@ def load(
         StorageError: The cache cannot be written.
     """
     if name not in DATASETS:
-        raise UsageError(f"There is no data set {name!r}.{nearest(name, DATASETS)}")
+        raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
     folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, archive)
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
@@ -103,4 +103,4 @@ def preview(data: DataSet, path: Path) -> None:
         with atomic_file(path) as file:
             sheet.save(file, "PNG")
     except OSError as error:
-        raise StorageError(f"Cannot write the picture {path}: {error.strerror or error}.") from error
+        raise StorageError(f"cannot write the picture {path}: {error.strerror or error}.") from error

@@ -31,9 +31,9 @@ def take(split: Split, limit: int | None, seed: int) -> Indices:
         return np.arange(len(split), dtype=np.int64)
     classes, counts = np.unique(split.labels, return_counts=True)
     if limit > len(split):
-        raise UsageError(f"A limit of {limit:,} images is more than the {len(split):,} that there are.")
+        raise UsageError(f"a limit of {limit:,} images is more than the {len(split):,} that there are.")
     if limit < len(classes):
-        raise UsageError(f"A limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
+        raise UsageError(f"a limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
     return _choose(split.labels, _equal_quota(counts, limit), seed)
 
 
@@ -47,7 +47,7 @@ def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:
         UsageError: `n` is less than 1 or leaves nothing.
     """
     if not 0 < n < len(labels):
-        raise UsageError(f"Cannot hold out {n:,} of {len(labels):,} images; 1 to {len(labels) - 1:,} can be.")
+        raise UsageError(f"cannot hold out {n:,} of {len(labels):,} images; 1 to {len(labels) - 1:,} can be.")
     _, counts = np.unique(labels, return_counts=True)
     held_out = _choose(labels, _proportional_quota(counts, n), seed)
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held_out, assume_unique=True), held_out

@@ -59,7 +59,7 @@ def fetch(data_dir: Path, archive: Archive | None, progress: Progress) -> Source
         return PickledBatches(download(archive, data_dir, progress), archive)
     except DataError as error:
         raise DataError(
-            f"No CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and {archive.url} failed: {error}.\n"
+            f"no CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and {archive.url} failed: {error}.\n"
             f"Let hpo download it with a network, or put {FILENAME} into {data_dir}, "
             f"or images into {data_dir / TREE}/{{train,test}}/<class>/."
         ) from error

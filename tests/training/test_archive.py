@@ -253,7 +253,7 @@ def test_a_failed_download_leaves_nothing_and_says_the_three_ways(
     assert not data_dir.exists() or listed(data_dir) == []
     message = str(raised.value)
     assert len(message.splitlines()) == 2
-    assert f"No CIFAR-10 in {data_dir}" in message
+    assert f"no CIFAR-10 in {data_dir}" in message
     assert "Let hpo download it" in message
     assert f"put {FILENAME} into {data_dir}" in message
     assert f"{data_dir / 'cifar10'}/{{train,test}}/<class>/" in message

@@ -247,7 +247,7 @@ def test_held_out_images_are_the_same_fraction_of_each_class(labels: np.ndarray,
 
 @pytest.mark.parametrize("n", [-1, 0, 3, 4])
 def test_holding_out_nothing_or_everything_is_a_usage_error(n: int) -> None:
-    with pytest.raises(UsageError, match="Cannot hold out"):
+    with pytest.raises(UsageError, match="cannot hold out"):
         hold_out(np.array([0, 1, 1]), n, seed=0)
 
 
@@ -275,7 +275,7 @@ def test_a_small_data_set_with_long_names_has_a_preview_too(tmp_path: Path, grow
 
 def test_a_preview_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="Cannot write the picture"):
+    with pytest.raises(StorageError, match="cannot write the picture"):
         preview(load("digits", tmp_path, tmp_path / "cache"), tmp_path / "file" / "picture.png")
 
 

@@ -177,7 +177,7 @@ def test_validation_images_come_out_of_the_training_set_and_the_test_set_is_neve
 
 @pytest.mark.parametrize("limits", [{"limit_train": 1438}, {"limit_test": 361}, {"limit_test": 9}])
 def test_a_limit_that_does_not_fit_the_data_is_refused(digits, limits):
-    with pytest.raises(UsageError, match="A limit of"):
+    with pytest.raises(UsageError, match="a limit of"):
         Task.of(Settings(dataset="digits", **limits), digits, CPU, GIB)
 
 

@@ -188,7 +188,7 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
     ("setup", "error", "says"),
     [
         ({"device": "cuda:7"}, "DeviceError", "device cuda:7 is not here: torch "),
-        ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "A limit of 5,000 images is more than"),
+        ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "a limit of 5,000 images is more than"),
     ],
     ids=["device", "limit"],
 )
