@@ -15,6 +15,7 @@ from hpo.errors import StorageError, UsageError
 from hpo.search import record
 from hpo.search.definition import Stored, check_same, check_same_data, stored
 from hpo.search.memory import FOR_TPE
+from hpo.search.samplers import STARTUP_TRIALS
 from hpo.search.storage import locate, open_storage
 from hpo.search.study import WAITS
 from hpo.settings import Settings
@@ -190,6 +191,16 @@ def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
                 study.prune(trial)
     assert waited.n_waiting > 5
     assert [trial.params for trial in waited.trials] == [trial.params for trial in stopped.trials]
+
+
+@pytest.mark.slow  # it loads torch
+def test_a_gaussian_process_chooses_under_halving_too_though_hardly_a_trial_is_complete(tmp_path):
+    study = new_study(tmp_path / "hpo.db", space=ALONE, sampler="gp")
+    at_the_first_rung(study, *(trial / 100 for trial in range(STARTUP_TRIALS + 1)))
+    assert not any(trial.state == TrialState.COMPLETE for trial in study.trials)
+    study.ask()
+    noted = study._mirror.attributes(STARTUP_TRIALS + 1)
+    assert any(key.startswith("gp:relative_params") for key in noted)
 
 
 def test_an_epoch_reported_twice_counts_once(tmp_path):
