@@ -196,7 +196,7 @@ def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
 @pytest.mark.slow  # it loads torch
 def test_a_gaussian_process_chooses_under_halving_too_though_hardly_a_trial_is_complete(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=ALONE, sampler="gp")
-    at_the_first_rung(study, *(trial / 100 for trial in range(STARTUP_TRIALS + 1)))
+    at_the_first_rung(study, *(0.9 - trial / 100 for trial in range(STARTUP_TRIALS + 1)))
     assert not any(trial.state == TrialState.COMPLETE for trial in study.trials)
     study.ask()
     noted = study._mirror.attributes(STARTUP_TRIALS + 1)
