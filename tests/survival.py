@@ -285,7 +285,7 @@ def _lost_weights(record: StudyRecord) -> list[str]:
     from hpo.errors import StorageError
     from hpo.training import checkpoint
 
-    path = Path(record.best.user_attrs["checkpoint"])
+    path = record.checkpoint
     try:
         epochs = len(checkpoint.load(path)["history"])
     except StorageError as error:

@@ -41,6 +41,14 @@ def trial_folder(folder: Path, number: int) -> Path:
     return folder / f"trial-{number:05d}"
 
 
+def stored_checkpoint(location: Location, path: Path) -> str:
+    """Return what a trial's attribute says of its checkpoint: where it is in the database's folder, so that both move together.
+
+    A server's folder is this machine's alone: there it is the whole path.
+    """
+    return str(path) if location.path is None else "/".join(path.parts[-3:])
+
+
 def checkpoint(location: Location, name: str, stored: object) -> Path | None:
     """Return where the checkpoint is that a trial's attribute names; None for anything but a checkpoint's path.
 

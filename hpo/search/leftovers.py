@@ -85,8 +85,7 @@ def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
 
 
 def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
-    stored = record.winner.user_attrs.get("checkpoint") if record.winner else None
-    checkpoint = layout.checkpoint(record.location, record.name, stored)
+    checkpoint = record.checkpoint
     if checkpoint is None:
         return
     mend = f"train it again; its parameters: hpo show {record.name}"

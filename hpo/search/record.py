@@ -139,11 +139,15 @@ class StudyRecord:
         return self.ours and are_shares(trial.value or 0.0 for trial in self.ranked)
 
     @property
+    def checkpoint(self) -> Path | None:
+        """The best trial's last checkpoint, there or not; None without a best trial."""
+        stored = self.winner.user_attrs.get("checkpoint") if self.winner else None
+        return layout.checkpoint(self.location, self.name, stored)
+
+    @property
     def winner_folder(self) -> Path | None:
         """The best trial's own folder, with its checkpoint and what the report shows of it."""
-        checkpoint = self.winner.user_attrs.get("checkpoint") if self.winner else None
-        path = layout.checkpoint(self.location, self.name, checkpoint)
-        return path.parent if path else None
+        return self.checkpoint.parent if self.checkpoint else None
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row a trial: number, state, accuracy, parameters, and what was measured."""

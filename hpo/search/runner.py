@@ -16,6 +16,7 @@ from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, T
 from hpo.pools import Died
 from hpo.search.board import Board, Row, reached
 from hpo.search.folders import Folders
+from hpo.search.layout import stored_checkpoint
 from hpo.search.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
 from hpo.settings import DEFAULT_TRIALS
 
@@ -167,7 +168,7 @@ class Runner:
                 self._watcher.epoch(self.board, seated.trial, message)
                 self._answer(worker, seated.trial, judgement)
             case TrialDone() if seated:
-                seated.trial.attributes["checkpoint"] = str(message.checkpoint)
+                seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
                 self._folders.keep_correct(seated.trial.number)
                 self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
                 self._ended(self._release(worker), "complete")

@@ -163,3 +163,26 @@ def test_a_study_that_hpo_did_not_make_has_no_folder_that_repair_tidies(tmp_path
     theirs.mkdir(parents=True)
     assert in_process("doctor", "--repair", "--storage", location.path)[0] == 0
     assert theirs.exists()
+
+
+def test_a_run_stores_where_a_checkpoint_is_in_the_databases_folder(tmp_path):
+    study = new_study(tmp_path / "studies" / "hpo.db", sampler="random")
+    run(study, 3)
+    found = load("first", study.location)
+    assert found.best.user_attrs["checkpoint"].startswith(f"first/trial-{found.best.number:05d}/")
+    assert not any(str(tmp_path) in str(trial.user_attrs) for trial in found.trials)
+
+
+def test_moved_or_copied_a_study_has_its_own_winner(tmp_path):
+    study = new_study(tmp_path / "studies" / "hpo.db", sampler="random")
+    run(study, 3)
+    shutil.copytree(tmp_path / "studies", tmp_path / "copy")
+    copied = load("first", locate(str(tmp_path / "copy" / "hpo.db")))
+    assert copied.checkpoint.is_file()
+    assert copied.checkpoint.is_relative_to(tmp_path / "copy")
+    shutil.move(tmp_path / "studies", tmp_path / "moved")
+    moved = load("first", locate(str(tmp_path / "moved" / "hpo.db")))
+    assert moved.checkpoint.is_file()
+    shutil.copy(tmp_path / "moved" / "hpo.db", tmp_path / "moved" / "alone.db")
+    alone = load("first", locate(str(tmp_path / "moved" / "alone.db")))
+    assert not alone.checkpoint.exists()  # the folder was not copied, and the original's is another study's
