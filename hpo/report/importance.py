@@ -1,182 +1,255 @@
-"""PED-ANOVA: how much each parameter decides whether a trial is among the best (arXiv:2304.10255).
+"""What each parameter does to a trial's rank, beside the others: who decides, who hardly matters, and where it still rises.
 
-The numbers are those of `optuna.importance.PedAnovaImportanceEvaluator` (a test compares them), normalized to sum
-to 1. It is computed here because Optuna's module loads scikit-learn and SciPy (1.8 s), and because its own numbers
-come without spread: every parameter gets one, so a bootstrap tells how sure the share is and a permutation of the
-scores tells what a parameter without any influence would get.
+A search concentrates its parameters together, and the later trials are the better ones: a parameter that does nothing then looks
+good beside one that does. So ranks are regressed on the parameters (a parabola for a range, a level for each choice). Parameters
+enter the model one by one, the most telling first, while the best of those left explains more than in all but a few permutations
+of what is left (Freedman and Lane, 1983; the largest of all, so that many parameters raise no false alarm). Each is then judged
+beside the others that entered. That a parameter hardly matters is said only where an upper bound over its *whole* range is small:
+where the search stayed in one corner, the bound is large.
+
+tests/bench/influence.md tells how often each of this is wrong, beside PED-ANOVA, fANOVA and regression one by one. No SciPy and
+no scikit-learn: loading them takes longer than all of this.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
+
+from hpo.report import stats
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hpo.report.trials import Distribution
 
-TOP = 0.1  # the best tenth is what the others are held against,
-FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises,
-SOME_TOP = 10  # and so many while that is
-MOST_TOP = 0.25  # at most a quarter: of five, one or two odd ones would decide
-GRID = 50  # cells that a numeric range is divided into
-FEWEST = 10  # trials below which nothing is said
+FEWEST = 12  # trials, and trials more than coefficients, below which nothing is said
+MOST = 1000  # trials that are looked at, evenly spaced
+LEVEL = 0.03  # chance that any parameter enters a model in which none belongs; searches by TPE make it up to 0.05
+SHUFFLES = 400
 RESAMPLES = 100
-SHUFFLES = 400  # enough for the 99th percentile of what no influence gives
+LEAST = 0.05  # of the differences in rank: a parameter that explains less does not decide
+SMALL = 0.1  # a parameter that cannot explain more over its whole range hardly matters
+TINY = 1e-6  # below this a column is a sum of others
+DOUBT = 0.2  # below this chance, a parameter may matter together with another
 
-Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Importance:
-    """One parameter's importance.
+    """What is known of one parameter.
 
     Attributes:
         name: The parameter.
-        share: Its part of the sum over all parameters.
+        share: Part of the variance of ranks that it explains beside the parameters that decide, less what chance explains.
         low, high: The middle 80 % of that share over bootstrap resamples of the trials.
-        p: The chance that a parameter without influence looks at least as important (from permutations).
+        decides: Whether it explains more than chance does, and a part worth naming.
+        most: What it explains at most if all of its range is tried (95 % bound, of the variance of ranks); infinite where that is
+            unknown, and where it would be small but the parameter tells more than chance, alone or perhaps with another.
+        ends: For a range the one-sided p-values that ranks still rise towards its lower and its upper end; else 1.
     """
 
     name: str
     share: float
     low: float
     high: float
-    p: float
+    decides: bool
+    most: float
+    ends: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def hardly_matters(self) -> bool:
+        """Whether all that it could explain is little."""
+        return self.most < SMALL
 
 
 def importances(params: pd.DataFrame, values: Floats, distributions: dict[str, Distribution], seed: int = 0) -> list[Importance]:
-    """Return the importance of every parameter that varies, the largest first.
+    """Return what is known of every parameter that varies, the largest share first.
 
     Args:
-        params: One row a trial.
+        params: One row per trial.
         values: Their values or ranks, more is better.
         distributions: Of the parameters.
         seed: Of resamples and permutations, so that the same study says the same.
     """
-    grids = [grid for name in params if (grid := _grid(str(name), params[name], distributions[str(name)]))]
-    n = len(values)
-    if n < FEWEST or not grids:
+    rows = np.unique(np.linspace(0, max(0, len(values) - 1), min(len(values), MOST)).astype(np.int64))
+    bases = {
+        name: basis for name in map(str, params) if (basis := _basis(params[name].iloc[rows], distributions[name])) is not None
+    }
+    rank = stats.ranks(np.asarray(values, dtype=np.float64)[rows])
+    if len(rows) < FEWEST or not bases or not np.ptp(rank):
         return []
-    rng = np.random.default_rng(seed)
-    all_trials = [_density(grid, np.arange(n)) for grid in grids]
-    top = _top(values)
-    exact = _divergences(grids, top, all_trials)
-    resamples = np.array([_resampled(grids, values, rng) for _ in range(RESAMPLES)])
-    shuffled = np.array([_divergences(grids, rng.choice(n, len(top), replace=False), all_trials) for _ in range(SHUFFLES)])
-    shares = resamples / np.maximum(resamples.sum(axis=1, keepdims=True), 1e-300)
-    low, high = np.quantile(shares, [0.1, 0.9], axis=0)
-    p = (1 + (shuffled >= exact).sum(axis=0)) / (1 + SHUFFLES)
-    share = exact / (exact.sum() or 1.0)
-    found = [Importance(grid.name, float(share[i]), float(low[i]), float(high[i]), float(p[i])) for i, grid in enumerate(grids)]
-    return sorted(found, key=lambda one: -one.share)
+    y = (rank - rank.mean()) / rank.std()
+    model = _Model(bases, y, np.random.default_rng(seed))
+    return sorted((model.judge(name) for name in bases), key=lambda one: (not one.decides, -one.share))
 
 
-def quantile(n: int) -> float:
-    """Return the part of `n` trials that counts as the top."""
-    return min(1.0, max(TOP, FEWEST_TOP / n, min(MOST_TOP, SOME_TOP / n)))
+class _Basis(NamedTuple):
+    """A parameter as columns of a regression, each of mean 0 and variance 1 over the parameter's range."""
+
+    columns: Floats  # (n trials, k)
+    numeric: bool
+
+    @property
+    def plain(self) -> Floats:
+        """The columns without the bend."""
+        return self.columns[:, :1] if self.numeric else self.columns
 
 
-class _Grid(NamedTuple):
-    name: str
-    cells: Counts  # the cell of each trial's value
-    size: int
-    categorical: bool
+class _Model:
+    """The regression of ranks on the parameters that enter.
+
+    Args:
+        bases: By parameter.
+        y: (n,) ranks of mean 0 and variance 1.
+        rng: Of permutations and resamples.
+    """
+
+    def __init__(self, bases: dict[str, _Basis], y: Floats, rng: np.random.Generator) -> None:
+        n = len(y)
+        self._bases, self._y = bases, y
+        self._orders = np.column_stack([np.arange(n), *(rng.permutation(n) for _ in range(SHUFFLES))])
+        self._weights = np.vstack([np.ones(n), rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)])
+        self._normal = rng.normal(size=(n, SHUFFLES))
+        entered: list[str] = []
+        while (name := self._next(entered)) is not None:
+            entered.append(name)
+        beside = {name: self._beside([other for other in entered if other != name]) for name in entered}
+        self._telling = [name for name in entered if self._chance({name: bases[name].columns}, beside[name]) <= LEVEL]
+
+    def judge(self, name: str) -> Importance:
+        """Return what is known of a parameter, beside those that tell more than chance."""
+        basis, tells = self._bases[name], name in self._telling
+        beside = self._beside([other for other in self._telling if other != name])
+        shares = _shares(beside, basis.columns, self._y, self._weights)
+        low, high = np.quantile(shares[1:], [0.1, 0.9])
+        most, ends = self._bounds(beside, basis)
+        if most < SMALL and (tells or self._may_matter_with_another(name, beside)):
+            most = math.inf
+        return Importance(name, float(shares[0]), float(low), float(high), bool(tells and shares[0] >= LEAST), most, ends)
+
+    def _beside(self, names: list[str]) -> Floats:
+        return np.column_stack([np.ones(len(self._y)), *(self._bases[name].columns for name in names)])
+
+    def _next(self, entered: list[str]) -> str | None:
+        """The most telling parameter that has not entered, if it tells more than chance."""
+        rest = {name: basis.columns for name, basis in self._bases.items() if name not in entered}
+        found = self._surprises(rest, self._beside(entered))
+        if not found or _chance(list(found.values())) > LEVEL:
+            return None
+        return max(found, key=lambda name: float(found[name][0]))
+
+    def _chance(self, candidates: dict[str, Floats], beside: Floats) -> float:
+        return _chance(list(self._surprises(candidates, beside).values()))
+
+    def _surprises(self, candidates: dict[str, Floats], beside: Floats) -> dict[str, Floats]:
+        """How surprisingly much each explains of what the others leave: first of the ranks, then of each permutation."""
+        left = len(self._y) - beside.shape[1]
+        if left < FEWEST:
+            return {}
+        residuals = _without(beside, _without(beside, self._y)[self._orders])
+        residuals /= np.sqrt((residuals**2).sum(axis=0)) + 1e-300
+        own = {name: _own(beside, columns) for name, columns in candidates.items()}
+        return {name: _surprise(((q.T @ residuals) ** 2).sum(axis=0), q.shape[1], left) for name, q in own.items() if q.shape[1]}
+
+    def _may_matter_with_another(self, name: str, beside: Floats) -> bool:
+        """Whether products with other parameters explain more than chance mostly does."""
+        basis = self._bases[name]
+        products = {other: _products(basis.plain, one.plain) for other, one in self._bases.items() if other != name}
+        return self._chance(products, np.column_stack([beside, basis.columns])) < DOUBT
+
+    def _bounds(self, beside: Floats, basis: _Basis) -> tuple[float, tuple[float, float]]:
+        """What a parameter explains at most over its whole range, and how sure it is that ranks rise at its ends."""
+        both = np.column_stack([beside, basis.columns])
+        n, k = both.shape
+        q, r = np.linalg.qr(both)
+        if n - k < FEWEST or np.abs(np.diag(r)).min() < TINY * math.sqrt(n):
+            return math.inf, (1.0, 1.0)
+        spread = np.linalg.inv(r)[beside.shape[1] :]  # of the parameter's own coefficients
+        coefficients = spread @ (q.T @ self._y)
+        deviation = float(np.linalg.norm(_without(both, self._y))) / math.sqrt(n - k)
+        draws = coefficients[:, None] + deviation * spread @ self._normal[:k]
+        most = float(np.quantile((draws**2).sum(axis=0), 0.95))
+        if not basis.numeric or not deviation:
+            return most, (1.0, 1.0)
+        rises = _RISES[:, : len(coefficients)]
+        z = rises @ coefficients / (deviation * np.linalg.norm(rises @ spread, axis=1))
+        return most, (0.5 * math.erfc(z[0] / math.sqrt(2)), 0.5 * math.erfc(z[1] / math.sqrt(2)))
 
 
-def _top(values: Floats) -> Counts:
-    """Indices of the top trials, with all that equal the last of them."""
-    last = math.ceil(quantile(len(values)) * len(values)) - 1
-    return np.flatnonzero(-values <= np.partition(-values, last)[last])
-
-
-def _resampled(grids: list[_Grid], values: Floats, rng: np.random.Generator) -> Floats:
-    sample = rng.integers(0, len(values), len(values))
-    return _divergences(grids, sample[_top(values[sample])], [_density(grid, sample) for grid in grids])
-
-
-def _divergences(grids: list[_Grid], top: Counts, all_trials: list[Floats]) -> Floats:
-    """Pearson divergence between the density of the top trials and that of all, for each parameter."""
-    pairs = [(_density(grid, top), p_all) for grid, p_all in zip(grids, all_trials, strict=True)]
-    return np.array([float(p_all @ (p_top / p_all - 1) ** 2) for p_top, p_all in pairs])
-
-
-def _density(grid: _Grid, rows: Counts) -> Floats:
-    counts = np.bincount(grid.cells[rows], minlength=grid.size)
-    return (_categorical(counts) if grid.categorical else _numeric(counts)) + 1e-12
-
-
-def _grid(name: str, column: pd.Series, distribution: Distribution) -> _Grid | None:
-    """Return the cell of every value; None for a parameter that is fixed or missing in some trial."""
+def _basis(column: pd.Series, distribution: Distribution) -> _Basis | None:
+    """Return a parameter's columns; None for one that is fixed or missing in some trial."""
     if distribution.single() or column.isna().any():
         return None
     if isinstance(distribution, CategoricalDistribution):
-        choices = [int(distribution.to_internal_repr(value)) for value in column]
-        return _Grid(name, np.array(choices, dtype=np.int64), len(distribution.choices), categorical=True)
-    values = column.to_numpy(dtype=float)
+        k = len(distribution.choices)
+        contrasts = np.linalg.qr(np.column_stack([np.ones(k), np.eye(k)[:, 1:]]))[0][:, 1:] * math.sqrt(k)
+        return _Basis(contrasts[[int(distribution.to_internal_repr(value)) for value in column]], numeric=False)
+    values = column.to_numpy(dtype=np.float64)
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
         values, low, high = np.log(values), math.log(low), math.log(high)
-    size = _size(distribution)
-    cells = np.ceil((values - low) / ((high - low) / (size - 1)) - 0.5)  # ties go down, as in Optuna
-    return _Grid(name, np.clip(cells, 0, size - 1).astype(np.int64), size, categorical=False)
+    bent = len(np.unique(values)) > 2  # of two values, one line tells all
+    return _Basis(_parabola(2 * (values - low) / (high - low) - 1)[:, : 1 + bent], numeric=True)
 
 
-def _size(distribution: FloatDistribution | IntDistribution) -> int:
-    """Return the number of cells that Optuna gives a range: never more than there are values."""
-    if isinstance(distribution, IntDistribution) and distribution.log:
-        return min(math.ceil(math.log2(distribution.high - distribution.low + 1)) + 1, GRID)
-    if distribution.step is not None:
-        return min(round((distribution.high - distribution.low) / distribution.step) + 1, GRID)
-    return GRID
+def _parabola(t: Floats) -> Floats:
+    """The first two Legendre polynomials, of variance 1 over -1 to 1."""
+    return np.column_stack([math.sqrt(3) * t, math.sqrt(5) * (3 * t**2 - 1) / 2])
 
 
-def _categorical(counts: Counts) -> Floats:
-    """Density over choices: each seen choice is one kernel, and so is the prior."""
-    seen = np.flatnonzero(counts)
-    kernels = np.full((len(seen) + 1, len(counts)), 1.0 / (len(seen) + 1))
-    kernels[np.arange(len(seen)), seen] += 1
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    weights = np.append(counts[seen], 1.0)
-    return np.asarray(weights / weights.sum() @ kernels, dtype=np.float64)
+_RISES = _parabola(np.array([-1.0, 1.0])) - _parabola(np.array([-0.5, 0.5]))  # in the outer quarters, towards the ends
 
 
-def _numeric(counts: Counts) -> Floats:
-    """Density over cells: a truncated normal kernel at each seen cell (bandwidth by Scott's rule) and a wide prior."""
-    seen = np.flatnonzero(counts)
-    n = counts[seen].sum()
-    mean = seen @ counts[seen] / n
-    deviation = math.sqrt(((seen - mean) ** 2 @ counts[seen]) / max(1, n - 1))
-    cumulative = np.cumsum(counts[seen])
-    first = seen[np.searchsorted(cumulative, n // 4, side="left")]
-    third = seen[min(len(seen) - 1, int(np.searchsorted(cumulative, n * 3 // 4, side="right")))]
-    width = max(1.059 * min((third - first) / 1.34, deviation) * n**-0.2, 0.5 / 1.64)
-    size = len(counts)
-    cell = np.arange(size)
-    kernels = _normal(cell[None, :] - seen[:, None], width, size)
-    kernels /= kernels.sum(axis=1, keepdims=True)
-    prior = _normal(cell - (size - 1) / 2, float(size), size)
-    return np.asarray((counts[seen] @ kernels + prior / prior.sum()) / (n + 1), dtype=np.float64)
+def _products(first: Floats, second: Floats) -> Floats:
+    return (first[:, :, None] * second[:, None, :]).reshape(len(first), -1)
 
 
-def _normal(distance: npt.NDArray[np.generic], width: float, size: int) -> Floats:
-    """Mass of a normal density in cells of width 1 that lie `distance` (a multiple of a half) from its mean."""
-    edges = np.arange(-2 * size - 1, 2 * size + 2) / 2  # every distance's two edges are among these
-    below = np.interp(edges / width, *_normal_table())
-    place = np.asarray(2 * distance, dtype=float).astype(np.int64) + 2 * size + 1
-    return np.asarray(below[place + 1] - below[place - 1], dtype=np.float64)
+def _without(columns: Floats, y: Floats) -> Floats:
+    """What a regression on columns leaves."""
+    q = _own(np.zeros((len(columns), 0)), columns)
+    return np.asarray(y - q @ (q.T @ y), dtype=np.float64)
 
 
-@functools.cache
-def _normal_table() -> tuple[Floats, Floats]:
-    """Return the standard normal distribution function, good to 1e-7: NumPy has none, and SciPy takes long to load."""
-    x = np.linspace(-9, 9, 18_001)
-    return x, np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+def _own(beside: Floats, columns: Floats) -> Floats:
+    """Orthonormal directions of columns that do not lie in those beside."""
+    left = _without(beside, columns) if beside.shape[1] else columns
+    directions, sizes, _ = np.linalg.svd(left, full_matrices=False)
+    return np.asarray(directions[:, sizes > TINY * math.sqrt(len(columns))], dtype=np.float64)
+
+
+def _surprise(explained: Floats, k: int, left: int) -> Floats:
+    """Turn parts explained by k columns into about normal numbers (Wilson and Hilferty, 1931), to compare different k."""
+    return np.asarray((np.cbrt(left * explained / k) - (1 - 2 / (9 * k))) / math.sqrt(2 / (9 * k)), dtype=np.float64)
+
+
+def _chance(surprises: list[Floats]) -> float:
+    """The part of the permutations whose largest surprise is at least that of the ranks."""
+    if not surprises:
+        return 1.0
+    largest = np.max(surprises, axis=0)
+    return float((1 + (largest[1:] >= largest[0]).sum()) / len(largest))
+
+
+def _shares(beside: Floats, columns: Floats, y: Floats, weights: Floats) -> Floats:
+    """For each row of weights, the part of y's variance that columns explain beside others, less what chance would."""
+    both, k = np.column_stack([beside, columns, y]), beside.shape[1]
+    shares = np.zeros(len(weights))
+    for i, weight in enumerate(weights):
+        products = both.T @ (weight[:, None] * both)
+        total, (less, more) = _left(products, 1), (_left(products, size) for size in (k, both.shape[1] - 1))
+        chance = more * columns.shape[1] / max(1, len(y) - both.shape[1] + 1)
+        shares[i] = max(0.0, less - more - chance) / max(total, TINY)
+    return shares
+
+
+def _left(products: Floats, k: int) -> float:
+    """The sum of squares that a regression on the first k columns leaves of the last."""
+    inner, outer = products[:k, :k] + TINY * np.eye(k), products[:k, -1]
+    return float(products[-1, -1] - outer @ np.linalg.solve(inner, outer))

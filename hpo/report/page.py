@@ -61,6 +61,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         space_figures=space,
         slices=slice_,
         n_parameters=len(varied(summary)),
+        deciding=bool(summary.deciding),
         winner=winner,
         command=summary.command,
         about={"Settings": flat(summary.settings), "Environment": _without_place(flat(summary.environment))},
@@ -125,9 +126,8 @@ def _tiles(summary: Summary) -> dict[str, str]:
     if summary.default_value is not None:
         tiles["trial 0, the default"] = score(summary.default_value, summary)
     tiles["trials"] = f"{len(summary.trials):,}"
-    end = summary.trials[["began", "ended"]].max().max()
-    if np.isfinite(end):
-        tiles["from first start to last end"] = duration(float(end))
+    if np.isfinite(summary.lasted):
+        tiles["from first start to last end"] = duration(summary.lasted)
     trained = float(summary.trials["seconds"].sum())
     if trained:
         tiles["training, all workers"] = duration(trained)

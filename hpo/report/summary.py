@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 
 from hpo.errors import UsageError
 from hpo.report.importance import Importance, importances
-from hpo.report.trials import read_trials, texts
+from hpo.report.trials import read_trials, stints, texts
 from hpo.search.own import are_shares, best_first, is_our_study
 from hpo.search.record import validated
 from hpo.search.samplers import distributions
@@ -75,18 +76,28 @@ class Summary:
     def standing(self) -> pd.Series[float]:
         """Rank of each trial that finished or was stopped early with a score, 0 the worst; equals share a rank.
 
-        Trials that were stopped rank behind all that finished, by how far they came and then by their last score, as in Optuna's
-        TPE sampler (`_split_trials`): a search by halving finishes few, and what the others say is not lost. Beside those, points
-        that the space names have no rank: they are trained to the end whatever they score.
+        Trials that were stopped rank behind all that finished, by how far they came and then by their last score: a search by
+        halving finishes few, and what the others say is not lost. A point that the space names is trained to the end whatever it
+        scores: it ranks as if it had been stopped where it was worse than all that went on.
         """
         own: pd.Series[bool] = (self.trials["state"] == "PRUNED") & self.trials["own"]
         stopped = self.trials[own & np.isfinite(self.trials["last"])]
-        finished = self.finished.drop(index=self._given, errors="ignore") if len(stopped) else self.finished
-        rows = [(1, 0, value) for value in finished["value"]]
-        rows += [(0, epochs, last) for epochs, last in zip(stopped["epochs"], stopped["last"], strict=True)]
-        keys = np.array(rows, dtype=float).reshape(-1, 3) * (1, 1, 1 if self.maximize else -1)
-        ranks = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-        return pd.Series(ranks, index=finished.index.append(stopped.index), dtype=float).sort_index()
+        keys = {n: (1, 0, float(value)) for n, value in self.finished["value"].items()}
+        keys |= {n: (0, epochs, last) for n, epochs, last in zip(stopped.index, stopped["epochs"], stopped["last"], strict=True)}
+        earned = self.curves.loc[[n for n in keys if n not in self._given]]
+        keys |= {n: self._earned(n, earned, stopped["epochs"]) for n in self._given if n in keys and len(stopped)}
+        rows = np.array(list(keys.values()), dtype=float).reshape(-1, 3) * (1, 1, 1 if self.maximize else -1)
+        ranks = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+        return pd.Series(ranks, index=pd.Index(list(keys), dtype=self.trials.index.dtype), dtype=float).sort_index()
+
+    def _earned(self, number: int, others: pd.DataFrame, stops: pd.Series[int]) -> tuple[int, int, float]:
+        """The key of a trial that was not to be stopped, as its scores among the others' would have had it."""
+        for epoch in sorted(set(stops) & set(self.curves.columns)):
+            score, scores = self.curves[epoch][number], others[epoch].dropna()
+            went_on = scores.drop(stops.index[stops == epoch], errors="ignore")
+            if score < (went_on.min() if len(went_on) else scores.max()):
+                return 0, int(epoch), float(score)
+        return 1, 0, float(self.trials["value"][number])
 
     @cached_property
     def best(self) -> int | None:
@@ -151,13 +162,33 @@ class Summary:
         return int(self.finished["epochs"].max()) if len(self.finished) else 0
 
     @cached_property
+    def lasted(self) -> float:
+        """Seconds from the first start to the last end of a trial or of a stint of training; NaN where no end is known."""
+        first = self.trials["start"].min()
+        ends = [float(end) for end in self.trials["ended"].dropna()]
+        if not pd.isna(first):
+            zero = first.replace(tzinfo=UTC).timestamp()
+            ends += [
+                until - zero
+                for stored in self.trials["stints"]
+                for _, since, until in stints(stored)
+                if zero - 1 <= since <= until
+            ]
+        return max(ends, default=math.nan)
+
+    @cached_property
     def importance(self) -> list[Importance]:
-        """Importance of each parameter, the largest first; empty with too few trials."""
+        """What is known of each parameter: those that decide first, then by share; empty with too few trials."""
         return importances(
             self.params.loc[self.standing.index, list(self.distributions)],
             np.asarray(self.standing, dtype=np.float64),
             self.distributions,
         )
+
+    @property
+    def deciding(self) -> list[str]:
+        """Names of the parameters that decide, the largest share first."""
+        return [one.name for one in self.importance if one.decides]
 
     @cached_property
     def classes(self) -> list[str]:

@@ -38,6 +38,8 @@ Distribution = FloatDistribution | IntDistribution | CategoricalDistribution
 NUMBERS = (*MEASURED, "worker")
 OTHERS = ("reason", "checkpoint", "train_loss", "score_loss", "stints")
 LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
+MOST_WORKERS = 1024  # as RunOptions allows
+LATEST = 1e11  # Unix time, seconds
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
 
 _QUERIES = {
@@ -228,3 +230,13 @@ def _number(value: object) -> float:
 def texts(values: Iterable[object]) -> list[str | None]:
     """Return each value as one line of text, None where there is nothing."""
     return [None if value is None else " ".join(str(value).split()) for value in values]
+
+
+def stints(stored: object) -> list[tuple[int, float, float]]:
+    """Return worker, begin and end in Unix time of each stint of an attribute, which may hold anything."""
+    rows = stored if isinstance(stored, list) else []
+    return [tuple(row) for row in rows if isinstance(row, list) and len(row) == 3 and type(row[0]) is int and _sound(*row)]
+
+
+def _sound(worker: int, *times: object) -> bool:
+    return 0 <= worker < MOST_WORKERS and all(type(at) in (int, float) and abs(at) < LATEST for at in times)  # type: ignore[arg-type]

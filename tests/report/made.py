@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -128,6 +130,25 @@ def searched(n=50, storage=None, name="cifar10", **more):
     }
     more = {"space": {"name": "basic", "parameters": parameters}, "settings": {"dataset": "cifar10"}} | more
     return study(made, name, storage, environment={"classes": CLASSES}, **more)
+
+
+def fifty():
+    """Make a study of fifty real trials on CIFAR-10, searched by halving with one named start (tests/data/fifty.csv)."""
+    space = {
+        "depth": IntDistribution(2, 4),
+        "filters": IntDistribution(16, 64, step=8),
+        "dropout": FloatDistribution(0.0, 0.4),
+        "lr": FloatDistribution(0.03, 3.0, log=True),
+    }
+    with (Path(__file__).parents[1] / "data" / "fifty.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trials = []
+    for row in rows:
+        params = {name: int(row[name]) if isinstance(one, IntDistribution) else float(row[name]) for name, one in space.items()}
+        accuracies = [float(row[f"e{epoch}"]) for epoch in range(1, EPOCHS + 1) if row[f"e{epoch}"]]
+        trials.append(trial(int(row["trial"]), row["state"], accuracies, params, space))
+    starts = [{"filters": 64, "lr": 0.1}]
+    return study(trials, "fifty", space={"name": "basic", "parameters": {}, "starts": starts}, settings={"dataset": "cifar10"})
 
 
 def artifacts(folder, n=N_SCORED, classes=10, edge=32, channels=3):

@@ -7,9 +7,11 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report.figures.figure import log_axis, round_step
-from hpo.report.figures.history import distribution
-from hpo.report.figures.parameters import map_of_two, parallel
+from hpo.report.figures.history import distribution, early_scores
+from hpo.report.figures.parameters import importance, map_of_two, parallel
 from hpo.report.figures.timeline import timeline
+from hpo.report.figures.trade import size
+from hpo.report.page import page
 from hpo.report.summary import summarize
 
 
@@ -69,7 +71,7 @@ def test_a_winner_that_the_space_named_is_drawn_among_pruned_trials():
         for i, (filters, accuracy) in enumerate(ended)
     ]
     summary = summarize(made.study(trials, space={"name": "mine", "parameters": {}, "starts": [{"filters": 64}]}))
-    assert [line["name"] for line in parallel(summary).data] == ["the others", "the best tenth", "trial 1, the best"]
+    assert [line["name"] for line in parallel(summary).data] == ["the others", "trial 1, the best"]
     assert [dots["customdata"] for dots in map_of_two(summary).data] == [[2, 3, 4], [0, 1]]
 
 
@@ -123,3 +125,45 @@ def test_steps_are_round(least, step):
 @pytest.mark.parametrize(("low", "high", "ticks"), [(1e-4, 1, 1), (10, 100, "D2"), (310_000, 320_000, "L5000"), (50, 200, "L50")])
 def test_a_logarithmic_axis_has_ticks_however_short_it_is(low, high, ticks):
     assert log_axis("x", low, high, "~s")["dtick"] == ticks
+
+
+def test_parameters_of_which_too_little_is_known_have_neutral_titles():
+    few = summarize(made.searched(8))
+    assert importance(few) is None
+    assert map_of_two(few).title == "Scores over depth and dropout"
+    assert "that decide first" not in page(few)
+    many = summarize(made.searched())
+    assert importance(many).title == "What decides the score"
+    assert map_of_two(many).title == "The two that matter most"
+
+
+def test_slices_of_a_wide_space_are_not_called_the_most_important_where_nothing_is_known():
+    space = {f"x{i:02}": FloatDistribution(0, 1) for i in range(16)}
+    trials = [made.trial(i, accuracies=[0.5 + i / 100], params=dict.fromkeys(space, i / 5), space=space) for i in range(5)]
+    text = page(summarize(made.study(trials)))
+    assert "12 of 16 parameters." in text
+    assert "most important" not in text
+
+
+def test_a_front_of_one_is_said_in_one_sentence():
+    trials = [made.trial(i, accuracies=[value], n_parameters=n) for i, (value, n) in enumerate([(0.9, 1e5), (0.8, 2e5)])]
+    alt = size(summarize(made.study(trials))).alt.replace("\N{NO-BREAK SPACE}", " ")
+    assert alt == "Accuracy and size of 2 finished trials; the best is also the cheapest, 100 k at 90.00 %."
+
+
+def test_early_scores_are_drawn_with_their_interval_from_rung_to_rung():
+    figure = early_scores(summarize(made.fifty()))
+    assert figure.layout["xaxis"]["ticktext"] == ["1 to 2"]
+    (dots,) = figure.data
+    assert dots["customdata"] == [21]
+    assert dots["y"][0] - dots["error_y"]["arrayminus"][0] == pytest.approx(0.41, abs=0.01)
+    assert early_scores(summarize(made.searched(8))) is None
+
+
+def test_a_study_that_was_interrupted_lasted_as_long_as_it_trained():
+    zero = made.BEGIN.timestamp()
+    left = [trial(0, "RUNNING", 0), trial(1, "RUNNING", 0)]
+    assert "from first start" not in page(summarize(made.study(left)))
+    left[1].user_attrs["stints"] = [[1, zero, zero + 300]]
+    assert summarize(made.study(left)).lasted == 300
+    assert "from first start to last end" in page(summarize(made.study(left)))

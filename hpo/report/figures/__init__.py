@@ -18,6 +18,7 @@ def of_search(summary: Summary) -> list[Figure]:
     made = [
         history.history(summary),
         history.curves(summary),
+        history.early_scores(summary),
         trade.size(summary),
         trade.time(summary),
         history.distribution(summary),

@@ -12,6 +12,7 @@ from hpo.report.figures.figure import (
     REFERENCE,
     WORDS,
     Figure,
+    axis,
     numbers,
     points,
     round_step,
@@ -20,7 +21,8 @@ from hpo.report.figures.figure import (
     value_format,
     whole_axis,
 )
-from hpo.report.words import count, score
+from hpo.report.rungs import agreements
+from hpo.report.words import count, listed, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,3 +163,25 @@ def distribution(summary: Summary) -> Figure | None:
         "yaxis": whole_axis("trials", heights.max()),
     }
     return Figure("distribution", "How scores are spread", alt, data, layout)
+
+
+def early_scores(summary: Summary) -> Figure | None:
+    """Rank agreement between each epoch at which trials were stopped and the next, with its interval."""
+    found = agreements(summary)
+    if not found:
+        return None
+    heights = np.array([one.correlation for one in found])
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread |= {"array": numbers(np.array([one.high for one in found]) - heights)}
+    spread |= {"arrayminus": numbers(heights - np.array([one.low for one in found]))}
+    dots = points("COMPLETE", {"size": 10, "opacity": 1}, x=list(range(len(found))), y=numbers(heights), error_y=spread)
+    dots |= {"customdata": [one.n for one in found], "hovertemplate": "%{y:.2f} over %{customdata} trials<extra></extra>"}
+    steps = [f"{one.early} to {one.late}" for one in found]
+    ticks = {"tickmode": "array", "tickvals": dots["x"], "ticktext": steps, "range": [-0.5, len(found) - 0.5]}
+    lowest = min(0.0, *(one.low for one in found))
+    yaxis = {"title": {"text": "rank correlation"}, "range": [lowest - 0.05, 1.05]}
+    said = listed([f"{one.correlation:.2f} from epoch {one.early} to {one.late}" for one in found])
+    alt = f"Rank correlation of scores between epochs at which trials are stopped: {said}."
+    note = "Bars: 95 % intervals. Over the trials that reached both epochs."
+    layout = {"xaxis": axis("from epoch to epoch") | ticks, "yaxis": yaxis, "showlegend": False}
+    return Figure("early-scores", "Do early scores tell later ones?", alt, [dots], layout, note=note)

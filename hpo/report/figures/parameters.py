@@ -1,4 +1,4 @@
-"""Figures over the search space: importance, slices, the map of the two that matter most, parallel coordinates."""
+"""Figures over the search space: importance, slices, a map of two parameters, parallel coordinates."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from hpo.report.trials import Distribution
 
 FEWEST = 3  # scored trials below which a parameter shows nothing
+FEWEST_TENTH = 20  # trials below which a tenth is one trial, the best
 MOST = 12  # parameters that get a slice and an axis; a stranger's study may have hundreds
 
 
 def importance(summary: Summary) -> Figure | None:
-    """PED-ANOVA importance with its spread."""
+    """Each parameter's share of the differences in rank, with its spread."""
     found = summary.importance[:MOST][::-1]
     if not found:
         return None
@@ -46,25 +47,22 @@ def importance(summary: Summary) -> Figure | None:
     spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
     spread |= {"array": numbers(np.maximum(0, [one.high for one in found] - shares))}
     spread |= {"arrayminus": numbers(np.maximum(0, shares - [one.low for one in found]))}
-    bar: dict[str, Any] = {
-        "type": "bar",
-        "orientation": "h",
-        "x": numbers(shares),
-        "y": list(range(len(found))),
-        "error_x": spread,
-    }
-    bar |= {"marker": {"color": COLORS["COMPLETE"]}, "hovertemplate": "%{x:.0%}<extra></extra>"}
+    bar: dict[str, Any] = {"type": "bar", "orientation": "h", "x": numbers(shares), "y": list(range(len(found)))}
+    bar |= {"error_x": spread, "hovertemplate": "%{x:.0%}<extra></extra>"}
+    bar |= {"marker": {"color": [COLORS["COMPLETE" if one.decides else "WAITING"] for one in found]}}
     names = [literal(one.name, 24) for one in found]
     ticks = {"tickmode": "array", "tickvals": bar["y"], "ticktext": names, "automargin": True}
-    layout = {"xaxis": axis("share of importance", tickformat=PER_CENT, rangemode="tozero"), "yaxis": ticks}
+    layout = {"xaxis": axis("share of the differences in rank", tickformat=PER_CENT, rangemode="tozero"), "yaxis": ticks}
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
-    alt = f"Importance of parameters for being among the best trials: {said}."
-    note = "PED-ANOVA. Whiskers: the middle 80 % over bootstrap resamples of the trials."
-    return Figure("importance", "What decides the score", alt, [bar], layout, 140 + 34 * len(found), note)
+    alt = f"Part of the differences in rank that each parameter explains beside those that decide: {said}."
+    title = "What decides the score" if summary.deciding else "Influence of the parameters"
+    grey = "" if all(one.decides for one in found) else "Grey: cannot be told from chance. "
+    note = f"{grey}Whiskers: the middle 80 % over bootstrap resamples of the trials."
+    return Figure("importance", title, alt, [bar], layout, 140 + 34 * len(found), note)
 
 
 def slices(summary: Summary) -> list[Figure]:
-    """Score against each parameter, the most important first."""
+    """Score against each parameter, those that decide first."""
     if np.isfinite(summary.trials["value"]).sum() < FEWEST:
         return []
     return [_slice(summary, name, i) for i, name in enumerate(varied(summary)[:MOST])]
@@ -93,7 +91,7 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 
 
 def map_of_two(summary: Summary) -> Figure | None:
-    """Scores over the two most important parameters."""
+    """Scores over the two that decide most; without such a pair, over the first two."""
     names = varied(summary)[:2]
     ended = _ended(summary)
     if len(names) < 2 or len(ended) < FEWEST:
@@ -113,7 +111,8 @@ def map_of_two(summary: Summary) -> Figure | None:
     layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
     alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
     note = f"Pruned trials, small and without a score's colour, show where the search has been. {note}" if len(stopped) else note
-    return Figure("map", "The two that matter most", alt, data, layout, 420, note.strip())
+    title = "The two that matter most" if len(summary.deciding) > 1 else f"Scores over {listed([clipped(n, 40) for n in names])}"
+    return Figure("map", title, alt, data, layout, 420, note.strip())
 
 
 def _ended(summary: Summary) -> pd.DataFrame:
@@ -140,7 +139,8 @@ def parallel(summary: Summary) -> Figure | None:
     drawn, note = thinned(summary, ended, 250)
     heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
     order = summary.standing.rank(ascending=False, method="first").reindex(drawn.index)
-    top = (order <= math.ceil(len(summary.standing) / 10)).to_numpy()
+    enough = len(summary.standing) >= FEWEST_TENTH
+    top = (order <= enough * math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
         ("the others", ~top, REFERENCE, 1.0, 0.35),
@@ -180,10 +180,9 @@ def _ends(names: list[str], summary: Summary) -> list[dict[str, Any]]:
 
 
 def varied(summary: Summary) -> list[str]:
-    """Names of the parameters that vary, the most important first, then by name."""
-    ranked = [one.name for one in summary.importance]
-    rest = [name for name, one in summary.distributions.items() if not one.single() and name not in ranked]
-    return ranked + rest
+    """Names of the parameters that vary, those that decide first, then by name."""
+    rest = [name for name, one in summary.distributions.items() if not one.single() and name not in summary.deciding]
+    return summary.deciding + rest
 
 
 def positions(column: pd.Series, distribution: Distribution) -> Floats:

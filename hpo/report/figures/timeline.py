@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hpo.report.figures.figure import COLORS, WORDS, Figure, axis, numbers, thinned
+from hpo.report.trials import MOST_WORKERS, stints
 from hpo.report.words import count, duration, percent
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 LONGER, AROUND = 1.5, 60.0  # a trial that takes so much longer than its training, and seconds more, was interrupted
 NARROW = 200  # stints in a timeline that leave no room for an edge around each
-MOST_WORKERS = 1024  # as RunOptions allows
-LATEST = 1e11  # Unix time, seconds
 
 
 class _Stint(NamedTuple):
@@ -38,31 +37,31 @@ class _Stint(NamedTuple):
 def timeline(summary: Summary) -> Figure | None:
     """Draw a bar for each stint, in the lane of its worker and the colour of its trial's state."""
     timed = summary.trials[np.isfinite(summary.trials["began"])]
-    end = float(timed[["began", "ended"]].max().max())
+    end = float(np.fmax(timed["began"].max(), summary.lasted))
     if not end >= 1:  # a study that nobody waited for, or no times at all
         return None
     shown, note = thinned(summary, timed, 400)
-    stints = pd.DataFrame(_lanes(summary, list(_stints(summary, timed, end))), columns=list(_Stint._fields))
-    spans = stints["ended"] - stints["began"]
-    drawn = stints["trial"].isin(shown.index)
-    states = timed["state"][stints["trial"]].to_numpy()
+    table = pd.DataFrame(_lanes(summary, list(_stints(summary, timed, end))), columns=list(_Stint._fields))
+    spans = table["ended"] - table["began"]
+    drawn = table["trial"].isin(shown.index)
+    states = timed["state"][table["trial"]].to_numpy()
     unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
     edge = {"width": 0.5 if drawn.sum() < NARROW else 0, "color": "#ffffff"}
     data = []
     for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # one that is only paused lies under what came meanwhile
-        some = stints[drawn & (states == state)]
+        some = table[drawn & (states == state)]
         if len(some):
             hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x:.2f}} {unit}<extra></extra>"
             bar: dict[str, Any] = {"type": "bar", "orientation": "h", "base": numbers(some["began"] / per)}
             bar |= {"x": numbers(spans[some.index].clip(lower=0) / per), "y": some["worker"].astype(int).tolist()}
             bar |= {"name": WORDS[state], "width": 0.8, "hovertemplate": hover, "marker": {"color": COLORS[state], "line": edge}}
             data.append(bar | {"customdata": some["trial"].tolist()})
-    n_lanes = int(stints["worker"].nunique())
-    seconds = timed["seconds"][stints["trial"]].to_numpy()
-    busy = float(np.where(stints["told"], spans, np.fmin(seconds, spans)).sum() / (n_lanes * end))
+    n_lanes = int(table["worker"].nunique())
+    seconds = timed["seconds"][table["trial"]].to_numpy()
+    busy = float(np.where(table["told"], spans, np.fmin(seconds, spans)).sum() / (n_lanes * end))
     used = f", {percent(min(busy, 1), 0)} of the time in training" if busy > 0 else ""
     alt = f"{count(n_lanes, 'worker')} over {duration(end)}{used}."
-    if (~stints["told"] & (spans > LONGER * seconds + AROUND)).any():
+    if (~table["told"] & (spans > LONGER * seconds + AROUND)).any():
         note = f"A trial that was interrupted or paused fills the time from its start to its end. {note}".strip()
     layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
     layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
@@ -73,20 +72,10 @@ def _stints(summary: Summary, trials: pd.DataFrame, end: float) -> Iterator[_Sti
     zero = summary.trials["start"].min().replace(tzinfo=dt.UTC).timestamp()
     columns = (trials[name] for name in ("stints", "worker", "began", "ended"))
     for trial, stored, worker, began, ended in zip(trials.index, *columns, strict=True):
-        told = [_Stint(trial, float(who), since - zero, until - zero, told=True) for who, since, until in _read(stored)]
+        told = [_Stint(trial, float(who), since - zero, until - zero, told=True) for who, since, until in stints(stored)]
         told = [one for one in told if began - 1 <= one.began <= one.ended <= end + 1]
         lane = worker if 0 <= worker < MOST_WORKERS else math.nan
         yield from told or [_Stint(trial, lane, began, end if math.isnan(ended) else ended, told=False)]
-
-
-def _read(stored: object) -> list[tuple[int, float, float]]:
-    """Return the stints of an attribute, which may hold anything."""
-    rows = stored if isinstance(stored, list) else []
-    return [tuple(row) for row in rows if isinstance(row, list) and len(row) == 3 and type(row[0]) is int and _sound(*row)]
-
-
-def _sound(worker: int, *times: object) -> bool:
-    return 0 <= worker < MOST_WORKERS and all(type(at) in (int, float) and abs(at) < LATEST for at in times)  # type: ignore[arg-type]
 
 
 def _lanes(summary: Summary, stints: list[_Stint]) -> list[_Stint]:

@@ -43,10 +43,11 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
     dots["customdata"], line["customdata"] = ([int(i) for i in table.index] for table in (drawn, front))
     shown = duration if cost == "seconds" else amount
     least, most = front.iloc[0], front.iloc[-1]
-    alt = (
-        f"{title} of {count(len(known), 'finished trial')}; the front of {len(front)} that no cheaper one beats goes "
-        f"from {shown(least[cost])} at {score(least['value'], summary)} to {shown(most[cost])} at "
-        f"{score(most['value'], summary)}."
-    )
+    ends = [f"{shown(one[cost])} at {score(one['value'], summary)}" for one in (least, most)]
+    if len(front) == 1:
+        said = f"the best is also the cheapest, {ends[0]}"
+    else:
+        said = f"the front of {len(front)} that no cheaper one beats goes from {ends[0]} to {ends[1]}"
+    alt = f"{title} of {count(len(known), 'finished trial')}; {said}."
     layout = {"xaxis": log_axis(noun, known[cost].min(), known[cost].max(), "~s"), "yaxis": value_axis(summary)}
     return Figure(name, title, alt, [dots, line], layout, note=note)

@@ -2,7 +2,7 @@
 
 A finding is a pure function of the summary that returns None where it does not apply; `find` asks them in the
 order in which a reader wants to know. Nothing is said that the numbers do not carry: "within noise" means that the
-95 % interval of a difference holds zero.
+95 % interval of a difference holds zero. Each has a least basis, and is absent below it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ _ORDER = (
     progress.state_of_study,
     search.edges,
     search.decisive,
+    search.undecided,
     search.idle,
     progress.last_improvement,
     progress.pruning,
-    progress.pruned_winners,
+    progress.early_scores,
     progress.failures,
     result.smaller,
     result.faster,

@@ -1,23 +1,21 @@
-"""How the search went: is it over, when did it last improve, what did pruning save or cost, what failed."""
+"""How the search went: is it over, when did it last improve, what did pruning save, what do early scores tell, what failed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from hpo.report import stats
 from hpo.report.findings.finding import Finding
-from hpo.report.words import MINUS, clipped, count, duration, listed, number, percent, points
+from hpo.report.rungs import agreements
+from hpo.report.words import MINUS, clipped, count, duration, listed, percent, points
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
-FEWEST = 10  # trials below which nothing is said about trends or ranks
-FEWEST_GAINS = 5  # finished trials below which nothing is said about what others would have gained
-AGREES, DISAGREES = 0.5, 0.2  # Spearman's rank correlation: what counts as agreement, and what as none
-LIKELY = 0.01  # chance to pass the best above which a pruned trial is named
+FEWEST = 10  # trials that ended, below which nothing is said about when the best came
+FEWEST_LAST = 10  # trials in the last third, below which nothing is said about more of them
+AGREES = 0.5  # rank correlation: agreement is good where the interval lies above, poor where it lies below
+MOST_SHOWN = 3  # steps from rung to rung that a sentence lists
 CAUSES = 4  # failures' causes that are named, the most frequent first
 
 
@@ -38,26 +36,26 @@ def state_of_study(summary: Summary) -> Finding | None:
 
 
 def last_improvement(summary: Summary) -> Finding | None:
-    """When the best came, and whether more trials look worth it."""
+    """When the best came, and whether more trials look worth it: only where the last third had a chance."""
     ended = summary.trials[summary.trials["state"].isin(["COMPLETE", "PRUNED"])]
     best, n = summary.best, summary.n_scored
     if best is None or n is None or len(ended) < FEWEST:
         return None
     since = int((ended.index > best).sum())
-    third = ended.index[-(len(ended) // 3)]
-    before = summary.finished["value"][summary.finished.index < third]
-    if before.empty:
-        return None
-    gain = summary.best_value - float(before.max())
-    clear = gain > stats.standard_error(summary.best_value, n)
-    verdict = (
-        f"the last third of the trials brought {points(gain)}, so more trials look worth it"
-        if clear
-        else "the last third of the trials brought nothing beyond noise, so more of the same look hardly worth it"
-    )
     when = f"{count(since, 'trial')} before the end" if since else "the last one"
-    text = f"The best came with trial {best}, {when}; {verdict}."
-    basis = f"Best so far before and after trial {third}; noise is one standard error on {n:,} images."
+    text = f"The best came with trial {best}, {when}"
+    third = ended.index[-(len(ended) // 3) :]
+    before = summary.finished["value"][summary.finished.index < third[0]]
+    whole = int(summary.finished.index.isin(third).sum())  # trained to the end
+    if len(third) < FEWEST_LAST or not whole or before.empty:
+        return Finding("progress", f"{text}.", "", "history")
+    gain = summary.best_value - float(before.max())
+    tried = f"the last {count(len(third), 'trial')} ({whole:,} trained to the end)"
+    if gain > stats.standard_error(summary.best_value, n):
+        text += f"; {tried} brought {points(gain)}, so more trials look worth it."
+    else:
+        text += f"; {tried} brought nothing beyond noise, so more trials of this kind are unlikely to help."
+    basis = f"Best so far before and after trial {third[0]}; noise is one standard error on {n:,} images."
     return Finding("progress", text, basis, "history")
 
 
@@ -76,67 +74,33 @@ def pruning(summary: Summary) -> Finding | None:
         f"{left.sum():,} of {whole:,} epochs ({percent(left.sum() / whole, 0)})"
     )
     text += f", about {duration(seconds)} of training." if seconds > 0 else "."
-    return Finding("pruning", text, "Each pruned trial's missing epochs at its own seconds an epoch.", "curves")
+    return Finding("pruning", text, "Estimated from each pruned trial's own time per epoch.", "curves")
 
 
-def pruned_winners(summary: Summary) -> Finding | None:
-    """Whether a pruned trial could have won: do early scores rank like later ones, and what would it have taken?"""
-    pruned = summary.trials[(summary.trials["state"] == "PRUNED") & (summary.trials["epochs"] > 0)]
-    if pruned.empty or len(summary.finished) < FEWEST_GAINS:
+def early_scores(summary: Summary) -> Finding | None:
+    """Whether trials rank early as they rank later, from each epoch at which trials were stopped to the next."""
+    found = agreements(summary)
+    if not found:
         return None
-    stops = _last_steps(summary.curves.loc[pruned.index])
-    ranks = _rank_agreement(summary, int(stops.mode().iloc[0]))  # where most were stopped
-    if ranks is None:
-        return None
-    chances = _chances(summary, pruned, stops)
-    expected = float(chances.sum())
-    basis = f"{ranks.basis}; each pruned trial given the gain of every finished trial from the epoch where it was stopped."
-    if expected >= 0.5 or (ranks.correlation < DISAGREES and not ranks.chosen):
-        likely = int(chances.index[int(chances.to_numpy().argmax())])
-        text = f"Pruning may have stopped a better network: {ranks.text}."
-        if chances[likely] >= LIKELY:
-            text += (
-                f" Trial {likely}, stopped at {_shown(summary, float(pruned['last'][likely]))}, would have passed the best "
-                f"with the gain of {percent(float(chances[likely]), 0)} of the finished trials."
-            )
-        return Finding("pruned-winner", text, basis, "curves")
-    sign = 1 if summary.maximize else -1
-    if ranks.correlation < AGREES or sign * (pruned["last"].max() - summary.best_value) > 0:
-        return None
-    text = f"Pruning hardly stopped a winner: {ranks.text}, and {expected:.1f} of {count(len(pruned), 'pruned trial')} "
-    return Finding("pruned-winner", text + "would be expected to pass the best.", basis, "curves")
-
-
-class _Agreement(NamedTuple):
-    """How scores after one epoch rank like later ones.
-
-    Attributes:
-        chosen: Whether the trials compared are those that a pruner let go on, for being good at that epoch.
-    """
-
-    correlation: float
-    text: str
-    basis: str
-    chosen: bool
-
-
-def _rank_agreement(summary: Summary, rung: int) -> _Agreement | None:
-    """Compare scores after `rung` with the final ones; where few trials finished, with those of an epoch that enough reached."""
-    curves, finals, who, then = summary.curves, summary.finished["value"], "finished trials", "in the end"
-    chosen = (finals.notna() & curves[rung][finals.index].notna()).sum() < FEWEST
-    if chosen:
-        later = [step for step in curves.columns.astype(int) if step > rung]
-        reached = curves[later].loc[summary.standing.index]
-        enough = reached.columns[reached.notna().sum() >= FEWEST]
-        if enough.empty:
-            return None
-        finals, who, then = reached[enough[-1]].dropna(), "the trials that went on", f"after epoch {enough[-1]}"
-    early = curves[rung][finals.index].dropna()
-    correlation = stats.spearman(early.to_numpy(), finals[early.index].to_numpy())
-    text = f"after epoch {rung} {who} rank like {then} with correlation {correlation:.2f}".replace("-", MINUS)
-    basis = f"Spearman's rank correlation over {len(early):,} {'' if chosen else 'finished '}trials"
-    basis += ", which went on because they were good: among all it would be higher" if chosen else ""
-    return _Agreement(correlation, text, basis, bool(chosen))
+    if all(one.low >= AGREES for one in found):
+        verdict = "Early scores are a good guide to later ones"
+    elif any(one.high < AGREES for one in found):
+        verdict = "Early scores are a poor guide to later ones, so pruning may have stopped better networks"
+    else:
+        verdict = "How well early scores tell later ones"
+    weakest = min(found, key=lambda one: one.correlation)
+    shown = found if len(found) <= MOST_SHOWN else [weakest]
+    parts = [
+        f"from epoch {one.early} to {one.late} ranks correlate by {one.correlation:.2f} "
+        f"(95 % interval {one.low:.2f} to {one.high:.2f}, {count(one.n, 'trial')})".replace("-", MINUS)
+        for one in shown
+    ]
+    text = f"{verdict}: {listed(parts)}{'' if shown is found else f', the weakest of {len(found)} such steps'}."
+    basis = (
+        "Spearman's rank correlation over all trials that reached both epochs, interval by Bonett and Wright. Trials that "
+        "went on were chosen for being good: among all trials it would be higher."
+    )
+    return Finding("early-scores", text, basis, "early-scores")
 
 
 def failures(summary: Summary) -> Finding | None:
@@ -150,29 +114,3 @@ def failures(summary: Summary) -> Finding | None:
     named = named[:CAUSES] + ([f"{rest:,} of other causes"] if rest else [])
     text = f"{count(len(failed), 'trial')} of {len(summary.trials):,} failed: {listed(named)}."
     return Finding("failures", text, "", "timeline")
-
-
-def _last_steps(curves: pd.DataFrame) -> pd.Series[int]:
-    """The last step of each row that holds a value; rows without any are left out."""
-    known = curves.notna().to_numpy()
-    last = known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
-    steps = pd.Series(curves.columns.to_numpy()[last], index=curves.index)
-    return steps.iloc[np.flatnonzero(known.any(axis=1))]
-
-
-def _chances(summary: Summary, pruned: pd.DataFrame, stops: pd.Series[int]) -> pd.Series[float]:
-    """For each pruned trial, the part of the finished trials whose gain from its last epoch would pass the best."""
-    sign = 1 if summary.maximize else -1
-    finals = summary.finished["value"]
-    chances = pd.Series(0.0, index=stops.index)
-    for step in stops.unique():
-        some = stops.index[stops == step]
-        gains = np.sort((sign * (finals - summary.curves[step][finals.index])).dropna().to_numpy())
-        if len(gains):
-            needed = sign * (summary.best_value - pruned["last"][some].to_numpy())
-            chances[some] = 1 - np.searchsorted(gains, needed, side="right") / len(gains)
-    return chances
-
-
-def _shown(summary: Summary, value: float) -> str:
-    return percent(value) if summary.is_accuracy else number(value)

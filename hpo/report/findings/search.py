@@ -1,4 +1,4 @@
-"""What the search space says: best values at an edge, parameters that decide, parameters that do not."""
+"""What the search space says: best values at an edge, parameters that decide, parameters that hardly matter."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from hpo.report import importance, stats
+from hpo.report import importance
 from hpo.report.findings.finding import Finding
-from hpo.report.words import clipped, count, listed, percent
+from hpo.report.words import clipped, count, listed, number, percent
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
@@ -18,81 +18,82 @@ if TYPE_CHECKING:
 Numeric = FloatDistribution | IntDistribution
 
 EDGE = 0.1  # the outermost part of a range that counts as its edge
-SURE = 0.01  # p-value below which an edge or an influence is stated, shared among the parameters asked about
-DOUBT = 0.1  # p-value above which a parameter shows no influence
+RISES = 0.05  # p-value below which ranks rise towards an edge
 
 
 def edges(summary: Summary) -> Finding | None:
     """Parameters whose best values lie at the end of their range, with the range to try."""
-    asked = {
-        name: distribution
-        for name, distribution in summary.distributions.items()
-        if isinstance(distribution, FloatDistribution | IntDistribution) and not distribution.single()
-    }
-    if len(summary.standing) < importance.FEWEST:
-        return None
-    found = [edge for name, one in asked.items() if (edge := _edge(summary, name, one, SURE / (2 * len(asked))))]
+    found = [edge for one in summary.importance if one.decides and (edge := _edge(summary, one))]
     if not found:
         return None
-    text = f"The best values lie at the edge of the range: {listed(found)}."
     basis = (
-        f"More of the best trials lie in the outer {percent(EDGE, 0)} of the range than by chance (binomial test), and "
-        f"trials there rank higher than the others (Mann-Whitney test), each at p < {SURE} shared among parameters."
+        f"The best trial lies in the outer {percent(EDGE, 0)} of the range, the parameter decides, and beside the other ones "
+        f"ranks still rise in the outer quarter (regression, p < {RISES}). Points that the space names count too."
     )
-    return Finding("edge", text, basis, "slices")
+    return Finding("edge", f"The best values lie at the edge of the range: {'; '.join(found)}.", basis, "slices")
 
 
 def decisive(summary: Summary) -> Finding | None:
-    """The parameters that decide whether a trial is among the best."""
-    found = [one for one in summary.importance if one.p * len(summary.importance) <= 5 * SURE]
+    """The parameters that decide where a trial ranks."""
+    found = [one for one in summary.importance if one.decides]
     if not found:
         return None
     parts = [f"{clipped(one.name, 60)} ({percent(one.share, 0)}, {_spread(one)})" for one in found]
     verb = "decides" if len(parts) == 1 else "decide"
-    return Finding("decisive", f"{listed(parts)} {verb} most about the score.", _basis(summary), "importance")
+    basis = (
+        f"Part of the differences in rank among {_sample(summary)} that it explains beside the others. {_METHOD} Spread: the "
+        f"middle 80 % of {importance.RESAMPLES} bootstrap resamples."
+    )
+    return Finding("decisive", f"{listed(parts)} {verb} most about the score.", basis, "importance")
+
+
+def undecided(summary: Summary) -> Finding | None:
+    """That no parameter's effect could be seen, which does not say that there is none."""
+    if not summary.importance or any(one.decides or one.hardly_matters for one in summary.importance):
+        return None
+    text = f"Which parameters matter cannot be told from {_sample(summary)}: none explains more of the scores than chance does."
+    return Finding("undecided", text, f"{_METHOD} That does not show that none matters.", "importance")
 
 
 def idle(summary: Summary) -> Finding | None:
-    """The parameters without a visible influence."""
-    found = [one for one in summary.importance if one.p > DOUBT and not _related(summary, one.name)]
+    """The parameters that hardly matter."""
+    found = [one for one in summary.importance if one.hardly_matters]
     if not found:
         return None
-    names = listed([clipped(one.name, 60) for one in found])
-    text = f"{names} {'shows' if len(found) == 1 else 'show'} no influence that could be told from chance."
-    if len(found) == len(summary.importance):
-        text = f"No parameter shows an influence on the score that {_sample(summary)} could tell from chance."
-    return Finding("idle", text, f"{_basis(summary)} Nor does a rank correlation show any (p > {DOUBT}).", "importance")
+    names, most = listed([clipped(one.name, 60) for one in found]), percent(max(one.most for one in found), 0)
+    what = f"explains at most {most} of the differences in rank"
+    if len(found) == 1:
+        text = f"{names} hardly matters: over its whole range it {what}."
+    else:
+        text = f"{names} hardly matter: over its whole range each {what}."
+    basis = (
+        f"95 % bound by regression of the ranks of {_sample(summary)}, beside the parameters that decide. Nothing is said of a "
+        "parameter that the search hardly varied, or that may matter together with another."
+    )
+    return Finding("idle", text, basis, "importance")
 
 
-def _related(summary: Summary, name: str) -> bool:
-    """Whether trials rank higher towards one end of a range: what only tells bad from middling does not show among the best."""
-    if not isinstance(summary.distributions[name], FloatDistribution | IntDistribution):
-        return False
-    values = summary.params[name].loc[summary.standing.index].to_numpy(dtype=np.float64)
-    z = stats.spearman(values, np.asarray(summary.standing)) * math.sqrt(len(values) - 1)
-    return math.erfc(abs(z) / math.sqrt(2)) <= DOUBT
+_METHOD = (
+    "Regression of ranks on the parameters, with a bend for each range; a parameter enters while it explains more than chance, "
+    f"by {importance.SHUFFLES} permutations of what is left."
+)
 
 
-def _edge(summary: Summary, name: str, distribution: Numeric, level: float) -> str | None:
-    """Describe the edge at which the best values of one parameter lie; None if there is none."""
-    column = summary.params[name].loc[summary.standing.index]
-    known = column.notna()
-    if known.sum() < importance.FEWEST:
+def _edge(summary: Summary, one: importance.Importance) -> str | None:
+    """Describe the edge at which the best values of a parameter lie; None if there is none."""
+    distribution = summary.distributions[one.name]
+    if not isinstance(distribution, FloatDistribution | IntDistribution) or summary.best is None:
         return None
-    place = _places(column[known].to_numpy(dtype=float), distribution)
-    standing = np.asarray(summary.standing[known], dtype=np.float64)
-    levels = _levels(distribution)
-    width = max(EDGE, 1 / levels)  # of few levels, the last alone
-    top = np.argsort(-standing, kind="stable")[: math.ceil(importance.quantile(len(standing)) * len(standing))]
-    for side, at in (("lower", place < width), ("upper", place >= 1 - width)):
-        # A sampler that found the edge stays there; with too few elsewhere to compare, the first test decides.
-        better = stats.greater(standing[at], standing[~at]) if (~at).sum() >= importance.FEWEST_TOP else 0.0
-        if stats.binomial_tail(int(at[top].sum()), len(top), width) < level and better < level:
-            return _advice(name, distribution, side)
+    width = max(EDGE, 1 / _levels(distribution))  # of few levels, the last alone
+    finished = _places(summary.params.loc[summary.finished.index, one.name].to_numpy(dtype=float), distribution)
+    best = summary.finished.index == summary.best
+    for side, rise, there in (("lower", one.ends[0], finished < width), ("upper", one.ends[1], finished >= 1 - width)):
+        if rise < RISES and there[best].all():
+            return _advice(one.name, distribution, side, int(there.sum()) - 1, len(finished) - 1)
     return None
 
 
-def _places(values: stats.Floats, distribution: Numeric) -> stats.Floats:
+def _places(values: importance.Floats, distribution: Numeric) -> importance.Floats:
     """Where values lie in their range, from 0 to below 1; whole numbers in the middle of their level."""
     low, high = float(distribution.low), float(distribution.high)
     if distribution.log:
@@ -107,7 +108,7 @@ def _levels(distribution: Numeric) -> float:
     return round((distribution.high - distribution.low) / distribution.step) + 1
 
 
-def _advice(name: str, distribution: Numeric, side: str) -> str | None:
+def _advice(name: str, distribution: Numeric, side: str, also: int, others: int) -> str | None:
     """Name the edge and the range to try; None if nothing lies beyond, as below a dropout of 0."""
     low, high = distribution.low, distribution.high
     end = low if side == "lower" else high
@@ -115,7 +116,8 @@ def _advice(name: str, distribution: Numeric, side: str) -> str | None:
     if further == end:
         return None
     tried = (further, high) if side == "lower" else (low, further)
-    return f"{clipped(name, 60)} at its {side} end {end:.4g}, try {tried[0]:.4g} to {tried[1]:.4g}"
+    who = f" (the best trial and {also} of the other {others} finished ones lie there)" if also > 0 else ""
+    return f"{clipped(name, 60)} at its {side} end {number(end)}, try {number(tried[0])} to {number(tried[1])}{who}"
 
 
 def _further(distribution: Numeric, side: str) -> float:
@@ -137,20 +139,6 @@ def _spread(one: importance.Importance) -> str:
     return f"{100 * one.low:.0f} to {percent(one.high, 0)} over bootstrap"
 
 
-def _basis(summary: Summary) -> str:
-    chosen = " that the search chose, those stopped early behind the others by how far they came, as TPE ranks them"
-    behind = chosen if _some_stopped(summary) else ""
-    return (
-        f"PED-ANOVA importance of being among the best {percent(importance.quantile(len(summary.standing)), 0)} of "
-        f"{_sample(summary)}{behind}. "
-        f"Spread: the middle 80 % of {importance.RESAMPLES} bootstrap resamples. "
-        f"Influence: against {importance.SHUFFLES} permutations of the scores."
-    )
-
-
 def _sample(summary: Summary) -> str:
-    return count(len(summary.standing), "finished or pruned trial" if _some_stopped(summary) else "finished trial")
-
-
-def _some_stopped(summary: Summary) -> bool:
-    return bool((summary.trials["state"][summary.standing.index] == "PRUNED").any())
+    stopped = (summary.trials["state"][summary.standing.index] == "PRUNED").any()
+    return count(len(summary.standing), "finished or pruned trial" if stopped else "finished trial")
