@@ -69,6 +69,18 @@ def test_csv_has_json_and_no_repr_of_pythons_for_what_has_parts(wide):
     assert "%" not in row["best"]
 
 
+def test_a_comparison_is_told_in_values(tmp_path):
+    where = ("--storage", tmp_path / "hpo.db", "--out", tmp_path / "page.html")
+    run(new_study(tmp_path / "hpo.db", "a", sampler="random"), 3)
+    run(new_study(tmp_path / "hpo.db", "b", sampler="random", seed=1), 6)
+    a, b = strict(in_process("compare", "a", "b", *where, "--format", "json")[1])
+    assert b["gain"] == pytest.approx(b["best"] - a["best"])
+    assert (a["gain"], a["obstacle"], b["trials"]) == (None, None, 6)
+    row = list(csv.DictReader(io.StringIO(in_process("compare", "a", "b", *where, "--format", "csv")[1])))[1]
+    assert float(row["best"]) == b["best"]
+    assert "%" not in "".join(row.values())
+
+
 def test_times_have_their_zone(wide):
     for row in strict(in_process("trials", "first", "--storage", wide, "--format", "json")[1]):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", row["started"])

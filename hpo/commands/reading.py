@@ -163,8 +163,8 @@ def compare(
         raise UsageError("compare needs two studies or more: hpo compare A B")
     location = locate(storage)
     comparison = Comparison([load(name, location).study for name in studies])
-    rows = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
-    show_rows(rows, form, empty="")
+    table = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
+    show_rows(table if form is Format.table else comparison.values(), form, empty="", kept=("study", "best", "gain"))
     page = comparison.write(out or Path("reports") / f"{layout.file_name('-'.join(studies))}.html")
     streams.err().print(f"wrote {page}", soft_wrap=True)
     return 0

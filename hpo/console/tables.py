@@ -67,7 +67,7 @@ def study_row(record: StudyRecord) -> Row:
         "dataset": settings.dataset if settings else None,
         "finished": record.n_finished,
         **{state: counts[state] for state in ("complete", "pruned", "fail", "running")},
-        **({"waiting": counts["waiting"]} if counts["waiting"] else {}),
+        **{kind: counts[kind] for kind in ("waiting", "foreign") if counts[kind]},
         "best": score(record.winner.value, record) if record.winner else None,
         "default": score(first.value, record) if first and first.state.name == "COMPLETE" else None,
     }

@@ -7,7 +7,7 @@ kind of score are the same; elsewhere the table says what differs instead of a g
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -38,9 +38,14 @@ class Comparison:
         self._named = _named(studies)
 
     def table(self) -> pd.DataFrame:
-        """Return one row a study, as text for a person: best, gain over the first study, trials, time."""
+        """Return one row per study, as text for a person: best, gain over the first study, trials, time."""
         first = next(iter(self._named.values()))
         return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in self._named.items()])
+
+    def values(self) -> list[dict[str, Any]]:
+        """Return the same as values for a program: scores and gains as they are, seconds, None for what there is none of."""
+        first = next(iter(self._named.values()))
+        return [{"study": name} | _values(summary, first) for name, summary in self._named.items()]
 
     def write(self, out: Path) -> Path:
         """Write the page to `out`.
@@ -98,6 +103,27 @@ def _row(summary: Summary, first: Summary) -> dict[str, str]:
         "trials": str(len(summary.trials)),
         "time to the best": duration(math.nan if best is None else float(summary.trials["ended"][best])),
         "training": duration(float(summary.trials["seconds"].sum())),
+    }
+
+
+def _values(summary: Summary, first: Summary) -> dict[str, Any]:
+    best, n, n_first = summary.best, summary.n_scored, first.n_scored
+    interval = stats.wilson(summary.best_value, n) if n and best is not None else (None, None)
+    obstacle = _obstacle(summary, first)
+    compares = summary is not first and best is not None and first.best is not None and not obstacle
+    between = stats.difference(summary.best_value, first.best_value, n, n_first) if compares and n and n_first else (None, None)
+    ended = None if best is None else float(summary.trials["ended"][best])
+    return {
+        "best": None if best is None else summary.best_value,
+        **dict(zip(("best_low", "best_high"), interval, strict=True)),
+        "gain": summary.best_value - first.best_value if compares else None,
+        **dict(zip(("gain_low", "gain_high"), between, strict=True)),
+        "obstacle": obstacle or None,
+        "best_trial": best,
+        "finished": len(summary.finished),
+        "trials": len(summary.trials),
+        "seconds_to_best": ended if ended is not None and math.isfinite(ended) else None,
+        "seconds_of_training": float(summary.trials["seconds"].sum()),
     }
 
 

@@ -103,8 +103,11 @@ class StudyRecord:
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of trials by state, in lower case."""
-        return Counter(trial.state.name.lower() for trial in self.trials)
+        """Number of hpo's own trials by state, in lower case; beside them those that are `waiting`, and `foreign` ones."""
+        counts = Counter(trial.state.name.lower() for trial in self.own)
+        counts["waiting"] = sum(trial.state == TrialState.WAITING for trial in self.trials)
+        counts["foreign"] = len(self.trials) - counts.total()
+        return +counts
 
     @property
     def n_finished(self) -> int:

@@ -99,7 +99,8 @@ def run(
         pool = LocalPool(seats(options.workers, options.device), settings, data_dir)
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
-        watcher.preparing(f"starting {pool.size} workers: each loads PyTorch, then the data set", 0, 0)
+        workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
+        watcher.preparing(f"starting {workers}: loading PyTorch and the data set", 0, 0)
         environment, early = _first_ready(pool, watcher)
 
         _take(lock, asked.name, stack)

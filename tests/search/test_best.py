@@ -74,6 +74,8 @@ def test_a_trial_that_another_program_added_is_never_the_best_of_a_study_of_hpos
     found, summary = record.load("first", study.location), summarize(before.study)
     assert found.best.number == before.best.number == summary.best == reopen(study).best.number
     assert found.is_accuracy
+    assert found.counts == {"complete": 3, "foreign": 1}
+    assert found.n_finished == 3
     assert summary.is_accuracy
     assert summary.trials["best"].max() == found.best.value
     assert 99.0 not in summary.finished["value"].tolist()
