@@ -121,7 +121,7 @@ def test_the_page_is_written_where_the_command_writes_it_and_only_on_request(sai
 
 def test_the_command_on_the_page_trains_the_winner_again(said, folder, cache):
     page = (folder / said["page"]).read_text()
-    command = html.unescape(re.search(r"Train it again</h3>\s*<pre><code>(.*?)</code>", page, re.DOTALL)[1])
+    command = html.unescape(re.search(r"the winner again</h3>.*?<code>(.*?)</code>", page, re.DOTALL)[1])
     python = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HPO_CACHE_DIR": str(cache)}
     done = subprocess.run(["bash", "-ec", command], cwd=folder, env=os.environ | python, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import StorageError
 from hpo.failpoints import reach
 from hpo.files import write_atomically
+from hpo.report.figures.figure import COLORS, NIGHT, WORDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,23 +31,25 @@ def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, 
     """Return the page that `template` makes of figures, the table of trials (None for no table) and other values."""
     from markupsafe import Markup
 
-    plotly, script = _plotly(), _own("page.js")
+    plotly, script = _plotly(), _own("page.js") + _own("table.js")
     policy = (
         f"default-src 'none'; script-src '{_hash(plotly)}' '{_hash(script)}'; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )  # Plotly styles its elements inline; a style alone can neither run nor fetch anything here
     drawn = [{"id": f.id, "data": f.data, "layout": f.layout, "height": f.height} for f in figures]
+    colors = {"night": NIGHT, "states": {word: COLORS[state] for state, word in WORDS.items()}}
     return (
         _environment()
         .get_template(template)
         .render(
             policy=policy,
-            plotly=Markup(plotly),  # noqa: S704 - these five are our own files, or JSON without any "<"
+            plotly=Markup(plotly),  # noqa: S704 - these six are our own files, or JSON without any "<"
             script=Markup(script),  # noqa: S704
             style=Markup(_own("page.css")),  # noqa: S704
+            colors=Markup(as_json(colors)),  # noqa: S704
             figures=Markup(as_json(drawn)),  # noqa: S704
             trials=Markup(as_json(trials)),  # noqa: S704
-            drawn={f.id for f in figures},
+            titles={f.id: f.title for f in figures},
             **values,
         )
     )

@@ -1,4 +1,4 @@
-"""The page that explains a study: findings first, then figures, the winner, all trials, and how to do it again."""
+"""The page that explains a study: findings first, then figures, the winner, all trials, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
     from hpo.report.summary import Summary
 
-_COLUMNS = {"seconds": 2, "n_parameters": 0, "macs": 0, "images_per_second": 1, "worker": 0}  # name: digits kept
+_MEASURED = {  # name: heading, digits kept
+    "seconds": ("seconds", 2),
+    "n_parameters": ("parameters", 0),
+    "macs": ("multiply-adds", 0),
+    "images_per_second": ("images per second", 1),
+    "worker": ("worker", 0),
+}
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 
@@ -71,8 +77,9 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
 
 
 def trial_table(summary: Summary) -> dict[str, Any]:
-    """Return all trials as columns and rows of JSON: what the page shows and downloads."""
+    """Return all trials as columns and rows of JSON, and the columns that the page shows as per cent."""
     trials = summary.trials
+    taken = {"reason", *(heading for heading, _ in _MEASURED.values())}
     columns: dict[str, list[Any]] = {
         "trial": [int(number) for number in trials.index],
         "state": [WORDS[state] for state in trials["state"]],
@@ -80,16 +87,17 @@ def trial_table(summary: Summary) -> dict[str, Any]:
         "epochs": trials["epochs"].tolist(),
     }
     for name in summary.params:
-        column = f"{name} (parameter)" if name in (*columns, *_COLUMNS, "reason") else str(name)
+        column = f"{name} (parameter)" if name in taken.union(columns) else str(name)
         columns[column] = [_cell(value) for value in summary.params[name]]
-    for name, digits in _COLUMNS.items():
+    for name, (heading, digits) in _MEASURED.items():
         if trials[name].notna().any():
-            columns[name.replace("_", " ")] = [_cell(value, digits) for value in trials[name]]
+            columns[heading] = [_cell(value, digits) for value in trials[name]]
     if trials["reason"].notna().any():
         columns["reason"] = [value and clipped(value, 1000) for value in trials["reason"]]
     return {
         "name": _file_name(summary.name),
         "columns": list(columns),
+        "shares": ["value"] if summary.is_accuracy else [],
         "rows": list(zip(*columns.values(), strict=True)),
     }
 
@@ -110,30 +118,30 @@ def _file_name(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[:80].lstrip(".") or "study"
 
 
-def _lead(summary: Summary) -> str:
+def _lead(summary: Summary) -> list[str]:
     what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
     goal = "accuracy on the " + ("held-out validation images" if summary.settings.get("score") == "validation" else "test set")
     what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
     what.append(", ".join(f"{n:,} {WORDS[state]}" for state, n in summary.counts.items() if n) or "no trials yet")
     start = summary.trials["start"].min()
     if not pd.isna(start):
-        what.append(f"begun {start:%Y-%m-%d %H:%M} UTC")
-    return " · ".join(what)
+        what.append(f"started {start:%Y-%m-%d %H:%M} UTC")
+    return what
 
 
 def _tiles(summary: Summary) -> dict[str, str]:
     tiles = {"best": NOTHING if summary.best is None else score(summary.best_value, summary)}
     if summary.default_value is not None:
-        tiles["trial 0, the default"] = score(summary.default_value, summary)
+        tiles["default (trial 0)"] = score(summary.default_value, summary)
     tiles["trials"] = f"{len(summary.trials):,}"
     if np.isfinite(summary.lasted):
-        tiles["from first start to last end"] = duration(summary.lasted)
+        tiles["elapsed"] = duration(summary.lasted)
     trained = float(summary.trials["seconds"].sum())
     if trained:
-        tiles["training, all workers"] = duration(trained)
+        tiles["training, summed"] = duration(trained)
     epochs = int(summary.trials["epochs"].sum())
     if summary.ours and epochs:
-        tiles["epochs trained"] = f"{epochs:,}"
+        tiles["epochs"] = f"{epochs:,}"
     return tiles
 
 

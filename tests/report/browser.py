@@ -106,7 +106,9 @@ class Browser:
         raise RuntimeError("the browser is gone")
 
     def value(self, expression: str) -> Any:
-        return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        return self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True)[
+            "result"
+        ].get("value")
 
     def close(self) -> None:
         self.ask("Browser.close")
@@ -137,13 +139,14 @@ def _look(
     browser: Browser,
     *,
     width: int = 1280,
+    height: int = 1000,
     dark: bool = False,
     picture: Path | None = None,
     script: str = "",
     seconds: int = 120,
     settle: float = 0,
 ) -> Seen:
-    """Open a page in a window of `width` pixels, wait until its figures are drawn, run `script`, tell what happened.
+    """Open a page in a window of `width` x `height` pixels, wait until its figures are drawn, run `script`, tell what happened.
 
     With `settle`, wait so many seconds first: a browser that has just begun is busy with itself, and times would be its own.
     """
@@ -152,7 +155,9 @@ def _look(
     browser.ask("Performance.enable", timeDomain="threadTicks")
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.ask("Emulation.setEmulatedMedia", features=[scheme])
-    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.ask("Emulation.setFocusEmulationEnabled", enabled=True)
+    browser.ask("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.ask("Emulation.setDeviceMetricsOverride", **size)
     time.sleep(settle)
     browser.ask("Page.navigate", url=page.resolve().as_uri())

@@ -98,9 +98,65 @@ def test_the_table_filters_and_sorts(browser, tmp_path):
     study = made.searched(30)
     seen = look(write_report(study, tmp_path / "x.html"), browser, script=script).answer
     assert seen["states"] == ["pruned"] * sum(trial.state.name == "PRUNED" for trial in study.trials)
-    values = [float(value) for value in seen["values"] if value != "\N{EN DASH}"]
+    values = [float(value.removesuffix("\N{NO-BREAK SPACE}%")) for value in seen["values"] if value != "\N{EN DASH}"]
     assert values == sorted(values, reverse=True)
     assert seen["values"][-1] == "\N{EN DASH}", "what is missing comes last"
+
+
+ASKED = {
+    "lr > 0.3": lambda one: one.params["lr"] > 0.3,
+    "LR<=0.01 pruned": lambda one: one.params["lr"] <= 0.01 and one.state.name == "PRUNED",
+    "value >= 80 %": lambda one: (one.value or 0) >= 0.8,
+    "value>=80%": lambda one: (one.value or 0) >= 0.8,
+    "value >= 0.8": lambda one: (one.value or 0) >= 0.8,
+    "value < 60": lambda one: one.value is not None and one.value < 0.6,
+    "depth = 3 norm = Batch": lambda one: one.params["depth"] == 3 and one.params["norm"] == "batch",
+    "norm != batch state=finished": lambda one: one.params["norm"] != "batch" and one.state.name == "COMPLETE",
+    "parameters > 1,000,000": lambda one: one.params["depth"] > 2,
+    "images_per_second >= 505": lambda one: one.user_attrs["images_per_second"] >= 505,
+    "memory": lambda one: one.state.name == "FAIL",
+    "nobody > 3": lambda _: False,
+    "norm > 3": lambda _: False,
+    "": lambda _: True,
+}
+
+
+def test_the_filter_understands_comparisons_and_words(browser, tmp_path):
+    script = f"""{json.dumps(list(ASKED))}.map((asked) => {{
+        const filter = document.querySelector("#table input");
+        filter.value = asked; filter.oninput();
+        return [...document.querySelectorAll("#table tbody tr")].map((row) => Number(row.firstChild.textContent));
+    }})"""
+    study = made.searched(40)
+    answers = look(write_report(study, tmp_path / "x.html"), browser, script=script).answer
+    for (asked, wanted), answer in zip(ASKED.items(), answers, strict=True):
+        assert answer == [one.number for one in study.trials if wanted(one)], asked
+
+
+def test_the_table_shows_numbers_as_a_person_reads_them(browser, tmp_path):
+    cells = [[0.8799, True], [1280000, False], [12345.67, False], [0.00011147, False], [3, False], ["relu", False], [None, True]]
+    seen = look(
+        write_report(made.searched(3), tmp_path / "x.html"), browser, script=f"{json.dumps(cells)}.map((one) => shown(...one))"
+    )
+    assert seen.answer == ["87.99\N{NO-BREAK SPACE}%", "1,280,000", "12,345.7", "0.00011147", "3", "relu", "\N{EN DASH}"]
+
+
+@pytest.mark.parametrize("clipboard", ["", "Object.defineProperty(navigator, 'clipboard', {value: undefined});"])
+def test_a_button_copies_the_command_that_trains_the_winner_again(browser, tmp_path, clipboard):
+    page = write_report(made.searched(3), tmp_path / "x.html")
+    script = f"""(async () => {{
+        const kept = navigator.clipboard;
+        await kept.writeText("what was there before");
+        {clipboard}
+        const box = document.querySelector("#winner ~ * .code");
+        box.querySelector("button").click();
+        await new Promise((resume) => setTimeout(resume, 500));
+        return [box.querySelector("code").textContent, await kept.readText(), box.querySelector("button").textContent];
+    }})()"""
+    command, pasted, said = look(page, browser, script=script).answer
+    assert command.startswith("cat > winner.toml")
+    assert pasted == command
+    assert said == "copied"
 
 
 def hostile(page):

@@ -29,7 +29,7 @@ class Skeleton(HTMLParser):
         self.ids += [attrs["id"]] if "id" in attrs else []
         self.links += [attrs[name] for name in ("href", "src", "action", "data") if name in attrs]
         self.images += [attrs] if tag == "img" else []
-        self.drawings += [attrs] if attrs.get("role") == "img" else []
+        self.drawings += [attrs] if attrs.get("class") == "drawing" else []
 
 
 def written(tmp_path, study, **more):
@@ -61,7 +61,7 @@ def test_every_study_gets_a_sound_page(tmp_path, name):
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links} <= set(page.ids), "nothing is fetched, links lead inside the page"
     assert [one["id"] for one in page.drawings] == [one["id"] for one in block(text, "figures")]
-    assert all(one["aria-label"] for one in page.drawings)
+    assert page.tags.count("figcaption") == len(page.drawings), "what each shows, in words"
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -234,7 +234,7 @@ def test_a_hostile_study_breaks_nothing(tmp_path):
     study.set_user_attr("command", evil)
     text = written(tmp_path, study, title=evil)
     page = Skeleton(text)
-    assert page.tags.count("script") == 4, "two blocks of data, plotly and ours"
+    assert page.tags.count("script") == 5, "three blocks of data, plotly and ours"
     assert "img" not in page.tags
     assert block(text, "trials")["columns"].count(evil) == 1
     assert "{{7*7}}" in text

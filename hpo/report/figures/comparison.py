@@ -10,14 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.report.figures.figure import Figure, axis, literal, numbers, value_axis, value_format
+from hpo.report.figures.figure import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    PINK,
+    SKY,
+    VERMILION,
+    Figure,
+    axis,
+    literal,
+    numbers,
+    value_axis,
+    value_format,
+)
 from hpo.report.words import count, listed, score
 
 if TYPE_CHECKING:
     from hpo.report.stats import Floats
     from hpo.report.summary import Summary
 
-COLORS = ("#2f7fc1", "#e69f00", "#009e73", "#c2559d", "#d55e00", "#56b4e9", "#8a8a8a")
+COLORS = (BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")
 DRAWS = 200
 MOST = 300  # points of a line; it is a staircase of few steps anyway

@@ -23,11 +23,24 @@ if TYPE_CHECKING:
 
     from hpo.report.summary import Summary
 
-# Okabe and Ito's palette, which the colour-blind can tell apart; symbols say the same once more.
-COLORS = {"COMPLETE": "#2f7fc1", "PRUNED": "#e69f00", "FAIL": "#d55e00", "RUNNING": "#009e73", "WAITING": "#8a8a8a"}
+# Okabe and Ito's hues, which the colour-blind can tell apart, dark enough to be lines on white; in the dark scheme the page's
+# script draws the colour beside each. Symbols say the same once more.
+NIGHT = {
+    "#1f6fb2": "#62aef0",
+    "#b87400": "#f0b429",
+    "#00805c": "#2cc295",
+    "#b03f8b": "#ea8cc9",
+    "#b03a00": "#ff7a45",
+    "#0b7fae": "#8ad4ff",
+    "#6f6f6f": "#a8a8a8",
+    "#1c2126": "#e4e7ea",
+    "#ffffff": "#1b1f23",
+}
+BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY, INK, GROUND = NIGHT
+COLORS = {"COMPLETE": BLUE, "PRUNED": AMBER, "FAIL": VERMILION, "RUNNING": GREEN, "WAITING": GREY}
 SYMBOLS = {"COMPLETE": "circle", "PRUNED": "diamond", "FAIL": "x", "RUNNING": "triangle-up", "WAITING": "square"}
 WORDS = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
-BEST, REFERENCE = "#c2559d", "#8a8a8a"
+BEST, REFERENCE = PINK, GREY
 SCALE = "Cividis"  # reads the same with and without colour vision
 PER_CENT = "~%"  # as many digits as a tick needs: whole per cents would repeat on a narrow axis
 ALL_DRAWN = 2_000  # trials up to which every one is drawn
@@ -42,7 +55,7 @@ class Figure:
         title: Heading.
         alt: The figure in words, for who cannot see it.
         data, layout: Plotly's.
-        height: In pixels; the width is the page's.
+        height: In pixels, at least: a figure is as high as its neighbour. The width is the page's.
         note: What a reader must know, such as that not every trial is drawn.
         wide: Whether it needs the page's whole width.
     """
@@ -108,7 +121,7 @@ def round_step(least: float) -> float:
 
 def points(state: str, marker: dict[str, Any] | None = None, **more: object) -> dict[str, Any]:
     """Return a trace of markers in the colour and symbol of a trial state."""
-    marker = {"color": COLORS[state], "symbol": SYMBOLS[state], "size": 7, "opacity": 0.75} | (marker or {})
+    marker = {"color": COLORS[state], "symbol": SYMBOLS[state], "size": 7, "opacity": 0.9} | (marker or {})
     return {"type": "scatter", "mode": "markers", "name": WORDS[state], "marker": marker, **more}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from hpo.report.figures.figure import (
     BEST,
     COLORS,
+    GROUND,
     REFERENCE,
     WORDS,
     Figure,
@@ -78,6 +79,8 @@ def _references(summary: Summary) -> dict[str, Any]:
                 "yanchor": "bottom",
                 "text": name,
                 "showarrow": False,
+                "bgcolor": GROUND,
+                "opacity": 0.85,
             }
             for name, value, _ in known
         ],
@@ -92,7 +95,7 @@ def _history_alt(summary: Summary) -> str:
 
 
 def curves(summary: Summary) -> Figure | None:
-    """Accuracy by epoch of every trial, the best highlighted, pruned ones faint; one trace a state."""
+    """Accuracy by epoch of every trial, the best highlighted; one trace per state."""
     with_curve = summary.trials[summary.trials["epochs"] > 0]
     if with_curve.empty:
         return None
@@ -102,8 +105,7 @@ def curves(summary: Summary) -> Figure | None:
         some = trials[(trials["state"] == state) & (trials.index != summary.best)]
         if len(some):
             line = {"color": COLORS[state], "width": 1}
-            faint = 0.3 if state == "PRUNED" else 0.5
-            data.append(_lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": faint})
+            data.append(_lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": 0.9})
     if summary.best in trials.index:
         line = {"color": BEST, "width": 3}
         best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
@@ -162,7 +164,7 @@ def distribution(summary: Summary) -> Figure | None:
         "xaxis": value_axis(summary) | ticks,
         "yaxis": whole_axis("trials", heights.max()),
     }
-    return Figure("distribution", "How scores are spread", alt, data, layout)
+    return Figure("distribution", "Distribution of scores", alt, data, layout)
 
 
 def early_scores(summary: Summary) -> Figure | None:
@@ -184,4 +186,4 @@ def early_scores(summary: Summary) -> Figure | None:
     alt = f"Rank correlation of scores between epochs at which trials are stopped: {said}."
     note = "Bars: 95 % intervals. Over the trials that reached both epochs."
     layout = {"xaxis": axis("from epoch to epoch") | ticks, "yaxis": yaxis, "showlegend": False}
-    return Figure("early-scores", "Do early scores tell later ones?", alt, [dots], layout, note=note)
+    return Figure("early-scores", "Do early scores predict later ones?", alt, [dots], layout, note=note)

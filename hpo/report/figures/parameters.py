@@ -76,8 +76,7 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
         some = scored[scored["state"] == state]
         x = positions(summary.params.loc[some.index, name], summary.distributions[name])
         hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x}}<br>{value_format(summary)}<extra></extra>"
-        faint = {"marker": {"size": 6, "opacity": 0.5 if state == "PRUNED" else 0.75}}
-        dots = points(state, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover, **faint)
+        dots = points(state, {"size": 6}, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover)
         if len(some):
             data.append(dots | {"customdata": [int(n) for n in some.index]})
     if summary.best is not None and not pd.isna(summary.params[name][summary.best]):
@@ -126,8 +125,7 @@ def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[s
     x, y = (positions(summary.params.loc[trials.index, name], summary.distributions[name]) for name in names)
     reached = {"text": [score(value, summary) for value in trials["last"]], "customdata": [int(n) for n in trials.index]}
     hover = "trial %{customdata}, stopped at %{text}<extra></extra>"
-    small = {"size": 6, "opacity": 0.5}
-    return points("PRUNED", small, x=numbers(x), y=numbers(y), hovertemplate=hover, **reached)
+    return points("PRUNED", {"size": 6}, x=numbers(x), y=numbers(y), hovertemplate=hover, **reached)
 
 
 def parallel(summary: Summary) -> Figure | None:
@@ -143,8 +141,8 @@ def parallel(summary: Summary) -> Figure | None:
     top = (order <= enough * math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
-        ("the others", ~top, REFERENCE, 1.0, 0.35),
-        ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.7),
+        ("the others", ~top, REFERENCE, 1.0, 0.8),
+        ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.9),
     ]
     groups.append((f"trial {summary.best}, the best", winner, BEST, 3.0, 1.0))
     data = [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpo.report.figures.figure import COLORS, WORDS, Figure, axis, numbers, thinned
+from hpo.report.figures.figure import COLORS, GROUND, WORDS, Figure, axis, numbers, thinned
 from hpo.report.trials import MOST_WORKERS, stints
 from hpo.report.words import count, duration, percent
 
@@ -46,7 +46,7 @@ def timeline(summary: Summary) -> Figure | None:
     drawn = table["trial"].isin(shown.index)
     states = timed["state"][table["trial"]].to_numpy()
     unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
-    edge = {"width": 0.5 if drawn.sum() < NARROW else 0, "color": "#ffffff"}
+    edge = {"width": 0.5 if drawn.sum() < NARROW else 0, "color": GROUND}
     data = []
     for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # one that is only paused lies under what came meanwhile
         some = table[drawn & (states == state)]
@@ -65,7 +65,7 @@ def timeline(summary: Summary) -> Figure | None:
         note = f"A trial that was interrupted or paused fills the time from its start to its end. {note}".strip()
     layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
     layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
-    return Figure("timeline", "Who trained when", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
+    return Figure("timeline", "Worker timeline", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
 
 
 def _stints(summary: Summary, trials: pd.DataFrame, end: float) -> Iterator[_Stint]:

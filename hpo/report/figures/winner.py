@@ -59,7 +59,7 @@ def learning(summary: Summary) -> Figure | None:
         layout["yaxis2"] = axis("loss", rangemode="tozero", tickmode="auto", **beside)
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
-    return Figure("learning", "How it learned", alt, data, layout)
+    return Figure("learning", "Learning curve of the winner", alt, data, layout)
 
 
 def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "solid") -> dict[str, Any]:
@@ -89,7 +89,7 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
         "customdata": counts.tolist(),
         "hovertemplate": "%{customdata} images, %{z:.1%} of their class<extra></extra>",
     }
-    heat |= {"text": counts.tolist(), "texttemplate": "%{text}" if few else "", "textfont": {"size": 11}}
+    heat |= {"text": counts.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}} if few else {}
     heat |= {"showscale": False, "xgap": 1, "ygap": 1}
     ticks = {
         "automargin": True,
@@ -100,7 +100,7 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
     if not few:
         ticks = {}
     layout = {"xaxis": axis("predicted", **ticks, tickangle=-45), "yaxis": axis("true", **ticks, autorange="reversed")}
-    return Figure("confusion", "What it confuses", alt, [heat], layout, 480)
+    return Figure("confusion", "Confusion matrix", alt, [heat], layout, 480)
 
 
 def classes(scores: Scores, names: list[str]) -> Figure:
@@ -147,4 +147,4 @@ def calibration(scores: Scores) -> Figure:
         f"in {BINS} bins."
     )
     layout = {"xaxis": axis("confidence", tickformat=PER_CENT), "yaxis": axis("right", tickformat=PER_CENT)}
-    return Figure("calibration", "Can its confidence be believed", alt, [ideal, line], layout)
+    return Figure("calibration", "Calibration: does confidence match accuracy?", alt, [ideal, line], layout)
