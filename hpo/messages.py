@@ -32,6 +32,7 @@ class Setup(_Message):
 
     kind: Literal["setup"] = "setup"
     settings: Settings
+    recipe: int  # version, of hpo/recipe.py
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
     memory: int  # bytes that this worker may use on its device

@@ -43,7 +43,7 @@ class Config(BaseModel):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="on weights of convolutions and linear layers")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw takes 1,000 times it")
     batch_size: int = Field(128, ge=1, le=65536, description="images a step")
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
     label_smoothing: float = Field(0.1, ge=0, lt=1)

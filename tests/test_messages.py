@@ -47,7 +47,7 @@ settings = st.builds(
 epochs = st.builds(EpochDone, trial=counts, epoch=counts, **dict.fromkeys(MEASURED, numbers))
 
 TO_WORKER = st.one_of(
-    st.builds(Setup, settings=settings, data_dir=paths, device=words, memory=counts),
+    st.builds(Setup, settings=settings, recipe=counts, data_dir=paths, device=words, memory=counts),
     st.builds(Job, trial=counts, config=configs, folder=paths, seed=counts),
     st.builds(Verdict, trial=counts, go_on=st.booleans()),
 )

@@ -98,6 +98,7 @@ def show_study(record: StudyRecord, form: str) -> None:
     stopped = record.attributes.get("stopped")
     if form != "table":
         details = {key: record.attributes.get(key) for key in ("settings", "space", "environment", "command", "stopped")}
+        details["recipe"] = record.recipe
         winner = record.row(record.winner) if record.winner else None
         show_rows([row | details | {"winner": winner}], form, empty="")
         return

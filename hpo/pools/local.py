@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from hpo.children import python
 from hpo.messages import Setup, read_worker_side
 from hpo.pools import Died, Event
+from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +55,12 @@ class LocalPool:
         seats: From `devices.seats`.
         settings: Of the study.
         data_dir: Where the data set lies.
+        recipe: Version of the study's recipe.
     """
 
-    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path) -> None:
+    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path, recipe: int = LATEST.version) -> None:
         self._seats = seats
-        self._settings, self._data_dir = settings, data_dir
+        self._settings, self._data_dir, self._recipe = settings, data_dir, recipe
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], Event]] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * len(seats)
 
@@ -91,7 +93,13 @@ class LocalPool:
         )
         self._processes[worker] = process
         threading.Thread(target=self._listen, args=(worker, process), name=f"worker-{worker}", daemon=True).start()
-        setup = Setup(settings=self._settings, data_dir=self._data_dir.absolute(), device=seat.device, memory=seat.memory)
+        setup = Setup(
+            settings=self._settings,
+            recipe=self._recipe,
+            data_dir=self._data_dir.absolute(),
+            device=seat.device,
+            memory=seat.memory,
+        )
         self._write(process, setup.line())
 
     def send(self, worker: int, message: Job | Verdict) -> None:

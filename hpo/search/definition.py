@@ -11,12 +11,12 @@ import optuna
 
 from hpo.errors import UsageError
 from hpo.failpoints import reach
-from hpo.search.record import names, quiet_load, validated
+from hpo.recipe import FIRST, LATEST, RECIPES, Recipe, of_version
+from hpo.search.record import names, quiet_load, stored_space, validated
 from hpo.search.samplers import experimental
 from hpo.search.storage import guarded
 from hpo.search.study import WritableStudy
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hpo.parameters import Value
     from hpo.search.storage import Location
+    from hpo.space import SearchSpace
 
 _LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
 
@@ -57,6 +58,7 @@ def create(
             *([("starts", list(starts))] if starts else []),
             ("environment", dict(environment)),
             ("command", command),
+            ("recipe", LATEST.version),
             ("settings", settings.model_dump(mode="json")),  # last: a study with settings is whole
         ):
             reach("study.describing")
@@ -72,13 +74,14 @@ class Stored(NamedTuple):
     environment: dict[str, Any]
     options: dict[str, Any]  # trials, data_dir
     starts: Sequence[Mapping[str, Value]] = ()  # points to try after the default one
+    recipe: Recipe = RECIPES[FIRST]
 
 
 def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
     """Return what is known of a study, or None where there is none of that name.
 
     Raises:
-        UsageError: The study is not one that hpo made.
+        UsageError: The study is not one that hpo made, or a newer hpo made it.
     """
     with guarded(location):
         if name not in names(storage):
@@ -87,12 +90,19 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         attributes = study.user_attrs
         if "settings" not in attributes and not study.get_trials(deepcopy=False):
             return None  # a run died while it made this study: `create` makes it whole
-    settings, space = validated(Settings, attributes.get("settings")), validated(SearchSpace, attributes.get("space"))
-    if settings is None or space is None:
+    version = attributes.get("recipe", FIRST)
+    if isinstance(version, int) and version > LATEST.version:
+        raise UsageError(
+            f"study {name!r} in {location} was made by a newer hpo: its recipe has version {version}, and this hpo trains by "
+            f"versions {FIRST} to {LATEST.version}. Continue it with that hpo, or give the new study a name: hpo run {name}-2"
+        )
+    settings, space, recipe = validated(Settings, attributes.get("settings")), stored_space(attributes), of_version(version)
+    if settings is None or space is None or recipe is None:
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
-    return Stored(settings, space, attributes.get("environment", {}), attributes.get("options", {}), attributes.get("starts", []))
+    environment, options, starts = attributes.get("environment", {}), attributes.get("options", {}), attributes.get("starts", [])
+    return Stored(settings, space, environment, options, starts, recipe)
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

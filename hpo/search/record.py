@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
 from hpo.errors import NoResultError, UsageError, nearest
+from hpo.recipe import FIRST, as_made
 from hpo.search import layout
 from hpo.search.open_trial import MEASURED
 from hpo.search.own import are_shares, best_first, is_our_study, is_ours
@@ -23,7 +24,7 @@ from hpo.settings import Settings
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -87,7 +88,13 @@ class StudyRecord:
     @cached_property
     def space(self) -> SearchSpace | None:
         """What it searches; None where hpo did not make it."""
-        return validated(SearchSpace, self.attributes.get("space"))
+        return stored_space(self.attributes)
+
+    @property
+    def recipe(self) -> int:
+        """Version of the recipe that its trials are trained by."""
+        version = self.attributes.get("recipe", FIRST)
+        return version if isinstance(version, int) else FIRST
 
     @cached_property
     def trials(self) -> list[FrozenTrial]:
@@ -227,6 +234,11 @@ def validated(model: type[Model], value: object) -> Model | None:
         return model.model_validate(value)
     except ValidationError:
         return None
+
+
+def stored_space(attributes: Mapping[str, Any]) -> SearchSpace | None:
+    """Return the space that a study was made with, complete where Config has younger fields; None where hpo did not make it."""
+    return validated(SearchSpace, as_made(attributes.get("space")))
 
 
 def load(name: str, location: Location) -> StudyRecord:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED, DeviceError, NoResultError, StorageError, StudyLockedError
+from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED, DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.failpoints import reach
 from hpo.files import Lock
 from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
+from hpo.recipe import LATEST
 from hpo.search import definition, layout, place, provenance, recognize, record, study
 from hpo.search.board import Watcher, logged_to, reached
 from hpo.search.mishaps import TRIAL_DEATHS
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from hpo.parameters import Value
     from hpo.pools import Event, Pool
+    from hpo.recipe import Recipe
     from hpo.search.storage import Location
 
 
@@ -94,9 +96,10 @@ def run(
             if reason := _nothing_left(found, options):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
+        recipe = before.recipe if before is not None else LATEST
         starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)
-        pool = LocalPool(seats(options.workers, options.device), settings, data_dir)
+        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, recipe.version)
         stack.callback(pool.close)
         runners = stack.enter_context(_signals())
         workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
@@ -104,7 +107,7 @@ def run(
         environment, early = _first_ready(pool, watcher)
 
         _take(lock, asked.name, stack)
-        writable = asked.opened(settings, starts, environment, pool.size)
+        writable = asked.opened(settings, recipe, starts, environment, pool.size)
         kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
         writable.note("options", {**kept, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
@@ -158,9 +161,13 @@ class _Asked:
         return points
 
     def opened(
-        self, settings: Settings, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
+        self, settings: Settings, recipe: Recipe, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
     ) -> study.WritableStudy:
-        """Create the study or open it; another run may have made it in the meantime."""
+        """Create the study or open it.
+
+        Raises:
+            UsageError: Another run made it in the meantime, and not as the workers were told.
+        """
         database = open_storage(self.location, create=True)
         before = definition.stored(database, self.location, self.name)
         if before is None:
@@ -168,6 +175,8 @@ class _Asked:
             command = provenance.command()
             return definition.create(database, self.location, self.name, settings, self._space, described, command, starts)
         definition.check_same(self.name, before, self.given, self.space)
+        if (before.settings, before.recipe) != (settings, recipe):
+            raise UsageError(f"study {self.name!r} was made by another run in the meantime. Continue it: hpo resume {self.name}")
         definition.check_same_data(self.name, before.environment, environment)
         return study.WritableStudy(database, self.location, self.name, before.settings, before.space, before.starts)
 

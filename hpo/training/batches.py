@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from hpo.recipe import LATEST
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
 
+    from hpo.recipe import Recipe
     from hpo.space import Config
 
 
@@ -43,29 +46,38 @@ class Scale(NamedTuple):
 
     factor: Tensor  # (1, channels, 1, 1) float32
     offset: Tensor
+    blank: tuple[float, ...]  # value of a blanked pixel
 
     @classmethod
-    def of(cls, images: Images, *, standardize: bool) -> Scale:
-        """Return the scale to values 0 to 1, or to zero mean and unit variance a channel over `images`."""
-        channels = images.pixels.shape[3]
-        device = images.pixels.device
-        if not standardize:
-            shape = (1, channels, 1, 1)
-            return cls(torch.full(shape, 1 / 255, device=device), torch.zeros(shape, device=device))
-        n = 0
-        total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
-        for part in torch.split(images.chosen, 256):
-            pixels = images.pixels[part].reshape(-1, channels).float()
-            n += len(pixels)
-            total += pixels.sum(0).double()
-            squares += pixels.square().sum(0).double()
-        mean = total / n
-        deviation = (squares / n - mean**2).clamp_min(1.0).sqrt()  # at least one grey level: a blank channel stays finite
-        return cls((1 / deviation).float().view(1, -1, 1, 1), (-mean / deviation).float().view(1, -1, 1, 1))
+    def of(cls, images: Images, *, standardize: bool, recipe: Recipe = LATEST) -> Scale:
+        """Return the scale to values 0 to 1, or to zero mean and unit variance per channel over `images`."""
+        mean, deviation = _statistics(images)
+        if standardize:
+            return cls(_per_channel(1 / deviation), _per_channel(-mean / deviation), (0.0,) * len(mean))
+        blank = tuple((mean / 255).tolist()) if recipe.blank_is_mean else (0.0,) * len(mean)
+        return cls(_per_channel(torch.full_like(mean, 1 / 255)), _per_channel(torch.zeros_like(mean)), blank)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Turn (N, H, W, channels) uint8 into (N, channels, H, W) float32, channels_last in memory."""
         return pixels.permute(0, 3, 1, 2).float().mul_(self.factor).add_(self.offset)
+
+
+def _statistics(images: Images) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel's pixels, (channels,) float64."""
+    channels, device = images.pixels.shape[3], images.pixels.device
+    n = 0
+    total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
+    for part in torch.split(images.chosen, 256):
+        pixels = images.pixels[part].reshape(-1, channels).float()
+        n += len(pixels)
+        total += pixels.sum(0).double()
+        squares += pixels.square().sum(0).double()
+    mean = total / n
+    return mean, (squares / n - mean**2).clamp_min(1.0).sqrt()  # at least one grey level: a blank channel stays finite
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values.float().view(1, -1, 1, 1)
 
 
 def training_batches(images: Images, config: Config, scale: Scale, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -85,8 +97,14 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
         pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if config.shift else None)
         inputs = scale(pixels)
         if config.cutout:
-            _blank(inputs, corners[part], config.cutout)
+            _blank(inputs, corners[part], config.cutout, scale.blank)
         yield inputs, images.labels[index]
+
+
+def n_batches(images: int, size: int) -> int:
+    """Return the number of batches that so many images make."""
+    whole, rest = divmod(images, size)
+    return whole + (rest > (1 if whole else 0))
 
 
 def _parts(order: Tensor, size: int) -> list[Tensor]:
@@ -123,11 +141,12 @@ def _reflect(position: Tensor, size: int) -> Tensor:
     return torch.where(position >= size, 2 * (size - 1) - position, position)
 
 
-def _blank(inputs: Tensor, corners: Tensor, edge: int) -> None:
-    """Set a square of each input to the mean (zero), in place; the square may reach over the border (cutout)."""
+def _blank(inputs: Tensor, corners: Tensor, edge: int, values: tuple[float, ...]) -> None:
+    """Set a square of each input to a value per channel, in place; the square may reach over the border (cutout)."""
     height, width = inputs.shape[2:]
     centre = (corners * torch.tensor([height, width], device=inputs.device)).long()  # (B, 2)
     rows = torch.arange(height, device=inputs.device) - centre[:, :1] + edge // 2  # (B, H)
     columns = torch.arange(width, device=inputs.device) - centre[:, 1:] + edge // 2
     square = ((rows >= 0) & (rows < edge))[:, :, None] & ((columns >= 0) & (columns < edge))[:, None, :]
-    inputs.masked_fill_(square[:, None], 0.0)
+    for channel, value in enumerate(values):
+        inputs[:, channel].masked_fill_(square, value)

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from hpo.errors import SpaceError
+from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hpo.recipe import Recipe
     from hpo.space import Config
 
 BLOCK_DROPOUT = 0.6  # of `dropout`, inside the blocks: the tutorial's 0.3 beside 0.5
@@ -39,7 +41,7 @@ class ConvNet(nn.Module):
         SpaceError: The images are too small for so many blocks.
     """
 
-    def __init__(self, config: Config, n_classes: int, channels: int = 3, edge: int = 32) -> None:
+    def __init__(self, config: Config, n_classes: int, channels: int = 3, edge: int = 32, recipe: Recipe = LATEST) -> None:
         super().__init__()
         self.stem: nn.Module = nn.Identity()
         if config.stem == "whiten":
@@ -51,7 +53,7 @@ class ConvNet(nn.Module):
                 raise SpaceError(
                     f"depth = {config.depth}: after {index} blocks the image is {edge} pixel wide and cannot be halved."
                 )
-            width = max(1, round(config.filters * config.growth**index))
+            width = _width(config, index, recipe)
             blocks.append(_block(config, channels, width))
             channels, edge = width, edge // 2
         self.blocks = nn.Sequential(*blocks)
@@ -62,6 +64,15 @@ class ConvNet(nn.Module):
         """Return logits (N, n_classes)."""
         logits: Tensor = self.head(self.blocks(self.stem(images)))
         return logits
+
+
+def _width(config: Config, index: int, recipe: Recipe) -> int:
+    """Return the filters of a block: those of the first as they are asked for, the others' rounded so that norms have groups.
+
+    Groups of channels, and the hardware's vectors, come in eights.
+    """
+    step = math.gcd(recipe.width_step, config.filters)
+    return step * max(1, round(config.filters * config.growth**index / step))
 
 
 def _block(config: Config, channels: int, width: int) -> nn.Sequential:
@@ -199,14 +210,14 @@ class Size(NamedTuple):
     layers: tuple[Layer, ...]
 
 
-def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32) -> Size:
+def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, recipe: Recipe = LATEST) -> Size:
     """Count parameters, multiply-adds and activations without building the network.
 
     Raises:
         SpaceError: The network cannot be built on such images.
     """
     with torch.device("meta"):
-        net = ConvNet(config, n_classes, channels, edge)
+        net = ConvNet(config, n_classes, channels, edge, recipe)
     layers: list[Layer] = []
     shape: tuple[int, ...] = (channels, edge, edge)
     for name, module in net.named_modules():  # one after the other, as images go through them

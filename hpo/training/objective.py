@@ -17,6 +17,7 @@ from hpo import correct
 from hpo.errors import HpoError, SpaceError, StorageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
+from hpo.recipe import LATEST
 from hpo.settings import N_VALIDATION
 from hpo.training import checkpoint
 from hpo.training.batches import Images
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hpo.recipe import Recipe
     from hpo.settings import Settings
     from hpo.space import Config
     from hpo.training.data import DataSet
@@ -53,6 +55,7 @@ class Task:
 
     Attributes:
         memory: Bytes that one training may take on the device.
+        recipe: What the study's trainings do beyond their Config.
     """
 
     settings: Settings
@@ -60,9 +63,10 @@ class Task:
     train: Images
     score: Images
     memory: int
+    recipe: Recipe = LATEST
 
     @classmethod
-    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int) -> Task:
+    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
         """Choose the images that the settings name.
 
         Raises:
@@ -79,7 +83,7 @@ class Task:
         else:
             trained = take(train, settings.limit_train, settings.seed)
             score = Images.of(data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device)
-        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory)
+        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory, recipe)
 
 
 def _part(split: Any, index: np.ndarray) -> Any:  # noqa: ANN401
@@ -102,7 +106,7 @@ class Trial:
         self.history: list[Epoch] = []
         channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
         try:
-            self.size = measure(config, len(task.classes), channels, edge)
+            self.size = measure(config, len(task.classes), channels, edge, task.recipe)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
         needed = training_bytes(self.size, config, task.train.pixels.device.type)
@@ -114,7 +118,7 @@ class Trial:
             )
         if task.settings.dataset not in MIRRORABLE:
             config = config.model_copy(update={"flip": False, "tta": False})
-        self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed)
+        self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed, task.recipe)
         self._continue()
 
     def _continue(self) -> None:

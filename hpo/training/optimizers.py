@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hpo.recipe import LATEST
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
+    from hpo.recipe import Recipe
     from hpo.space import Config
 
 ADAMW_LR = 0.01  # of `lr`: so that one range serves both optimizers
 
 
-def make_optimizer(net: nn.Module, config: Config, device: torch.device) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, config: Config, device: torch.device, recipe: Recipe = LATEST) -> torch.optim.Optimizer:
     """Return the optimizer of a configuration for the parameters of `net` that are trained; biases and norms do not decay."""
     trained = [p for p in net.parameters() if p.requires_grad]
+    decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
     groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},
     ]
     common: dict[str, Any] = {"params": groups, "fused": device.type in ("cpu", "cuda")}

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.recipe import LATEST
+from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.model import ConvNet, Whiten
 from hpo.training.optimizers import ADAMW_LR, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hpo.recipe import Recipe
     from hpo.space import Config
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
@@ -58,25 +60,37 @@ class Training:
         epoch: Epochs done.
     """
 
-    def __init__(self, config: Config, train: Images, score: Images, n_classes: int, n_epochs: int, seed: int) -> None:
-        self.config, self.train, self.score = config, train, score
+    def __init__(
+        self, config: Config, train: Images, score: Images, n_classes: int, n_epochs: int, seed: int, recipe: Recipe = LATEST
+    ) -> None:
+        self.config, self.train, self.score, self.recipe = config, train, score, recipe
         self.n_epochs, self.seed = n_epochs, seed
         self.epoch = 0
         self.logits = torch.empty(0)
         device = train.pixels.device
         torch.manual_seed(seed)
-        self.net = ConvNet(config, n_classes, channels=train.pixels.shape[3], edge=train.pixels.shape[1]).to(device)
-        self.scale = Scale.of(train, standardize=config.standardize)
+        self.net = ConvNet(config, n_classes, train.pixels.shape[3], train.pixels.shape[1], recipe).to(device)
+        self.scale = Scale.of(train, standardize=config.standardize, recipe=recipe)
         if config.stem == "whiten":
             self._fit_stem()
-        self.steps = n_epochs * math.ceil(len(train) / config.batch_size)
+        self.steps = n_epochs * self._n_batches()
         self.average = _average(self.net, config, self.steps) if config.averaging else None
-        self.optimizer = make_optimizer(self.net, config, device)
+        self.optimizer = make_optimizer(self.net, config, device, recipe)
         self.dtype = fast_dtype(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
+    def _n_batches(self) -> int:
+        """Return the steps of an epoch."""
+        if self.recipe.joined_counts:
+            return math.ceil(len(self.train) / self.config.batch_size)
+        return n_batches(len(self.train), self.config.batch_size)
+
     def _fit_stem(self) -> None:
-        some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
+        if self.recipe.stem_shuffled:
+            order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed))
+            some = self.train.chosen[order[:WHITENED].sort().values.to(self.train.chosen.device)]
+        else:
+            some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
         images = replace(self.train, chosen=some)
         for module in self.net.modules():
             if isinstance(module, Whiten):
@@ -138,14 +152,14 @@ class Training:
         total = torch.zeros((), device=device)
         done, began = 0, time.perf_counter()
         ticked = began
-        n_batches = math.ceil(len(self.train) / self.config.batch_size)
+        n_steps = self._n_batches()
         batches = training_batches(self.train, self.config, self.scale, number, self.seed)
         for index, (inputs, labels) in enumerate(batches):
-            progress = (number - 1 + index / n_batches) / self.n_epochs
+            progress = (number - 1 + index / n_steps) / self.n_epochs
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.config, progress)
             total += self._step(inputs, labels) * len(labels)
-            if self.average and (index % AVERAGED == 0 or index == n_batches - 1):
+            if self.average and (index % AVERAGED == 0 or index == n_steps - 1):
                 self.average.update_parameters(self.net)
             done += len(labels)
             now = time.perf_counter()

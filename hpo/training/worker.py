@@ -17,7 +17,7 @@ import traceback
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import DeviceError, HpoError, StorageError
+from hpo.errors import DeviceError, HpoError, StorageError, UsageError
 from hpo.messages import (
     CannotWork,
     EpochDone,
@@ -32,6 +32,7 @@ from hpo.messages import (
     Verdict,
     read_job_side,
 )
+from hpo.recipe import of_version
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -105,6 +106,9 @@ def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
     from hpo.training import data
     from hpo.training.objective import Task
 
+    recipe = of_version(setup.recipe)
+    if recipe is None:
+        raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
     torch.set_flush_denormal(True)
     device = _device(setup.device)
     loaded = data.load(
@@ -112,7 +116,7 @@ def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
         setup.data_dir,
         progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),
     )
-    task = Task.of(setup.settings, loaded, device, setup.memory)
+    task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
     return task, _environment(task, loaded, device)
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import config, noise
 
-from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.recipe import RECIPES
+from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 
-AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))
+AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), (0.0, 0.0, 0.0))
 
 
 def numbered(n, edge=32):
@@ -51,6 +52,11 @@ def test_batches_have_the_size_that_was_asked_for_and_the_last_has_the_rest():
 def test_a_single_image_that_is_left_over_joins_the_last_batch_since_one_image_has_no_variance():
     assert [len(labels) for _, labels in epoch_of(numbered(65), config(batch_size=32))] == [32, 33]
     assert [len(labels) for _, labels in epoch_of(numbered(3), config(batch_size=1))] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("n", "size"), [(64, 32), (65, 32), (66, 32), (31, 32), (1, 32), (1, 1), (3, 1), (33, 32), (4, 3)])
+def test_batches_are_counted_as_they_come(n, size):
+    assert n_batches(n, size) == len(epoch_of(numbered(n), config(batch_size=size)))
 
 
 def test_only_chosen_images_are_shown():
@@ -116,6 +122,22 @@ def test_cutout_blanks_one_square_and_nothing_else(edge):
         assert np.array_equal(shown[~blank], images.pixels[label].numpy()[~blank])
         widths.add(len(columns))
     assert max(widths) == min(edge, 32)
+
+
+@pytest.mark.parametrize(
+    ("standardize", "version", "expected"), [(False, 2, "mean"), (True, 2, "mean"), (False, 1, "black"), (True, 1, "mean")]
+)
+def test_cutout_blanks_to_the_images_mean_whatever_their_scale(standardize, version, expected):
+    """Recipe 1 blanked to the value 0, which is black where images are not standardized."""
+    images = noise(200, edge=8)
+    images.pixels[..., 1] //= 4
+    images = replace(images, chosen=torch.arange(100))
+    scale = Scale.of(images, standardize=standardize, recipe=RECIPES[version])
+    means = images.pixels[:100].float().mean((0, 1, 2)).view(1, 3, 1, 1) if expected == "mean" else torch.zeros(1, 3, 1, 1)
+    blanks = (means * scale.factor + scale.offset).flatten()
+    for inputs, _ in epoch_of(images, config(cutout=32), scale=scale):  # a square this large leaves nothing at its centre
+        centre = inputs[:, :, 4, 4]
+        torch.testing.assert_close(centre, blanks.expand_as(centre), atol=1e-5, rtol=1e-5)
 
 
 def test_pixels_become_values_from_0_to_1():

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, IntRange
+from hpo.recipe import RECIPES
 from hpo.space import PRESETS, Config, SearchSpace
 from hpo.training.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 
@@ -112,6 +113,46 @@ def test_every_point_of_a_preset_builds_and_costs_what_is_counted_without_buildi
         assert size.macs == sum(layer.macs for layer in size.layers)
 
     check()
+
+
+@pytest.mark.parametrize(
+    ("filters", "growth", "widths"),
+    [
+        (32, 2.0, [32, 64, 128]),
+        (32, 1.7, [32, 56, 96]),
+        (24, 1.0, [24, 24, 24]),
+        (16, 1.3, [16, 24, 24]),
+        (8, 0.25, [8, 8, 8]),
+        (12, 1.5, [12, 16, 28]),  # as many channels as the first block's allow
+        (5, 1.5, [5, 8, 11]),
+    ],
+)
+def test_blocks_grow_in_eights_so_that_group_norm_has_groups(filters, growth, widths):
+    net = ConvNet(config(depth=3, filters=filters, growth=growth, norm="group"), 10)
+    norms = [module for module in net.modules() if isinstance(module, nn.GroupNorm)]
+    assert [norm.num_channels for norm in norms[::2]] == widths
+    assert {norm.num_groups for norm in norms} == {math.gcd(8, width) for width in widths}
+    assert all(norm.num_groups >= math.gcd(8, filters) for norm in norms)
+
+
+def test_every_group_norm_of_wide_has_eight_groups():
+    space = SearchSpace.named("wide")
+    filters, growth = space.varied["filters"], space.varied["growth"]
+    for width in range(filters.low, filters.high + 1, filters.step):
+        for factor in (growth.low, 1.37, 1.7, 2.21, growth.high):
+            net = ConvNet(Config(norm="group", depth=4, filters=width, growth=factor), 10)
+            assert {module.num_groups for module in net.modules() if isinstance(module, nn.GroupNorm)} == {8}
+
+
+def test_recipe_1_took_any_number_of_filters():
+    net = ConvNet(config(depth=3, filters=32, growth=1.7), 10, recipe=RECIPES[1])
+    assert [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)][::2] == [32, 54, 92]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_default_networks_are_the_same_in_every_recipe(preset):
+    default = SearchSpace.named(preset).config()
+    assert len({measure(default, 10, recipe=recipe) for recipe in RECIPES.values()}) == 1
 
 
 def test_measuring_allocates_nothing():

@@ -1,4 +1,5 @@
 import copy
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
+from hpo.recipe import LATEST, RECIPES
 from hpo.training import data
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
 from hpo.training.model import ConvNet
@@ -28,9 +30,9 @@ def digits(tmp_path_factory):
     return [Images.of(s.images, s.labels, data.take(s, n, seed=0), torch.device("cpu")) for s, n in sizes]
 
 
-def training(configuration, images=None, n_epochs=3, seed=0, score=None):
+def training(configuration, images=None, n_epochs=3, seed=0, score=None, recipe=LATEST):
     images = images or noise(96)
-    return Training(configuration, images, score or images, n_classes=10, n_epochs=n_epochs, seed=seed)
+    return Training(configuration, images, score or images, n_classes=10, n_epochs=n_epochs, seed=seed, recipe=recipe)
 
 
 def curve(epochs):
@@ -145,6 +147,68 @@ def test_a_training_that_is_done_yields_nothing_more():
     assert list(run.epochs()) == []
 
 
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+def test_one_range_of_weight_decay_serves_both_optimizers(schedule):
+    """By how much decay alone shrinks weights over a training, at the default momentum: SGD's rate counts tenfold."""
+    kept = {}
+    for optimizer, momentum in (("sgd", 0.9), ("adamw", 0.0)):
+        run = training(config(optimizer=optimizer, lr=0.2, weight_decay=5e-4, schedule=schedule))
+        decay = run.optimizer.param_groups[0]["weight_decay"]
+        rates = [learning_rate(run.config, step / 1000) for step in range(1000)]
+        kept[optimizer] = math.prod(1 - rate * decay / (1 - momentum) for rate in rates)
+    assert kept["sgd"] == pytest.approx(kept["adamw"])
+    assert kept["sgd"] < 0.7
+
+
+def test_recipe_1_left_adamws_decay_as_it_was():
+    run = training(config(optimizer="adamw", weight_decay=0.1), recipe=RECIPES[1])
+    assert run.optimizer.param_groups[0]["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("version", "rates", "updates"),
+    [(2, [0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6], 4), (1, [0, 1 / 8, 1 / 4, 1 / 2, 5 / 8, 3 / 4], 2)],
+)
+def test_an_image_that_joins_the_last_batch_is_no_step_of_its_own(version, rates, updates):
+    """With 97 images in batches of 32 an epoch has three steps. Recipe 1 counted four: no average of the last weights."""
+
+    class Watched(Training):
+        def _step(self, inputs, labels):
+            seen.append(self.optimizer.param_groups[0]["lr"])
+            return super()._step(inputs, labels)
+
+    seen: list[float] = []
+    images = noise(97)
+    run = Watched(config(averaging=0.1, schedule="one-cycle"), images, images, 10, 2, 0, RECIPES[version])
+    list(run.epochs())
+    assert seen == pytest.approx([learning_rate(run.config, progress) for progress in rates])
+    assert run.average.n_averaged == updates
+    assert run.steps == (6 if version == 2 else 8)
+
+
+@pytest.mark.parametrize(("version", "classes"), [(2, set(range(10))), (1, set(range(6)))])
+def test_the_stem_sees_images_of_every_class_whatever_their_order(monkeypatch, version, classes):
+    """Of 9,000 images sorted by class, recipe 1 took the first 5,000."""
+    monkeypatch.setattr("hpo.training.train.WHITENED", 50)
+    images = noise(90)
+    images.labels.copy_(torch.arange(90) // 9)
+    seen = []
+    monkeypatch.setattr("hpo.training.model.Whiten.fit", lambda _, batches: seen.extend(len(inputs) for inputs in batches))
+    monkeypatch.setattr(
+        "hpo.training.train.scoring_batches",
+        lambda chosen, *_: iter([(chosen.pixels[chosen.chosen], labels.extend(chosen.labels[chosen.chosen].tolist()))]),
+    )
+    labels: list[int] = []
+    training(config(stem="whiten"), images, recipe=RECIPES[version])
+    assert set(labels) == classes
+    assert seen == [len(labels)] == [50]
+
+
+def test_few_images_are_all_seen_by_the_stem_in_every_recipe():
+    first, second = (training(config(stem="whiten"), recipe=recipe).net.stem[0].weight for recipe in RECIPES.values())
+    assert torch.equal(first, second)
+
+
 def test_weight_decay_shrinks_weights_and_leaves_biases_and_norms_alone():
     groups = training(config(norm="batch", hidden=8, weight_decay=0.1)).optimizer.param_groups
     assert [(group["weight_decay"], {p.dim() for p in group["params"]}) for group in groups] == [(0.1, {2, 4}), (0.0, {1})]
@@ -232,7 +296,7 @@ def test_an_optimizer_without_torchs_decorations_steps_as_torchs_own(kind):
     nets = [ConvNet(config(norm="batch"), 10) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     changes = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "optimizer": kind.__name__.lower()}
-    ours = make_optimizer(nets[0], config(**changes), torch.device("cpu"))
+    ours = make_optimizer(nets[0], config(**changes), torch.device("cpu"), RECIPES[1])
     groups = [
         {"params": [p for p in nets[1].parameters() if (p.dim() > 1) == decays], "weight_decay": 0.01 * decays}
         for decays in (True, False)

@@ -22,6 +22,7 @@ from hpo.messages import (
     Verdict,
     read_worker_side,
 )
+from hpo.recipe import LATEST
 from hpo.settings import Settings
 from hpo.space import Config
 
@@ -54,7 +55,7 @@ class Worker:
         environment = {"OMP_NUM_THREADS": "1", "HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.process = subprocess.Popen([sys.executable, *how], env=os.environ | environment, **pipes)
-        plain = {"settings": SETTINGS, "data_dir": folder / "data", "device": "cpu", "memory": 2**30}
+        plain = {"settings": SETTINGS, "recipe": LATEST.version, "data_dir": folder / "data", "device": "cpu", "memory": 2**30}
         self.send(Setup(**plain | setup))
         self.greeting = self.receive()
 
@@ -189,8 +190,9 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
     [
         ({"device": "cuda:7"}, "DeviceError", "device cuda:7 is not here: torch "),
         ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "a limit of 5,000 images is more than"),
+        ({"recipe": LATEST.version + 1}, "UsageError", "this worker's hpo is older than the study's"),
     ],
-    ids=["device", "limit"],
+    ids=["device", "limit", "recipe"],
 )
 def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, setup, error, says):
     worker = new(**setup)
