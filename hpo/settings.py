@@ -180,6 +180,7 @@ class RunOptions(_Given):
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
         data_dir: Folder for data sets; None: see `data_folder`.
         trial_timeout: Seconds of silence after which a worker is ended.
+        grace: Seconds that an ending run waits for epochs in training at most; None: until they are done.
         keep_checkpoints: Keep the weights of this many best trials (the best's are always kept); None: of as many as the study
             kept last, or of one.
     """
@@ -192,6 +193,7 @@ class RunOptions(_Given):
     device: Annotated[str, AfterValidator(_device)] = "auto"
     data_dir: Path | None = None
     trial_timeout: Duration | None = None
+    grace: Duration | None = None
     keep_checkpoints: Count | None = None
 
 

@@ -94,6 +94,15 @@ class Program:
         """Return its worker processes."""
         return psutil.Process(self.process.pid).children()
 
+    def trains(self) -> Program:
+        """Wait until its workers, which are ready, have used seconds of CPU: they are in the middle of an epoch then."""
+        self.says("worker")
+        workers = self.children()
+        before = [sum(process.cpu_times()[:2]) for process in workers]
+        while any(sum(p.cpu_times()[:2]) < seconds + 2 for p, seconds in zip(workers, before, strict=True)):
+            time.sleep(0.05)
+        return self
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 

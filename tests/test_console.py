@@ -74,6 +74,23 @@ def test_an_ending_run_says_why_and_what_a_second_ctrl_c_does(board: Board) -> N
     assert "Ctrl-C again ends at once" in text
 
 
+@pytest.mark.parametrize(
+    ("images_per_second", "grace", "said"),
+    [
+        (0.0, None, "workers finish their epoch."),
+        (500.0, None, "workers finish their epoch, about 54 s."),  # half of 50,000 images, and four seconds of scoring
+        (500.0, 60, "workers finish their epoch, about 54 s."),
+        (50.0, 60, "workers have 60 s to finish their epoch, which takes about 8 min."),
+        (0.0, 60, "workers have 60 s to finish their epoch."),
+    ],
+)
+def test_an_ending_run_says_how_long_the_epochs_will_take(board: Board, images_per_second, grace, said) -> None:
+    board.stop("terminated")
+    board.n_train, board.grace = 50_000, grace
+    board.rows[0].images_per_second, board.rows[0].scoring = images_per_second, 4.0
+    assert f"terminated: {said}" in drawn(board)
+
+
 def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     out = io.StringIO()
     view = views.PlainView(Console(file=out, width=60, highlight=False, markup=False))

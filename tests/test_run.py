@@ -183,22 +183,23 @@ def test_other_data_are_refused_with_both_digests(hpo):
     assert hpo.study("whole", "other.db").n_finished == 6
 
 
-def test_sigterm_ends_with_143_after_the_epoch_and_keeps_the_trial(hpo):
-    program = hpo.start("run", "termed", *TWELVE).says("trial 0 epoch 2/12")
+def test_a_batch_systems_warning_to_all_processes_ends_with_143_after_the_epoch_and_keeps_the_trial(hpo):
+    program = hpo.start("run", "warned", *TWELVE).says("trial 0 epoch 2/12")
     workers = program.children()
-    program.signal(signal.SIGTERM)
+    for process in workers:
+        process.send_signal(signal.SIGUSR1)
+    program.signal(signal.SIGUSR1)
     assert program.ended(seconds=60) == 143
     assert left_over(workers, seconds=0) == []
-    assert states(hpo.study("termed")) == ["RUNNING"]
+    assert "warning" not in program.err
+    assert states(hpo.study("warned")) == ["RUNNING"]
 
 
 @pytest.fixture(scope="module")
 def lasting(hpo):
     """A run in the middle of an epoch that would take a minute."""
     program = hpo.start("run", "lasting", "--dataset", "digits", "--workers", 1, "--space", "long.toml", "--no-report")
-    program.says("1 worker")
-    time.sleep(2)
-    return program
+    return program.trains()
 
 
 @pytest.mark.usefixtures("here")
@@ -223,13 +224,28 @@ def test_ctrl_c_twice_ends_at_once(hpo, lasting):
     assert states(hpo.study("lasting")) == ["RUNNING"]
 
 
-def test_ctrl_c_ends_a_run_at_once_that_is_ending_already(hpo):
-    words = ("--dataset", "digits", "--workers", 1, "--space", "long.toml", "--no-report", "--timeout", "1s")
-    program = hpo.start("run", "ending", *words).says("timeout: workers finish their epoch")
+LASTING = ("--dataset", "digits", "--workers", 1, "--space", "long.toml", "--no-report")
+
+
+def test_sigterm_ends_a_run_at_once_that_is_ending_already_and_that_is_no_error(hpo):
+    program = hpo.start("run", "ending", *LASTING, "--timeout", "1s").says("timeout: workers finish their epoch")
     began = time.monotonic()
-    program.signal(signal.SIGINT)
-    assert program.ended() == 130
+    program.signal(signal.SIGTERM)
+    assert program.ended() == 143
     assert time.monotonic() - began < AT_ONCE
+    assert "\nended at once. What was finished is kept" in program.err
+    assert "error" not in program.err
+
+
+def test_when_the_grace_is_over_a_run_ends_in_the_middle_of_an_epoch(hpo):
+    program = hpo.start("run", "graceful", *LASTING, "--grace", "1s").trains()
+    program.signal(signal.SIGTERM)
+    assert program.ended() == 143
+    assert re.search(
+        r"terminated: workers have 1 s to finish their epoch(, which takes about \d+ \w+)?; nothing is lost", program.err
+    )
+    assert "the grace of 1 s is over: trial 0 goes on from its last whole epoch." in program.err
+    assert states(hpo.study("graceful")) == ["RUNNING"]
 
 
 # -- killed ------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,10 @@ class ThisRun:
     trial_timeout: Annotated[
         Text, option("--trial-timeout", metavar="TIME", help="End a worker that is silent for this long.")
     ] = None
+    grace: Annotated[
+        Text,
+        option("--grace", metavar="TIME", help="When ending, wait this long at most for epochs. Default: until they end."),
+    ] = None
     keep_checkpoints: Annotated[
         Whole, option("--keep-checkpoints", metavar="N", help="Keep the weights of the N best trials. Default: 1.")
     ] = None
@@ -97,7 +101,7 @@ def run(
 ) -> int:
     """Create the study or continue it, until it has --trials finished trials in total; write the report.
 
-    Ctrl-C once: workers finish their epoch, everything is kept, the same command goes on. Twice: at once.
+    Ctrl-C, SIGTERM or SIGUSR1 once: workers finish their epoch, and the same command continues. Twice: at once.
     """
     from hpo import api
     from hpo.settings import Settings
@@ -133,8 +137,8 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
         with views.watching(quiet=quiet, verbose=this_run.verbose) as watcher:
             outcome = begin(options=options, storage=storage, watcher=watcher)
     except (KeyboardInterrupt, SystemExit):
-        streams.complain(
-            "ended at once. What was finished is kept; the same command goes on, trials in training from their last epoch."
+        streams.tell(
+            "ended at once. What was finished is kept; the same command continues, each trial from its last whole epoch."
         )
         raise
     page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)

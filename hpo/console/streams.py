@@ -97,7 +97,12 @@ def err() -> Console:
 
 def complain(message: str) -> None:
     """Print an error: one line."""
-    print(f"error: {visible(without_passwords(message))}", file=sys.stderr)
+    tell(f"error: {message}")
+
+
+def tell(message: str) -> None:
+    """Print a line to standard error."""
+    print(visible(without_passwords(message)), file=sys.stderr)
 
 
 def show_trace() -> None:

@@ -90,7 +90,7 @@ class PlainView(Watcher):
         self._release(1.0)
         if board.stopping and not self._said_stopping:
             self._said_stopping = True
-            self._say(f"{board.stopping}: workers finish their epoch; nothing is lost")
+            self._say(f"{finishing(board)}; nothing is lost")
 
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
         """Say where a trial continues."""
@@ -211,8 +211,17 @@ def draw(board: Board) -> RenderableType:
         Text(f" {clock(board)}", style="dim"),
     ]
     if board.stopping:
-        lines.append(Text(f" {board.stopping}: workers finish their epoch. Ctrl-C again ends at once.", style="yellow"))
+        lines.append(Text(f" {finishing(board)}. Ctrl-C again ends at once.", style="yellow"))
     return Group(*lines)
+
+
+def finishing(board: Board) -> str:
+    """Return `terminated: workers finish their epoch, about 40 s`, or how long they are given for it."""
+    left = board.left_of_epochs
+    about = "" if left is None else f", about {span(left)}"
+    if board.grace is None or (left is not None and left <= board.grace):
+        return f"{board.stopping}: workers finish their epoch{about}"
+    return f"{board.stopping}: workers have {span(board.grace)} to finish their epoch{about and f', which takes{about[1:]}'}"
 
 
 def totals(board: Board) -> str:

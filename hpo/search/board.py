@@ -7,15 +7,18 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from hpo.search.own import best_first
+from hpo.settings import DEFAULT_TRIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hpo.messages import EpochDone
     from hpo.search.open_trial import OpenTrial
+    from hpo.search.study import WritableStudy
+    from hpo.settings import RunOptions
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Row:
         fraction: Share of the current epoch that is done, 0 to 1.
         accuracy: After the latest epoch; None before the first.
         images_per_second: Of the current or latest epoch.
+        scoring: Seconds that scoring took after the latest epoch.
     """
 
     trial: OpenTrial | None = None
@@ -35,6 +39,13 @@ class Row:
     fraction: float = 0.0
     accuracy: float | None = None
     images_per_second: float = 0.0
+    scoring: float = 0.0
+
+    def left_of_epoch(self, n_train: int) -> float | None:
+        """Return the seconds that the current epoch will take still, of `n_train` images; None before the first sign of life."""
+        if self.trial is None or not self.images_per_second or not n_train:
+            return None
+        return (1 - self.fraction) * n_train / self.images_per_second + self.scoring
 
 
 @dataclass
@@ -52,6 +63,9 @@ class Board:
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
         without_best: How many trials were tried since the best became the best; 0 while there is none.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
+        stopping_since: When that was decided, on the monotonic clock.
+        grace: Seconds that an ending run waits for epochs at most; None: until they are done.
+        n_train: Images of an epoch; 0 until a worker has said so.
     """
 
     study: str
@@ -66,7 +80,35 @@ class Board:
     tried: set[int] = field(default_factory=set)
     without_best: int = 0
     stopping: str = ""
+    stopping_since: float = 0.0
+    grace: float | None = None
+    n_train: int = 0
     began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, study: WritableStudy, options: RunOptions, n_workers: int) -> Self:
+        """Return the board of a run that begins."""
+        best = study.best
+        first = study.trials[0] if study.trials else None
+        board = cls(
+            study=study.name,
+            varied=tuple(study.space.varied),
+            epochs=study.settings.epochs,
+            total=options.trials or DEFAULT_TRIALS,
+            timeout=options.timeout,
+            grace=options.grace,
+            rows=[Row() for _ in range(n_workers)],
+            best=(best.number, best.value) if best and best.value is not None else None,
+            baseline=first.value if first and first.state.name == "COMPLETE" else None,
+        )
+        board.counts.update(trial.state.name.lower() for trial in study.own)
+        board.count("running", "waiting", study.n_waiting)
+        return board
+
+    def stop(self, reason: str) -> None:
+        """Begin no epoch any more. The first reason stands; an empty one is none."""
+        if reason and not self.stopping:
+            self.stopping, self.stopping_since = reason, time.monotonic()
 
     def count(self, before: str, now: str, n: int = 1) -> None:
         """Move trials from one state to another."""
@@ -98,6 +140,17 @@ class Board:
     def n_tried(self) -> int:
         """Finished trials, and those that wait at a rung."""
         return self.n_finished + self.counts["waiting"]
+
+    @property
+    def left_of_epochs(self) -> float | None:
+        """Estimated seconds until the last of the epochs in training is done; None while no worker has told its speed."""
+        left = [row.left_of_epoch(self.n_train) for row in self.rows]
+        return max((seconds for seconds in left if seconds is not None), default=None)
+
+    @property
+    def grace_is_over(self) -> bool:
+        """Whether an ending run has waited long enough."""
+        return bool(self.stopping) and self.grace is not None and time.monotonic() - self.stopping_since >= self.grace
 
     @property
     def spent(self) -> float:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from hpo.failpoints import reach
 from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
-from hpo.search.board import Board, Row, reached
+from hpo.search.board import Board, Row
 from hpo.search.folders import Folders
 from hpo.search.layout import stored_checkpoint
+from hpo.search.limits import limit_reached
 from hpo.search.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
-from hpo.settings import DEFAULT_TRIALS
 
 if TYPE_CHECKING:
     from hpo.pools import Event, Pool
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hpo.search.open_trial import OpenTrial
     from hpo.search.study import Judgement, WritableStudy
     from hpo.settings import RunOptions
+
+TURN = 0.25  # seconds that the loop listens at most before it looks at the clock
 
 
 @dataclass
@@ -53,39 +55,27 @@ class Runner:
         self._interrupted = deque(study.unfinished())
         self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = Mishaps(pool.size)
-        best = study.best
-        first = study.trials[0] if study.trials else None
-        self.board = Board(
-            study=study.name,
-            varied=tuple(study.space.varied),
-            epochs=study.settings.epochs,
-            total=options.trials or DEFAULT_TRIALS,
-            timeout=options.timeout,
-            rows=[Row() for _ in range(pool.size)],
-            best=(best.number, best.value) if best and best.value is not None else None,
-            baseline=first.value if first and first.state.name == "COMPLETE" else None,
-        )
-        self.board.counts.update(trial.state.name.lower() for trial in study.own)
-        self.board.count("running", "waiting", study.n_waiting)
+        self.board = Board.of(study, options, pool.size)
 
     def stop(self, reason: str) -> None:
         """Let workers finish their epoch and then end; trials in training stay to be continued. The first reason stands."""
-        self.board.stopping = self.board.stopping or reason
+        self.board.stop(reason)
 
     def run(self) -> str:
         """Go on until there is nothing left to do; return why it ended: `total`, `exhausted: …`, or the reason of a `stop`."""
-        self._check_limits()
+        self.stop(limit_reached(self.board, self._options))
         if self._wanted():
             self._study.claim()
+        turned = time.monotonic()
         while self._assign() or self._seated:
-            event = self._pool.receive(timeout=0.25)
-            deaf_since = time.monotonic()
+            listening = time.monotonic()
+            event = self._pool.receive(timeout=TURN)
+            listened = min(TURN, time.monotonic() - listening)
             if event is not None:
                 self._handle(event)
             self._watcher.changed(self.board)
-            for seated in self._seated.values():  # what was said meanwhile, while a database was locked, say, is not heard yet
-                seated.heard += time.monotonic() - deaf_since
-            self._check_clock()
+            before, turned = turned, time.monotonic()
+            self._check_clock(turned, deaf=turned - before - listened)
         for trial in self._study.left_waiting():
             if not self.board.stopping and self.board.n_finished < self.board.total:
                 self._stop_waiting(trial)
@@ -151,6 +141,7 @@ class Runner:
         match message:
             case Ready():
                 self._idle.add(worker)
+                self.board.n_train = message.environment.get("n_train", 0)
             case Progress():
                 self._watcher.preparing(message.what, message.done, message.total)
             case CannotWork():
@@ -195,6 +186,7 @@ class Runner:
         judgement = self._study.report(trial, epoch.epoch, epoch.accuracy)
         row = self.board.rows[worker]
         row.epoch, row.fraction, row.accuracy, row.images_per_second = epoch.epoch, 0.0, epoch.accuracy, epoch.images_per_second
+        row.scoring = max(0.0, epoch.seconds - self.board.n_train / epoch.images_per_second) if epoch.images_per_second else 0.0
         return judgement
 
     def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
@@ -240,7 +232,7 @@ class Runner:
         self._folders.tidy(trial.number, trial.accuracy if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
-        self._check_limits()
+        self.stop(limit_reached(self.board, self._options))
 
     def _failed(self, worker: int, cause: str, reason: str) -> None:
         trial = self._release(worker)
@@ -282,18 +274,25 @@ class Runner:
 
     # -- limits --------------------------------------------------------------------------------------------------------
 
-    def _check_limits(self) -> None:
-        options, best = self._options, self.board.best
-        if reason := reached(options.target, best):
-            self.stop(reason)
-        if options.patience is not None and self.board.without_best >= options.patience:
-            self.stop(f"patience: {self.board.without_best} trials without a new best")
+    def _check_clock(self, now: float, deaf: float) -> None:
+        """Look at the limits of time, `deaf` seconds of which nobody listened: a database was locked, or the machine slept.
 
-    def _check_clock(self) -> None:
-        options, now = self._options, time.monotonic()
-        if options.timeout is not None and self.board.spent >= options.timeout:
-            self.stop("timeout")
-        if options.trial_timeout is not None:
-            for worker, seated in list(self._seated.items()):
-                if now - seated.heard > options.trial_timeout:
-                    self._worker_died(worker, Died(f"silent for {now - seated.heard:.0f} s (--trial-timeout)", ""))
+        What workers said meanwhile is not heard yet.
+        """
+        self.stop(limit_reached(self.board, self._options))
+        for worker, seated in list(self._seated.items()):
+            seated.heard = min(now, seated.heard + deaf)
+            silent = now - seated.heard
+            if self._options.trial_timeout is not None and silent > self._options.trial_timeout:
+                self._worker_died(worker, Died(f"silent for {silent:.0f} s (--trial-timeout)", ""))
+        if self.board.grace_is_over and self._seated:
+            self._leave_all()
+
+    def _leave_all(self) -> None:
+        """End workers in the middle of their epoch."""
+        numbers = ", ".join(str(number) for number in sorted(seated.trial.number for seated in self._seated.values()))
+        who = f"trials {numbers} go on from their" if len(self._seated) > 1 else f"trial {numbers} goes on from its"
+        for worker in list(self._seated):
+            self._pool.end(worker)
+            self._study.leave(self._release(worker))
+        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last whole epoch.")

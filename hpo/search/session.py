@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED, DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
+from hpo.errors import DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.failpoints import reach
 from hpo.files import Lock
 from hpo.messages import CannotWork, Progress, Ready
@@ -21,14 +20,14 @@ from hpo.search import definition, layout, place, provenance, recognize, record,
 from hpo.search.board import Watcher, logged_to, reached
 from hpo.search.mishaps import TRIAL_DEATHS
 from hpo.search.runner import Runner
+from hpo.search.signals import CODES, stopping_by_signals
 from hpo.search.storage import exists, locate, open_storage
 from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Mapping
 
     from hpo.parameters import Value
     from hpo.pools import Event, Pool
@@ -59,7 +58,7 @@ class Outcome:
         kind = self.reason.partition(":")[0]
         if kind in ("failures", "deaths") or (kind in ("total", "exhausted") and self.record.winner is None):
             return NoResultError.exit_code
-        return {"interrupted": INTERRUPTED, "terminated": TERMINATED, "hung up": HUNG_UP}.get(kind, 0)
+        return CODES.get(kind, 0)
 
 
 def run(
@@ -101,7 +100,7 @@ def run(
         data_dir = data_folder(options.data_dir)
         pool = LocalPool(seats(options.workers, options.device), settings, data_dir, recipe.version)
         stack.callback(pool.close)
-        runners = stack.enter_context(_signals())
+        runners = stack.enter_context(stopping_by_signals())
         workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
         watcher.preparing(f"starting {workers}: loading PyTorch and the data set", 0, 0)
         environment, early = _first_ready(pool, watcher)
@@ -288,31 +287,3 @@ class _Resumed:
 
     def receive(self, timeout: float) -> Event | None:
         return self._early.pop(0) if self._early else self._pool.receive(timeout)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[Runner]]:
-    """Let SIGINT, SIGTERM and SIGHUP stop the runner at the end of the workers' epochs; the second one at once.
-
-    What this process was told to ignore (by `nohup`, or a shell that put it in the background) stays ignored.
-
-    Yields a list to put the runner into; before it is there, and when the run is ending anyway, a signal ends it at once.
-    """
-    runners: list[Runner] = []
-    reasons = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
-    names = [name for name in reasons if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if not runners or runners[0].board.stopping:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        runners[0].stop(reasons[signal.Signals(number).name])
-
-    try:
-        before = {name: signal.signal(getattr(signal, name), handle) for name in names}
-    except ValueError:  # not the main thread: whoever called from there looks after signals
-        before = {}
-    try:
-        yield runners
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)

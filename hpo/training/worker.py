@@ -78,7 +78,12 @@ class Line:
 
 def main() -> None:
     """Serve one runner until it hangs up."""
-    for name in ("SIGINT", "SIGHUP"):  # the terminal's signals are the runner's to handle
+    for name in (
+        "SIGINT",
+        "SIGHUP",
+        "SIGTERM",
+        "SIGUSR1",
+    ):  # sent to all processes, for the runner to handle
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     # Copies of both: sys.stdin, waited for by a thread, would abort the interpreter's exit.

@@ -383,16 +383,21 @@ def test_what_a_worker_meets_in_its_set_up_is_raised_as_what_it_was(study):
         run(study, 1, InstantPool(at_start=lambda _: CannotWork(error="Odd", message="odd")))
 
 
-def test_a_silent_worker_is_ended_and_its_trial_goes_on(study):
+def silent_once(*where: int):
+    """Let the worker say nothing more, once, in (trial, epoch)."""
     silent = [True]
 
     def fate(trial, epoch):
-        if (trial, epoch) == (1, 2) and silent.pop():
+        if (trial, epoch) == where and silent.pop():
             silent.append(False)
             return Progress(what="nothing to do with the trial", done=0, total=0)
         return None
 
-    pool, notes = InstantPool(fate=fate), Notes()
+    return fate
+
+
+def test_a_silent_worker_is_ended_and_its_trial_goes_on(study):
+    pool, notes = InstantPool(fate=silent_once(1, 2)), Notes()
     assert run(study, 3, pool, notes, trial_timeout=0.3) == "total"
     assert states(study) == ["complete"] * 3
     assert "silent for 0 s (--trial-timeout)" in notes.warnings[0]
@@ -402,6 +407,58 @@ def test_a_worker_is_not_silent_while_the_runner_cannot_listen(study):
     pool, notes = InstantPool(2), Notes()
     notes.after_epoch = lambda n_epochs: n_epochs in (2, 5) and time.sleep(0.5)  # as long as a database may be locked
     assert run(study, 4, pool, notes, trial_timeout=0.3) == "total"
+    assert notes.warnings == []
+
+
+class Frozen(InstantPool):
+    """A pool in whose machine time stands still, for half a second at every third look."""
+
+    looks = 0
+
+    def receive(self, timeout):
+        self.looks += 1
+        if self.looks % 3 == 0:
+            time.sleep(0.5)
+        return super().receive(timeout)
+
+
+def test_a_worker_is_not_silent_while_the_machine_sleeps(study):
+    notes = Notes()
+    assert run(study, 2, Frozen(2), notes, trial_timeout=0.3) == "total"
+    assert notes.warnings == []
+
+
+def test_a_silent_worker_is_ended_in_spite_of_sleeps(study):
+    notes = Notes()
+    assert run(study, 2, Frozen(fate=silent_once(1, 2)), notes, trial_timeout=0.3) == "total"
+    assert "(--trial-timeout) in trial 1" in notes.warnings[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_when_the_grace_is_over_epochs_in_training_are_left_to_the_next_run(study, workers):
+    def hang(trial, epoch):
+        if epoch < 3:
+            return None
+        runner.stop("terminated")
+        return Progress(what="a long epoch", done=trial, total=0)
+
+    pool, notes = InstantPool(workers, fate=hang), Notes()
+    runner = Runner(study, pool, RunOptions(trials=2, grace=0.3), notes)
+    pool.start()
+    assert runner.run() == "terminated"
+    assert states(study) == ["running"] * workers
+    assert notes.warnings == ["the grace of 0.3 s is over: trial 0 goes on from its last whole epoch."]
+    assert run(reopen(study), 2) == "total"
+    assert states(study) == ["complete"] * 2
+    assert all(len(trial.intermediate_values) == EPOCHS for trial in record.load("first", study.location).trials)
+
+
+def test_a_run_that_ends_within_the_grace_says_nothing_of_it(study):
+    notes = Notes()
+    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=9, grace=60), notes)
+    notes.after_epoch = lambda n_epochs: n_epochs == 6 and runner.stop("terminated")
+    pool.start()
+    assert runner.run() == "terminated"
     assert notes.warnings == []
 
 

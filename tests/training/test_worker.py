@@ -161,8 +161,8 @@ def test_a_checkpoint_that_cannot_be_written_is_the_disks_fault_and_not_the_tria
     assert "trial-5/correct.bits" in failed.message
 
 
-def test_the_terminals_signals_are_left_to_the_runner(worker):
-    for number in (signal.SIGINT, signal.SIGHUP):
+def test_signals_that_are_sent_to_all_processes_are_left_to_the_runner(worker):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
         worker.process.send_signal(number)
     assert isinstance(worker.begin(6), Started)
     worker.send(Verdict(trial=6, go_on=False))
