@@ -17,6 +17,7 @@ from hpo.commands import reading, running
 from hpo.commands.options import option
 from hpo.console import streams
 from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
+from hpo.files import GONE, current_folder_is_gone
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
 
@@ -73,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except OSError as error:
+        if current_folder_is_gone():
+            return _complained(GONE, StorageError.exit_code, trace=debug)
         if error.errno not in _FULL:
             return _complained(_BUG, HpoError.exit_code, trace=True)
         message = f"{error.filename or 'a file'} cannot be written: {error.strerror}."

@@ -15,18 +15,19 @@ import os
 import secrets
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, UsageError
 from hpo.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # somebody holds a lock; the last two are Windows's words
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
+GONE = "the current folder is gone: it was removed, or made anew under its name. Go to one that is there: cd FOLDER"
 _logger = logging.getLogger(__name__)
 
 
@@ -93,6 +94,26 @@ def read_sealed(path: Path) -> bytes:
 def beside(path: Path) -> Path:
     """Return an unused hidden name in the same folder; a file made there gets the usual mode, unlike one of tempfile's."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def expanded(path: Path | str) -> Path:
+    """Return a path with `~` and `~user` as a shell reads them: none has, in `--out=~/page.html` or a systemd unit's variable.
+
+    Raises:
+        UsageError: There is no home folder: a user without an entry in the system's list, without $HOME.
+    """
+    found = os.path.expanduser(path)  # noqa: PTH111  # Path's own raises at a file that is named like `~x.db`
+    if str(found) == "~" or str(found).startswith(("~/", "~" + os.sep)):
+        raise UsageError(f"{path}: this user has no home folder, which ~ stands for. Write the path without ~, or set HOME.")
+    return Path(found)
+
+
+def current_folder_is_gone() -> bool:
+    """Whether the folder that relative paths begin at was removed."""
+    try:
+        return not Path.cwd().exists()
+    except OSError:
+        return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hpo.errors import UsageError, nearest
+from hpo.files import expanded
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -191,7 +192,7 @@ class RunOptions(_Given):
     patience: Count | None = None
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     device: Annotated[str, AfterValidator(_device)] = "auto"
-    data_dir: Path | None = None
+    data_dir: Annotated[Path, AfterValidator(expanded)] | None = None
     trial_timeout: Duration | None = None
     grace: Duration | None = None
     keep_checkpoints: Count | None = None

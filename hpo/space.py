@@ -7,16 +7,21 @@ conditional parameters. Every space has a default point, which trial 0 tries: so
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import tomllib
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hpo.errors import SpaceError, nearest
+from hpo.files import expanded
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange, Parameter, Value
 from hpo.settings import explain
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LARGEST_FILE = 1_000_000  # bytes
 
@@ -135,8 +140,8 @@ class SearchSpace(BaseModel):
         """
         if name in PRESETS:
             return cls.of(name, PRESETS[name], STARTS.get(name, ()))
-        path = Path(name)
-        if path.suffix == ".toml" or "/" in name or _exists(path):
+        path = expanded(name)
+        if path.suffix == ".toml" or "/" in name or os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a name is too long
             return cls.from_toml(path)
         raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} A file's name ends in .toml.")
 
@@ -165,7 +170,7 @@ class SearchSpace(BaseModel):
                 raise SpaceError(f"space file {path} is no file.")
             if (size := path.stat().st_size) > LARGEST_FILE:
                 raise SpaceError(f"space file {path} has {size:,} bytes; {LARGEST_FILE:,} are enough for any space.")
-            table = tomllib.loads(path.read_bytes().decode())
+            table = tomllib.loads(_text(path.read_bytes()))
         except FileNotFoundError:
             raise SpaceError(f"there is no space file {path}. `hpo space --toml > {path.name}` writes one.") from None
         except OSError as error:
@@ -197,11 +202,13 @@ class SearchSpace(BaseModel):
         return "\n".join(lines) + "\n"
 
 
-def _exists(path: Path) -> bool:
+def _text(content: bytes) -> str:
+    """Decode UTF-8, or what Windows tools write: UTF-8 or UTF-16 with a byte order mark (PowerShell's `>`, Notepad)."""
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return path.exists()
-    except OSError:  # a name too long for a file
-        return False
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not {'UTF-16' if utf16 else 'UTF-8'}; save the file as UTF-8") from None
 
 
 def _expand(value: object) -> object:

@@ -11,17 +11,17 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hpo import files
-from hpo.errors import StorageError
-from hpo.files import Lock, atomic_file, why_no_locks, write_atomically
+from hpo.errors import StorageError, UsageError
+from hpo.files import Lock, atomic_file, expanded, why_no_locks, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KILLED_IN_THE_MIDDLE = """
 import os, signal, sys
@@ -215,3 +215,29 @@ def test_a_disk_that_fails_to_sync_a_folder_is_an_error(tmp_path, refuse_folder_
     refuse_folder_fsync(number)
     with pytest.raises(OSError, match=os.strerror(number)):
         write_atomically(tmp_path / "file", b"new")
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("~/sweeps/hpo.db", "/home/me/sweeps/hpo.db"),
+        ("~", "/home/me"),
+        ("~root/x", f"{Path('~root').expanduser()}/x"),
+        ("~backup.db", "~backup.db"),  # of no user: a name like any other
+        ("./~/x", "~/x"),
+        ("a/~/x", "a/~/x"),
+        ("", "."),
+    ],
+)
+def test_a_tilde_is_what_a_shell_makes_of_it(monkeypatch, path, there):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded(path) == Path(there)
+    if not path.startswith("."):  # which a Path forgets
+        assert expanded(Path(path)) == Path(there)
+
+
+def test_a_tilde_without_a_home_folder_is_a_sentence(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)  # without an entry in the system's list
+    with pytest.raises(UsageError, match=r"^~/x: this user has no home folder, which ~ stands for\."):
+        expanded("~/x")

@@ -123,6 +123,25 @@ def test_a_space_written_as_toml_is_read_back_equal(tmp_path_factory, space):
     assert SearchSpace.from_toml(path) == space
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_space_file_saved_by_a_windows_tool_is_read(tmp_path, encoding):
+    path = tmp_path / "mine.toml"
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    path.write_bytes(f'{mark}name = "größer"\r\nlr = 0.1\r\n'.encode(encoding))
+    assert SearchSpace.from_toml(path).name == "größer"
+    assert SearchSpace.from_toml(path).config().lr == 0.1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("name = 'é'".encode("latin-1"), "byte 8 is not UTF-8; save the file as UTF-8"), (b"\xff\xfen", "byte 2 is not UTF-16")],
+)
+def test_an_encoding_that_cannot_be_read_is_named(tmp_path, content, said):
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(SpaceError, match=rf"mine\.toml is not TOML: {said}"):
+        SearchSpace.named(str(tmp_path / "mine.toml"))
+
+
 def test_a_space_begins_with_its_default_point_and_then_its_starts(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(

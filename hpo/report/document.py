@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.files import write_atomically
+from hpo.files import expanded, write_atomically
 from hpo.report.figures.figure import COLORS, NIGHT, WORDS
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def write(out: Path, page: str) -> Path:
     Raises:
         StorageError: There is no such place, or it cannot be written.
     """
+    out = expanded(out)
     if not out.parent.parent.is_dir():  # a slip of the pen, rather than a tree to plant
         raise StorageError(f"cannot write {out}: there is no folder {out.parent}. Make it, or choose one with --out.")
     try:

@@ -21,7 +21,7 @@ from sqlalchemy import URL
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.files import beside
+from hpo.files import GONE, beside, expanded
 from hpo.search.patience import LOCK_TIMEOUT, PATIENCE, PatientConnection
 from hpo.search.recognize import recognize
 
@@ -62,7 +62,7 @@ def locate(text: str | None = None) -> Location:
     """
     text = text or os.environ.get("HPO_STORAGE") or os.environ.get("OPTUNA_STORAGE") or DEFAULT
     if "://" not in text:
-        return _file(Path(text))
+        return _file(expanded(text))
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -74,12 +74,14 @@ def locate(text: str | None = None) -> Location:
         return Location(url, None, Path("studies") / name)
     if not url.database or url.database == ":memory:":
         raise StorageError("a study in memory would be lost with the process; name a file: --storage studies/hpo.db")
-    return _file(Path(url.database))
+    return _file(expanded(url.database))
 
 
 def _file(path: Path) -> Location:
     try:
         named = b"\0" not in str(path.absolute()).encode()
+    except FileNotFoundError:
+        raise StorageError(GONE) from None
     except UnicodeEncodeError:  # bytes that are no UTF-8; neither URLs nor messages to workers hold them
         named = False
     if not named:

@@ -14,29 +14,37 @@ import os
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.errors import StorageError
-from hpo.files import Lock, sync_folder
+from hpo.errors import StorageError, UsageError
+from hpo.files import Lock, expanded, sync_folder
 from hpo.training.arrays import SIDE, DataSet, Progress, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FORMAT = 1  # raise it when entries of older versions of hpo must not be read
 ABOUT = "about.json"
 
 
 def default_folder() -> Path:
-    """Return $HPO_CACHE_DIR, or `hpo` in the place that this system has for caches."""
+    """Return $HPO_CACHE_DIR, or `hpo` in the place that this system has for caches.
+
+    Raises:
+        StorageError: Neither is named, and this user has no home folder.
+    """
     if chosen := os.environ.get("HPO_CACHE_DIR"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "hpo"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpo"
+        return expanded(chosen)
+    variable, folder = ("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", "~/.cache")
+    try:
+        return expanded(os.environ.get(variable) or folder) / "hpo"
+    except UsageError:
+        raise StorageError(
+            "this user has no home folder to keep decoded images in. Name a folder: HPO_CACHE_DIR=FOLDER"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.errors import DataError, StorageError, UsageError, nearest
-from hpo.files import atomic_file
+from hpo.files import atomic_file, expanded
 from hpo.settings import DATASETS
 from hpo.training import cache, sources
 from hpo.training.arrays import SIDE, DataSet, Progress, Split, make_data_set, silent
@@ -55,7 +55,7 @@ def load(
     """
     if name not in DATASETS:
         raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
-    folder = cache_dir or cache.default_folder()
+    folder, data_dir = cache_dir or cache.default_folder(), expanded(data_dir)
     source = sources.find(name, data_dir, archive)
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
         return data
@@ -100,7 +100,7 @@ def preview(data: DataSet, path: Path) -> None:
             caption = caption.rstrip("…")[:-1] + "…"
         draw.text((x + CELL / 2, y + CELL + CAPTION / 2), caption, "black", font, anchor="mm")
     try:
-        with atomic_file(path) as file:
+        with atomic_file(expanded(path)) as file:
             sheet.save(file, "PNG")
     except OSError as error:
         raise StorageError(f"cannot write the picture {path}: {error.strerror or error}.") from error

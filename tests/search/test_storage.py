@@ -204,3 +204,23 @@ def test_every_commit_is_synchronous(tmp_path):
     with storage.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+
+
+@pytest.mark.parametrize("variable", ["", "HPO_STORAGE", "OPTUNA_STORAGE"])
+@pytest.mark.parametrize("scheme", ["", "sqlite:///"])
+def test_a_tilde_in_a_database_s_name_is_the_home_folder(monkeypatch, tmp_path, variable, scheme):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = f"{scheme}~/sweeps/hpo.db"
+    if variable:
+        monkeypatch.setenv(variable, text)
+    location = locate(None if variable else text)
+    assert (location.path, location.folder) == (tmp_path / "sweeps/hpo.db", tmp_path / "sweeps/hpo")
+
+
+def test_a_current_folder_that_is_gone_is_a_sentence(monkeypatch, tmp_path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StorageError, match="the current folder is gone"):
+        locate("hpo.db")
+    assert locate(f"{tmp_path}/hpo.db").path == tmp_path / "hpo.db"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hpo.errors import StorageError, UsageError
+from hpo.settings import RunOptions
 from hpo.training import cache
 from hpo.training.arrays import silent
 from hpo.training.data import DataSet, Split, hold_out, load, preview, take
@@ -286,3 +287,20 @@ def test_a_cache_on_a_file_system_without_locks_is_an_error_that_names_the_varia
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(StorageError, match=r"has no locks .*HPO_CACHE_DIR=FOLDER"):
         load("digits", tmp_path, tmp_path / "cache")
+
+
+def test_without_a_home_folder_the_variable_for_decoded_images_is_named(tmp_path, monkeypatch):
+    for name in ("HOME", "HPO_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)  # of nobody in the system's list
+    with pytest.raises(StorageError, match=r"no home folder.*HPO_CACHE_DIR=FOLDER"):
+        load("digits", tmp_path)
+
+
+def test_a_tilde_in_the_folders_of_data_is_the_home_folder(tmp_path, monkeypatch, grow_tree):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HPO_CACHE_DIR", "~/cache")
+    grow_tree(tmp_path / "data")
+    preview(load("cifar10", Path("~/data")), Path("~/preview.png"))
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "data", "preview.png"}
+    assert RunOptions(data_dir="~/data").data_dir == tmp_path / "data"
