@@ -77,7 +77,7 @@ def data_folder(given: Path | None = None, remembered: Path | None = None) -> Pa
     """
     if given is None and remembered is not None and remembered.is_dir():
         return remembered
-    return Path(os.path.expanduser(given or os.environ.get("HPO_DATA_DIR") or DATA_DIR))  # noqa: PTH111  # Path's raises without a home
+    return expanded(given or os.environ.get("HPO_DATA_DIR") or DATA_DIR)
 
 
 def _one_of(*known: str) -> AfterValidator:
@@ -192,7 +192,7 @@ class RunOptions(_Given):
     patience: Count | None = None
     workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
     device: Annotated[str, AfterValidator(_device)] = "auto"
-    data_dir: Annotated[Path, AfterValidator(expanded)] | None = None
+    data_dir: Path | None = None
     trial_timeout: Duration | None = None
     grace: Duration | None = None
     keep_checkpoints: Count | None = None

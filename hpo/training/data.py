@@ -55,7 +55,7 @@ def load(
     """
     if name not in DATASETS:
         raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
-    folder, data_dir = cache_dir or cache.default_folder(), expanded(data_dir)
+    folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, archive)
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
         return data

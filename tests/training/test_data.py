@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hpo.errors import StorageError, UsageError
-from hpo.settings import RunOptions
+from hpo.settings import data_folder
 from hpo.training import cache
 from hpo.training.arrays import silent
 from hpo.training.data import DataSet, Split, hold_out, load, preview, take
@@ -301,6 +301,5 @@ def test_a_tilde_in_the_folders_of_data_is_the_home_folder(tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HPO_CACHE_DIR", "~/cache")
     grow_tree(tmp_path / "data")
-    preview(load("cifar10", Path("~/data")), Path("~/preview.png"))
+    preview(load("cifar10", data_folder(Path("~/data"))), Path("~/preview.png"))
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "data", "preview.png"}
-    assert RunOptions(data_dir="~/data").data_dir == tmp_path / "data"
