@@ -33,6 +33,7 @@ class State(StrEnum):
     fail = "fail"
     running = "running"
     waiting = "waiting"
+    foreign = "foreign"
 
 
 Text = Optional[str]  # noqa: UP045

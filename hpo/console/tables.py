@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hpo.console.rows import Share, cell, plain, show_rows, to_json
 from hpo.console.streams import err, out, visible
+from hpo.search.own import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ def study_row(record: StudyRecord) -> Row:
         "dataset": settings.dataset if settings else None,
         "finished": record.n_finished,
         **{state: counts[state] for state in ("complete", "pruned", "fail", "running")},
-        **{kind: counts[kind] for kind in ("waiting", "foreign") if counts[kind]},
+        **{state: counts[state] for state in ("waiting", FOREIGN) if counts[state]},
         "best": score(record.winner.value, record) if record.winner else None,
         "default": score(first.value, record) if first and first.state.name == "COMPLETE" else None,
     }
@@ -89,7 +90,8 @@ def _short(row: Mapping[str, Any], record: StudyRecord) -> Row:
     hidden = ("number", "started", "ended", "n_parameters", "macs", "images_per_second", "reason")
     short = {key: value for key, value in row.items() if key not in hidden}
     short[record.measure] = score(row[record.measure], record)
-    return {"trial": row["number"]} | short | {"reason": row["reason"] if row["state"] == "fail" else None}
+    short["state"] = "not hpo's" if row["state"] == FOREIGN else row["state"]
+    return {"trial": row["number"]} | short | {"reason": row["reason"] if row["state"] in ("fail", FOREIGN) else None}
 
 
 def show_study(record: StudyRecord, form: str) -> None:

@@ -18,6 +18,7 @@ from hpo.console.rows import STYLES, plain
 from hpo.console.streams import err, visible
 from hpo.console.tables import best
 from hpo.search.board import Watcher
+from hpo.search.own import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -280,8 +281,9 @@ def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | N
     database = f" --storage {shlex.quote(visible(str(record.location)))}" if storage else ""
     if page:
         console.print(f"  {'page:':9} {page}", soft_wrap=True)
+    go_on = f"hpo resume {record.name}{database}" + (" --trials N" if outcome.reason == "total" else "")
     for what, command in (
-        ("continue", f"hpo resume {record.name}{database}" + (" --trials N" if outcome.reason == "total" else "")),
+        *([] if outcome.reason.startswith("exhausted") else [("continue", go_on)]),
         ("look", f"hpo dashboard{database}"),
         ("report", f"hpo report {record.name}{database}"),
     ):
@@ -291,7 +293,7 @@ def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | N
 def ending(outcome: Outcome) -> str:
     """Return `finished: 10 of 10 trials (4 complete, 6 pruned)`, or why else a run ended, or that it had nothing to do."""
     n, total, reason = outcome.record.n_finished, outcome.total, outcome.reason
-    words = {"fail": "failed", "running": "to be continued"}
+    words = {"fail": "failed", "running": "to be continued", "waiting": "enqueued", FOREIGN: "not hpo's"}
     counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(outcome.record.counts.items()))
     details = f" ({counted})" if counted else ""
     if reason == "total" and outcome.idle and n > total:

@@ -36,7 +36,7 @@ class Agreement(NamedTuple):
 
 def agreements(summary: Summary) -> list[Agreement]:
     """Return the rank agreement between each rung and the next, the last epoch included, where enough trials reached both."""
-    ended = summary.curves.loc[summary.trials["state"].isin(["COMPLETE", "PRUNED"]) & summary.trials["own"]]
+    ended = summary.curves.loc[summary.trials["state"].isin(["COMPLETE", "PRUNED"])]
     stops = last_steps(ended.loc[summary.trials["state"][ended.index] == "PRUNED"]).value_counts()
     levels = sorted(stops.index[stops >= SELDOM * stops.sum()].astype(int))
     levels += [int(step) for step in last_steps(ended).sort_values()[-1:] if levels and step > levels[-1]]

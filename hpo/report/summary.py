@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from hpo.report.trials import Distribution
 
-STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "FOREIGN")
 TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
 TUTORIAL_IMAGES = 10_000
 
@@ -45,6 +45,7 @@ class Summary:
         maximize: Whether more is better.
         settings, space, environment: As the run stored them; empty where missing.
         command: The command that made the study; empty where missing.
+        ended: Why its last run ended, as that run stored it; empty where missing.
         trials: One row a trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.report.trials.Trials`.
@@ -60,6 +61,7 @@ class Summary:
     params: pd.DataFrame
     curves: pd.DataFrame
     distributions: dict[str, Distribution] = field(default_factory=dict)
+    ended: str = ""
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -80,8 +82,7 @@ class Summary:
         halving finishes few, and what the others say is not lost. A point that the space names is trained to the end whatever it
         scores: it ranks as if it had been stopped where it was worse than all that went on.
         """
-        own: pd.Series[bool] = (self.trials["state"] == "PRUNED") & self.trials["own"]
-        stopped = self.trials[own & np.isfinite(self.trials["last"])]
+        stopped = self.trials[(self.trials["state"] == "PRUNED") & np.isfinite(self.trials["last"])]
         keys = {n: (1, 0, float(value)) for n, value in self.finished["value"].items()}
         keys |= {n: (0, epochs, last) for n, epochs, last in zip(stopped.index, stopped["epochs"], stopped["last"], strict=True)}
         earned = self.curves.loc[[n for n in keys if n not in self._given]]
@@ -224,6 +225,7 @@ def summarize(study: optuna.Study) -> Summary:
         params=raw.params,
         curves=raw.curves,
         distributions=raw.distributions,
+        ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
     )
 
 
@@ -245,5 +247,5 @@ def _derive(table: pd.DataFrame, maximize: bool) -> pd.DataFrame:
 
 def _done(table: pd.DataFrame) -> pd.Series[bool]:
     """Which trials are complete, with a result, and hpo's own."""
-    done: pd.Series[bool] = (table["state"] == "COMPLETE") & np.isfinite(table["value"]) & table["own"]
+    done: pd.Series[bool] = (table["state"] == "COMPLETE") & np.isfinite(table["value"])
     return done

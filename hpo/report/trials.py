@@ -24,7 +24,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState
 
 from hpo.search.open_trial import MEASURED
-from hpo.search.own import is_ours
+from hpo.search.own import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,7 +61,7 @@ class Trials:
     """The trials of a study; every table has the trial number as its index, in rising order.
 
     Attributes:
-        table: state, own (whether hpo tried it), value (NaN without one), epochs, last (the last reported value), start and
+        table: state (FOREIGN for what is not hpo's), value (NaN without one), epochs, last (the last reported value), start and
             complete (UTC), and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
         params: One column a parameter that some trial varied, NaN where a trial did not.
         curves: Reported values; one column a step.
@@ -161,8 +161,7 @@ def _columns(records: list[_Record], varied: Mapping[str, BaseDistribution] | No
     distributions = _distributions(records, varied)
     index = pd.Index([record.number for record in records], name="number", dtype="int64")
     columns: dict[str, Any] = {
-        "state": [record.state.name for record in records],
-        "own": np.array([is_ours(record, varied) for record in records], dtype=bool),
+        "state": [state_of(record, varied).upper() for record in records],
         "value": np.array([_value(record.value) for record in records], dtype=float),
         "epochs": np.array([len(record.intermediate_values) for record in records], dtype=int),
         "last": np.array(

@@ -10,18 +10,19 @@ import contextlib
 import sqlite3
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StudyLockedError
 from hpo.files import Lock
 from hpo.search import leftovers, machine, recognize
 from hpo.search.diagnosis import Diagnosis, some
+from hpo.search.own import FOREIGN
 from hpo.search.patience import LOCK_TIMEOUT
-from hpo.search.record import load_all
-from hpo.search.samplers import distributions
-from hpo.search.storage import exists, open_storage
+from hpo.search.record import load, load_all
+from hpo.search.storage import exists, guarded, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from hpo.search.record import StudyRecord
     from hpo.search.storage import Location
+
+_ENDED = "begun by another program, ended by hpo doctor --repair"
 
 
 def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
@@ -89,7 +92,7 @@ def _integrity(location: Location) -> Iterator[Diagnosis]:
 
 
 def _stale(record: StudyRecord) -> Iterator[Diagnosis]:
-    running = [t.number for t in record.trials if t.state == TrialState.RUNNING]
+    running = [t.number for t in record.own if t.state == TrialState.RUNNING]
     lock = Lock(record.folder / "lock")
     try:
         free = lock.is_free()
@@ -107,17 +110,41 @@ def _stale(record: StudyRecord) -> Iterator[Diagnosis]:
 
 
 def _space(record: StudyRecord) -> Iterator[Diagnosis]:
-    space = record.space
-    if space is None:
+    """Find trials that are not hpo's: it shows them, trains none of them, and counts none of them."""
+    if record.space is None:
         yield Diagnosis("space", "note", f"study {record.name} was not made by hpo, or its space is of another version.")
         return
-    expected = distributions(space)
-    strangers = [t.number for t in record.trials if t.params and t.distributions != expected]
-    if strangers:
-        found = f"study {record.name}: trials {some(strangers)} were drawn from another space than the study's."
-        yield Diagnosis("space", "bad", found, f"begin anew beside it: hpo run {record.name}-2")
-    else:
-        yield Diagnosis("space", "ok", f"study {record.name}: all trials are of its space.")
+    foreign = [t for t in record.trials if record.state(t) == FOREIGN]
+    begun = [t.number for t in foreign if t.state == TrialState.RUNNING]
+    drawn = [t.number for t in foreign if t.number not in begun and t.params.keys() == record.space.varied.keys()]
+    added = [t.number for t in foreign if t.number not in (*begun, *drawn)]
+    if begun:
+        found = f"study {record.name}: trials {some(begun)} were begun by another program; hpo does not train them."
+        mend = f"if that program has gone, end them as failed: hpo doctor {record.name} --repair"
+        lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
+        yield Diagnosis("space", "note", found, mend, partial(_end, record, lock))
+    if drawn:
+        found = f"study {record.name}: trials {some(drawn)} were drawn from another space, or scored by another program."
+        yield Diagnosis("space", "bad", found, f"they count for nothing; to begin anew beside them: hpo run {record.name}-2")
+    if added:
+        found = f"study {record.name}: trials {some(added)} are another program's; they count for nothing."
+        yield Diagnosis("space", "note", found)
+    if not foreign:
+        yield Diagnosis("space", "ok", f"study {record.name}: all trials are hpo's.")
+
+
+def _end(record: StudyRecord, lock: Lock) -> None:
+    """End the trials that another program has begun."""
+    if not lock.acquire():
+        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that has ended.")
+    try:
+        found, storage = load(record.name, record.location), open_storage(record.location)
+        with guarded(record.location):
+            for trial in (t for t in found.trials if t.state == TrialState.RUNNING and found.state(t) == FOREIGN):
+                storage.set_trial_user_attr(trial._trial_id, "reason", _ENDED)  # noqa: SLF001  # storages speak in ids
+                storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
+    finally:
+        lock.release()
 
 
 def _clock(record: StudyRecord) -> Iterator[Diagnosis]:

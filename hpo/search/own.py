@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
+FOREIGN = "foreign"  # the state of a trial that is not hpo's
 REFUSED = "hpo:refused"  # a trial's system attribute: an enqueued point that is none of the space's; hpo has failed it
 
 _SETTINGS = {"dataset", "epochs", "score", "sampler", "pruner", "seed"}  # that every version of hpo has stored
@@ -58,6 +59,12 @@ def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool
         if not reported or trial.value != reported[max(reported)]:
             return False
     return trial.distributions == varied
+
+
+def state_of(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> str:
+    """Return a trial's state in lower case; `foreign` for what another program has begun or added."""
+    foreign = trial.state != TrialState.WAITING and not is_ours(trial, varied)
+    return FOREIGN if foreign else trial.state.name.lower()
 
 
 def best_first(values: Iterable[tuple[int, float | None]], *, maximize: bool) -> list[int]:

@@ -17,7 +17,7 @@ from hpo.errors import NoResultError, UsageError, nearest
 from hpo.recipe import FIRST, as_made
 from hpo.search import layout
 from hpo.search.open_trial import MEASURED
-from hpo.search.own import are_shares, best_first, is_our_study, is_ours
+from hpo.search.own import FOREIGN, are_shares, best_first, is_our_study, is_ours, state_of
 from hpo.search.samplers import distributions
 from hpo.search.storage import Location, guarded, open_storage
 from hpo.settings import Settings
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from optuna.distributions import BaseDistribution
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
@@ -105,21 +106,25 @@ class StudyRecord:
     @cached_property
     def own(self) -> list[FrozenTrial]:
         """The trials that hpo tried; in a study that hpo did not make, all."""
-        varied = distributions(self.space) if self.space else None
-        return [trial for trial in self.trials if is_ours(trial, varied)]
+        return [trial for trial in self.trials if is_ours(trial, self._varied)]
+
+    def state(self, trial: FrozenTrial) -> str:
+        """Return a trial's state in lower case: Optuna's, or `foreign` for one that is not hpo's."""
+        return state_of(trial, self._varied)
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of hpo's own trials by state, in lower case; beside them those that are `waiting`, and `foreign` ones."""
-        counts = Counter(trial.state.name.lower() for trial in self.own)
-        counts["waiting"] = sum(trial.state == TrialState.WAITING for trial in self.trials)
-        counts["foreign"] = len(self.trials) - counts.total()
-        return +counts
+        """Number of trials by state."""
+        return Counter(map(self.state, self.trials))
 
     @property
     def n_finished(self) -> int:
         """Complete and pruned trials of hpo's own."""
         return sum(trial.state in FINISHED for trial in self.own)
+
+    @cached_property
+    def _varied(self) -> dict[str, BaseDistribution] | None:
+        return distributions(self.space) if self.space else None
 
     @cached_property
     def ranked(self) -> list[FrozenTrial]:
@@ -177,7 +182,7 @@ class StudyRecord:
         Raises:
             UsageError: No such column.
         """
-        rows = [self.row(trial) for trial in self.trials if not states or trial.state.name.lower() in states]
+        rows = [self.row(trial) for trial in self.trials if not states or self.state(trial) in states]
         column, descending = sort.removeprefix("-"), sort.startswith("-")
         columns = list(dict.fromkeys(key for row in rows for key in row))
         if column and rows and column not in columns:
@@ -197,14 +202,17 @@ class StudyRecord:
 
     def row(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
+        state = self.state(trial)
+        foreign = f"{trial.state.name.lower()} by another program" if state == FOREIGN else None
         before = {
             "number": trial.number,
-            "state": trial.state.name.lower(),
-            self.measure: trial.value if trial.state in FINISHED else None,
+            "state": state,
+            self.measure: trial.value if trial.state in FINISHED and not foreign else None,
             "epochs": trial.last_step or 0,
         }
         after = {
-            **{key: trial.user_attrs.get(key) for key in (*MEASURED, "reason")},
+            **{key: trial.user_attrs.get(key) for key in MEASURED},
+            "reason": trial.user_attrs.get("reason", foreign),
             "started": _iso(trial.datetime_start),
             "ended": _iso(trial.datetime_complete),
         }

@@ -51,7 +51,7 @@ from instant import new_study, run
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, TrialFailed
 from hpo.parameters import FloatRange
 from hpo.pools import Event
-from hpo.search import halving, samplers, study
+from hpo.search import halving, mirror, samplers, study
 from hpo.search.board import Watcher
 from hpo.space import SearchSpace
 
@@ -253,7 +253,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
             setattr(module, key, tuple(map(float, value.split("-"))) if isinstance(before, tuple) else type(before)(value))
         elif value == "optuna":
             settings["pruner"] = "median"
-            study.make_pruner = lambda _: optuna.pruners.SuccessiveHalvingPruner(
+            mirror.make_pruner = lambda _: optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=1, reduction_factor=halving.REDUCTION
             )
         elif key == "workers":

@@ -111,7 +111,7 @@ def test_a_running_study_says_so():
     trials = [*finished([0.7, 0.8]), made.trial(2, "RUNNING", [0.5]), made.trial(3, "WAITING")]
     found = findings(made.study(trials))
     assert found.keys() == {"winner", "optimism", "state"}
-    assert found["state"] == "The study is not over: of 4 trials 1 in training or to be continued and 1 waiting."
+    assert found["state"] == "The study is not over: of 4 trials 1 in training or to be continued and 1 enqueued."
 
 
 def test_pure_noise_is_called_noise():

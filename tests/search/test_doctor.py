@@ -10,13 +10,14 @@ import time
 from contextlib import closing
 from importlib import metadata
 
+import optuna
 import pytest
 from instant import InstantPool, new_study, run
 
 from hpo.cli import main
 from hpo.errors import StudyLockedError
 from hpo.files import Lock, sealed
-from hpo.search import doctor, machine
+from hpo.search import doctor, machine, record
 from hpo.search.storage import locate
 
 
@@ -214,6 +215,26 @@ def test_trials_of_another_space_are_named(finished):
     (finding,) = found(finished, "space")
     assert finding.state == "bad"
     assert "trials 1 were drawn from another space" in finding.found
+
+
+def test_what_another_program_has_begun_is_ended_by_the_repair_and_never_counted(finished):
+    theirs = record.load("first", finished.location).study
+    theirs.ask()
+    params = {"params": {"foo": 1.0}, "distributions": {"foo": optuna.distributions.FloatDistribution(0, 2)}}
+    theirs.add_trial(optuna.trial.create_trial(value=99.0, **params))
+    begun, added = found(finished, "space")
+    assert "trials 4 were begun by another program" in begun.found
+    assert "hpo doctor first --repair" in begun.mend
+    assert "trials 5 are another program's" in added.found
+    assert "none is left behind" in found(finished, "running trials")[0].found
+    begun.repair()
+    study = record.load("first", finished.location)
+    assert (study.counts["foreign"], study.n_finished) == (2, 4)
+    assert study.trials[4].state == optuna.trial.TrialState.FAIL
+    assert study.row(study.trials[4])["reason"] == "begun by another program, ended by hpo doctor --repair"
+    assert (study.row(study.trials[5])["accuracy"], study.row(study.trials[5])["reason"]) == (None, "complete by another program")
+    assert study.best.value <= 1
+    assert [finding.state for finding in found(finished, "space")] == ["note"]
 
 
 def test_trials_from_the_future_tell_of_a_wrong_clock(finished):

@@ -37,9 +37,10 @@ NIGHT = {
     "#ffffff": "#1b1f23",
 }
 BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY, INK, GROUND = NIGHT
-COLORS = {"COMPLETE": BLUE, "PRUNED": AMBER, "FAIL": VERMILION, "RUNNING": GREEN, "WAITING": GREY}
+COLORS = {"COMPLETE": BLUE, "PRUNED": AMBER, "FAIL": VERMILION, "RUNNING": GREEN, "WAITING": GREY, "FOREIGN": GREY}
 SYMBOLS = {"COMPLETE": "circle", "PRUNED": "diamond", "FAIL": "x", "RUNNING": "triangle-up", "WAITING": "square"}
-WORDS = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+WORDS = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+WORDS |= {"WAITING": "enqueued", "FOREIGN": "not hpo's"}  # by another program
 BEST, REFERENCE = PINK, GREY
 SCALE = "Cividis"  # reads the same with and without colour vision
 PER_CENT = "~%"  # as many digits as a tick needs: whole per cents would repeat on a narrow axis

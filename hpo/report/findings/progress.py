@@ -24,11 +24,13 @@ def state_of_study(summary: Summary) -> Finding | None:
     counts, total = summary.counts, len(summary.trials)
     if not total:
         return Finding("state", "The study has no trials yet.")
-    kinds = {"in training or to be continued": counts["RUNNING"], "waiting": counts["WAITING"]}
+    kinds = {"in training or to be continued": counts["RUNNING"], "enqueued": counts["WAITING"]}
     open_ = [f"{n:,} {kind}" for kind, n in kinds.items() if n]
     if open_:
         text = f"The study is not over: of {count(total, 'trial')} {listed(open_)}."
         return Finding("state", text, "What follows holds for the trials that ended so far.", "timeline")
+    if summary.ended.startswith("exhausted"):
+        return Finding("state", "The search is over: the space has no other point.", "Each was tried once.", "timeline")
     if summary.best is None:
         text = f"None of {count(total, 'trial')} finished: {counts['FAIL']} failed, {counts['PRUNED']} pruned."
         return Finding("state", text, "", "timeline")
