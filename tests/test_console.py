@@ -52,6 +52,16 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
     assert "about 20 min left" in text  # 40 trials of half a minute
 
 
+def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
+    board.rows = [Row(OpenTrial(4, SearchSpace.named("wide").default, SPACE.config(), {1: 0.4}), epoch=1, accuracy=0.4)]
+    out = Console(file=io.StringIO(), width=80)
+    out.print(views.draw(board, 80))
+    lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "depth 3  filters 32" in lines[1]
+    assert "0.05  lr 0.2  … 12 more" in lines[2]
+    assert lines[3].startswith(" 7 of 50 finished")
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 1000])
 def test_the_live_table_fits_any_terminal(board: Board, width: int) -> None:
     assert max(len(line) for line in drawn(board, width).splitlines()) <= width
@@ -138,7 +148,7 @@ def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> Non
     [
         ("total", 10, False, "finished: 10 of 10 trials (2 complete, 8 pruned)"),
         ("total", 10, True, "nothing to do; finished: 10 of 10 trials (2 complete, 8 pruned)"),
-        ("total", 3, True, "nothing to do: 10 trials are finished, and 3 were asked for (2 complete, 8 pruned)"),
+        ("total", 3, True, "nothing to do; 10 trials are finished, and 3 were asked for (2 complete, 8 pruned)"),
         ("timeout", 50, False, "timeout; 10 of 50 trials finished (2 complete, 8 pruned)"),
     ],
 )

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 LONG = 12  # characters: longer cells may wrap
-REASON = 24  # likewise of a sentence
 LONGEST = 200  # characters of a cell
 STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 
@@ -104,8 +103,7 @@ def _heading(column: str) -> str:
 def _least_width(column: str, cells: Iterable[str]) -> int:
     """Columns that a table needs for a column; words of headings stay whole, cells up to a length."""
     words = max(len(word) for word in f"{_heading(column)} ".split(" "))
-    longest = REASON if column == "reason" else LONG
-    return max(min(words, LONG), min(longest, max(map(len, cells))))
+    return min(LONG, max(words, *map(len, cells)))
 
 
 def _fitting(least: Mapping[str, int], kept: set[str], width: int) -> list[str]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from hpo.console.rows import Share, cell, plain, show_rows, to_json
+from hpo.console.rows import STYLES, Share, cell, plain, show_rows, to_json
 from hpo.console.streams import err, out, visible
 from hpo.search.own import FOREIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hpo.search.diagnosis import Diagnosis
     from hpo.search.record import StudyRecord
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hpo.training.arrays import DataSet
 
 Row = dict[str, Any]
+
+WORDS = {"fail": "failed", FOREIGN: "is not hpo's"}
+REASONS = 5  # failures that a table of trials explains
 
 
 def score(value: float | None, record: StudyRecord) -> float | None:
@@ -80,18 +83,24 @@ def show_studies(records: Sequence[StudyRecord], form: str, *, empty: str) -> No
 
 
 def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: str) -> None:
-    """Print trials of a study; a table has what there is room for, and the reason only of failures."""
-    if form == "table":
-        rows = [_short(row, record) for row in rows]
-    show_rows(rows, form, empty=empty, kept=("trial", "state", record.measure, "epochs", "seconds", "reason"))
-
-
-def _short(row: Mapping[str, Any], record: StudyRecord) -> Row:
+    """Print trials of a study; a table has what there is room for, and below it why the latest failures failed."""
+    if form != "table":
+        show_rows(rows, form, empty=empty)
+        return
     hidden = ("number", "started", "ended", "n_parameters", "macs", "images_per_second", "reason")
-    short = {key: value for key, value in row.items() if key not in hidden}
-    short[record.measure] = score(row[record.measure], record)
-    short["state"] = "not hpo's" if row["state"] == FOREIGN else row["state"]
-    return {"trial": row["number"]} | short | {"reason": row["reason"] if row["state"] in ("fail", FOREIGN) else None}
+    shown = [
+        {"trial": row["number"]}
+        | {key: value for key, value in row.items() if key not in hidden}
+        | {record.measure: score(row[record.measure], record)}
+        | {"state": "not hpo's" if row["state"] == FOREIGN else row["state"]}
+        for row in rows
+    ]
+    show_rows(shown, form, empty=empty, kept=("trial", "state", record.measure, "epochs", "seconds"))
+    failed = [row for row in rows if row["state"] in ("fail", FOREIGN) and row["reason"]]
+    for row in failed[-REASONS:]:
+        out().print(Text(cell("reason", f"trial {row['number']} {WORDS[row['state']]}: {row['reason']}"), style=STYLES["fail"]))
+    if len(failed) > REASONS:
+        err().print(Text(f"{len(failed) - REASONS} more failed: --state fail --format csv tells why.", style="dim"))
 
 
 def show_study(record: StudyRecord, form: str) -> None:

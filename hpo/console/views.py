@@ -139,7 +139,7 @@ class LiveView(Watcher):
     def draw(self) -> RenderableType:
         """Return what to show now; called by rich's thread, four times a second."""
         if self._board is not None:
-            return draw(self._board)
+            return draw(self._board, self._console.width)
         what, done, total = self._step
         text = Text(f"{what} …", style="dim")
         return Columns([text, ProgressBar(total=total, completed=done, width=30), f"{done / total:.0%}"]) if total else text
@@ -184,8 +184,9 @@ def opening(board: Board) -> str:
     return f"study {board.study}: {goal}, {board.epochs} epochs each at most, {workers}"
 
 
-def draw(board: Board) -> RenderableType:
-    """Return the live table of a board."""
+def draw(board: Board, width: int = 120) -> RenderableType:
+    """Return the live table of a board, for a terminal of so many columns."""
+    bar, most = (12, MOST) if width >= 100 else (6, 4)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     for heading in ("worker", "trial", "parameters", "epoch", "", "accuracy", "images/s"):
         table.add_column(
@@ -199,9 +200,9 @@ def draw(board: Board) -> RenderableType:
         table.add_row(
             str(index),
             str(row.trial.number),
-            parameters(row.trial.params),
+            parameters(row.trial.params, most),
             f"{min(board.epochs, row.epoch + 1)}/{board.epochs}",
-            ProgressBar(total=board.epochs, completed=done, width=12),
+            ProgressBar(total=board.epochs, completed=done, width=bar),
             f"{row.accuracy:.2%}" if row.accuracy is not None else "",
             f"{row.images_per_second:,.0f}" if row.images_per_second else "",
         )
@@ -258,9 +259,9 @@ def span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def parameters(params: Mapping[str, Any]) -> str:
+def parameters(params: Mapping[str, Any], most: int = MOST) -> str:
     """Return `depth 3  filters 48  lr 0.21`; of many, the first."""
-    shown = [f"{name} {plain(value)}" for name, value in list(params.items())[:MOST]]
+    shown = [f"{name} {plain(value)}" for name, value in list(params.items())[:most]]
     more = len(params) - len(shown)
     return "  ".join([*shown, *([f"… {more} more"] if more else [])])
 
@@ -297,6 +298,6 @@ def ending(outcome: Outcome) -> str:
     counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(outcome.record.counts.items()))
     details = f" ({counted})" if counted else ""
     if reason == "total" and outcome.idle and n > total:
-        return f"nothing to do: {n} trials are finished, and {total} were asked for{details}"
+        return f"nothing to do; {n} trials are finished, and {total} were asked for{details}"
     ended = f"finished: {n} of {total} trials" if reason == "total" else f"{reason}; {n} of {total} trials finished"
     return f"{'nothing to do; ' if outcome.idle else ''}{ended}{details}"
