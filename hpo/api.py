@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from hpo.children import python
 from hpo.errors import UsageError
 from hpo.search import layout, record, session
-from hpo.search.board import Watcher
+from hpo.search.board import Watcher, Watchers
 from hpo.search.publishing import Publishing
 from hpo.search.storage import locate
 from hpo.settings import RunOptions, Settings
@@ -60,8 +61,9 @@ def run(
         StorageError: The database or the disk refuses, or another process runs the study.
     """
     _check_kinds(settings=settings, space=space, options=options)
-    published = _publishing(watcher, storage)
-    return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
+    with contextlib.ExitStack() as stack:
+        published = _publishing(watcher, storage, stack)
+        return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
 
 
 def resume(
@@ -73,8 +75,9 @@ def resume(
         UsageError: No such study. Else as `run`.
     """
     _check_kinds(options=options)
-    published = _publishing(watcher, storage)
-    return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
+    with contextlib.ExitStack() as stack:
+        published = _publishing(watcher, storage, stack)
+        return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:
@@ -111,13 +114,16 @@ def _check_kinds(**given: object) -> None:
             raise UsageError(f"{name} should be {write}, and is a {type(value).__name__}.")
 
 
-def _publishing(shown: Watcher | None, storage: str | None) -> Publishing:
+def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.ExitStack) -> Watchers:
+    """Return a watcher that shows a run and keeps the dashboard current."""
+    shown = shown or Watcher()
     beside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
+    stack.callback(beside.shutdown, wait=False)  # a run that is ended at once does not wait
 
     def begin(study: str) -> Future[None]:
         return beside.submit(_in_a_process, study, storage)
 
-    return Publishing(shown or Watcher(), lambda study: _publish(study, storage), begin)
+    return Watchers(shown, Publishing(shown.warned, lambda study: _publish(study, storage), begin))
 
 
 def _publish(study: str, storage: str | None) -> None:

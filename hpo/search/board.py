@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections import Counter
@@ -207,6 +208,20 @@ class Watcher:
 
     def noted(self, text: str) -> None:
         """Something that whoever asks for details wants to know."""
+
+
+class Watchers(Watcher):
+    """Tells several watchers, one after the other."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self._watchers = watchers
+        for name in vars(Watcher):
+            if not name.startswith("_"):
+                setattr(self, name, functools.partial(self._tell, name))
+
+    def _tell(self, name: str, *given: object) -> None:
+        for watcher in self._watchers:
+            getattr(watcher, name)(*given)
 
 
 @contextlib.contextmanager

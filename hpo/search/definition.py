@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from optuna.storages import RDBStorage
 
-    from hpo.parameters import Value
+    from hpo.parameters import Parameter, Value
     from hpo.search.storage import Location
     from hpo.space import SearchSpace
 
@@ -147,7 +147,7 @@ def check_same(name: str, before: Stored, wanted: Mapping[str, Any], space: Sear
         )
 
 
-def _brief(parameter: Any) -> str:  # noqa: ANN401
+def _brief(parameter: Parameter) -> str:
     fields = parameter.model_dump(exclude_defaults=True)
     fields.pop("type", None)
     return ", ".join(f"{key} {value}" for key, value in fields.items())

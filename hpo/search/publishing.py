@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from hpo.messages import EpochDone
     from hpo.search.board import Board
     from hpo.search.open_trial import OpenTrial
 
@@ -24,12 +23,12 @@ SHARE = 0.02  # of the run in which another process publishes
 
 
 class Publishing(Watcher):
-    """Shows a run through another watcher and publishes it.
+    """Publishes a run.
 
     A publication that goes wrong is a warning, said once, and the next is tried as if it had gone well.
 
     Args:
-        shown: The watcher that shows the run to a person.
+        warn: Tells a person.
         publish: Takes the study's name; done when it returns.
         begin: The same, beside the run.
         clock: Seconds.
@@ -37,75 +36,51 @@ class Publishing(Watcher):
 
     def __init__(
         self,
-        shown: Watcher,
+        warn: Callable[[str], object],
         publish: Callable[[str], object],
         begin: Callable[[str], Future[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shown, self._publish, self._begin, self._clock = shown, publish, begin, clock
+        self._warn, self._publish, self._begin, self._clock = warn, publish, begin, clock
         self._news = False  # whether a trial has ended since the last publication began
         self._began = self._next = 0.0
         self._going: Future[None] | None = None
         self._said: set[str] = set()
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Pass on."""
-        self._shown.preparing(what, done, total)
-
-    def opened(self, board: Board) -> None:
-        """Pass on, and wait for something to publish."""
-        self._shown.opened(board)
+    def opened(self, board: Board) -> None:  # noqa: ARG002  # the same for every run
+        """Wait for something to publish."""
         self._next = self._clock() + MINIMUM
 
     def changed(self, board: Board) -> None:
-        """Pass on, and begin a publication if there is news and the time for it."""
-        self._shown.changed(board)
+        """Begin a publication if there is news and the time for it."""
         if self._going and self._going.done():
             self._end()
         if not self._going and self._news and not board.stopping and self._clock() >= self._next:
             self._news, self._began = False, self._clock()
             self._going = self._begin(board.study)
 
-    def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
-        """Pass on."""
-        self._shown.resumed(board, trial, epoch)
-
-    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
-        """Pass on."""
-        self._shown.epoch(board, trial, epoch)
-
-    def waits(self, board: Board, trial: OpenTrial) -> None:
-        """Pass on."""
-        self._shown.waits(board, trial)
-
-    def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
-        """Pass on; this is news."""
-        self._shown.ended(board, trial, state)
+    def ended(self, board: Board, trial: OpenTrial, state: str) -> None:  # noqa: ARG002  # whatever it was
+        """This is news."""
         self._news = True
 
-    def warned(self, text: str) -> None:
-        """Pass on."""
-        self._shown.warned(text)
-
     def closing(self, board: Board) -> None:
-        """Publish how it ended, and pass on."""
+        """Publish how it ended."""
         if self._going:
             self._end()
         try:
             self._publish(board.study)
         except Exception as error:  # noqa: BLE001  # a bug in a finding must not end a night's run
-            self._warn(error)
-        self._shown.closing(board)
+            self._failed(error)
 
     def _end(self) -> None:
         """Wait for the publication that goes on, and see how it went."""
         if self._going and (error := self._going.exception()):
-            self._warn(error)
+            self._failed(error)
         self._going, ended = None, self._clock()
         self._next = ended + max(MINIMUM, (ended - self._began) / SHARE)
 
-    def _warn(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> None:
         text = f"the dashboard's note and pictures are not up to date: {error}"
         if text not in self._said:
             self._said.add(text)
-            self._shown.warned(text)
+            self._warn(text)

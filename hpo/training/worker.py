@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import torch
 
     from hpo.messages import FromWorker, ToWorker
+    from hpo.training.arrays import DataSet
     from hpo.training.objective import Task
     from hpo.training.train import Epoch
 
@@ -140,7 +141,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _environment(task: Task, loaded: Any, device: torch.device) -> dict[str, Any]:  # noqa: ANN401
+def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str, Any]:
     import torch
 
     from hpo.training.train import fast_dtype

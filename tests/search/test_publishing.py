@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 from instant import Notes, new_study, run
 
-from hpo.search.board import Board, Watcher
+from hpo.search.board import Board, Watcher, Watchers
 from hpo.search.open_trial import OpenTrial
 from hpo.search.publishing import MINIMUM, Publishing
 
@@ -54,7 +54,7 @@ class Published(Publishing):
             self.begun.append(self.clock.now - 1000)
             return Going(self.clock, costs)
 
-        super().__init__(self.notes, publish, begin, self.clock)
+        super().__init__(self.notes.warned, publish, begin, self.clock)
         self.opened(BOARD)
 
     def live(self, seconds, ends_every=None):
@@ -124,9 +124,9 @@ def test_a_publication_that_fails_is_a_warning_said_once_and_the_run_goes_on(tmp
         return Going(clock, 1, RuntimeError("disk full"))
 
     shown.after_epoch = lambda n: setattr(clock, "now", clock.now + (1 if n % 2 else 100 * MINIMUM))
-    publishing = Publishing(shown, publish, begin, clock)
+    publishing = Publishing(shown.warned, publish, begin, clock)
     study = new_study(tmp_path / "hpo.db")
-    assert run(study, 6, watcher=publishing) == "total"
+    assert run(study, 6, watcher=Watchers(shown, publishing)) == "total"
     publishing.closing(Board(study="first", varied=(), epochs=1, total=1))
     assert len(tried) > 2
     assert set(tried) == {"first"}
@@ -134,11 +134,9 @@ def test_a_publication_that_fails_is_a_warning_said_once_and_the_run_goes_on(tmp
 
 
 @pytest.mark.parametrize("name", [name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if name[0] != "_"])
-def test_everything_is_passed_on(name):
+def test_several_watchers_hear_everything_in_order(name):
     heard = []
-    shown = type("Shown", (Watcher,), {name: lambda self, *given: heard.append(given)})()  # noqa: ARG005
+    kinds = [type("Shown", (Watcher,), {name: lambda self, *given, i=i: heard.append((i, *given))}) for i in range(2)]  # noqa: ARG005
     given = tuple(object() for _ in list(inspect.signature(getattr(Watcher, name)).parameters)[1:])
-    if name in ("changed", "closing"):
-        given = (BOARD,)
-    getattr(Publishing(shown, lambda study: None, lambda study: Future()), name)(*given)  # noqa: ARG005
-    assert heard == [given]
+    getattr(Watchers(*(kind() for kind in kinds)), name)(*given)
+    assert heard == [(0, *given), (1, *given)]
