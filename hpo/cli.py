@@ -5,7 +5,6 @@ The only place that exits. Everything heavy is imported by the command that need
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import sys
 from typing import Annotated, Any
@@ -58,12 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if not words:  # Typer's convention: help on standard error, and the status of a wrong command line
-        with contextlib.redirect_stdout(sys.stderr):
-            app(["--help"], standalone_mode=False)
-        return UsageError.exit_code
     try:
-        code: int | None = app(words, standalone_mode=False)
+        code: int | None = app(words or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except HpoError as error:
         return _complained(str(error), error.exit_code, trace=debug)
