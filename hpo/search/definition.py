@@ -5,6 +5,7 @@ Scores of other settings do not compare.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optuna
@@ -12,6 +13,7 @@ import optuna
 from hpo.errors import UsageError
 from hpo.failpoints import reach
 from hpo.recipe import FIRST, LATEST, RECIPES, Recipe, of_version
+from hpo.search.halving import LEVELS, rungs
 from hpo.search.record import names, quiet_load, stored_space, validated
 from hpo.search.samplers import experimental
 from hpo.search.storage import guarded
@@ -45,6 +47,8 @@ def create(
     Raises:
         UsageError: An empty study of that name has another direction.
     """
+    n_train = environment.get("n_train")  # rungs are the same for all trials: counted in batches of the default point
+    steps = math.ceil(n_train / space.config().batch_size) if isinstance(n_train, int) and n_train > 0 else None
     with guarded(location):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -53,6 +57,7 @@ def create(
         reach("study.created")
         with experimental():
             study.set_metric_names(["accuracy"])
+        storage.set_study_system_attr(storage.get_study_id_from_name(name), LEVELS, rungs(settings.epochs, steps))
         for key, value in (
             ("space", space.model_dump(mode="json")),
             *([("starts", list(starts))] if starts else []),

@@ -16,13 +16,45 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth
 REDUCTION = 3  # of the trials at a rung, one in three goes on
+LEAST_STEPS = 60  # batches before a rung: accuracies of fewer rank trials by chance (tests/bench/rungs.md)
+LEAST_RESULTS = 3  # at a rung, below which it stops nobody: one in three of two is none
 MAX_WAITING = 30  # trials: each has a checkpoint
 
+LEVELS = "hpo:rungs"  # a study's system attribute: its rungs; studies made before it was stored have those of their epochs
+
 Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
+
+
+def rungs(epochs: int, steps: int | None = None) -> list[int]:
+    """Return the epochs after which a trial may have to wait, ascending.
+
+    A rung that would come before `LEAST_STEPS` comes as late as that; one that would then come after half of the training saves
+    little, and there is none.
+
+    Args:
+        epochs: Of a whole training.
+        steps: Batches of an epoch; None where that is not known.
+    """
+    least = 1 if steps is None else math.ceil(LEAST_STEPS / steps)
+    levels = {max(least, round(share * epochs)) for share in RUNGS}
+    return sorted(level for level in levels if level <= epochs / 2)
+
+
+def stored_rungs(system: Mapping[str, object], epochs: int) -> list[int]:
+    """Return the rungs that a study was made with.
+
+    Args:
+        system: Its system attributes.
+        epochs: Of a whole training.
+    """
+    levels = system.get(LEVELS)
+    if not isinstance(levels, list):
+        return rungs(epochs)
+    return sorted({level for level in levels if isinstance(level, int) and 0 < level < epochs})
 
 
 class Rungs:
@@ -30,14 +62,14 @@ class Rungs:
 
     Args:
         epochs: Of a whole training.
+        levels: From `rungs` or `stored_rungs`; None: those that `epochs` alone say.
 
     Attributes:
         levels: Epochs after which a trial may have to wait, ascending.
     """
 
-    def __init__(self, epochs: int) -> None:
-        rounded = {max(1, round(share * epochs)) for share in RUNGS}
-        self.levels = sorted(level for level in rounded if level < epochs)
+    def __init__(self, epochs: int, levels: list[int] | None = None) -> None:
+        self.levels = rungs(epochs) if levels is None else levels
         self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
         self._stopped = dict.fromkeys(self.levels, 0)  # trials that ended before they came to a rung
@@ -66,8 +98,13 @@ class Rungs:
                 self._stopped[level] += 1
 
     def passes(self, trial: int, epoch: int, *, last: bool = False) -> bool:
-        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there, of which `last` makes one."""
-        return epoch not in self._places or self._rank(trial, epoch) < max(last, len(self._ranked[epoch]) // REDUCTION)
+        """Return whether a trial goes on after an epoch: it is at no rung, or among the best there.
+
+        `last` makes that at least one, and all where fewer than `LEAST_RESULTS` came.
+        """
+        if epoch not in self._places or (last and len(self._ranked[epoch]) < LEAST_RESULTS):
+            return True
+        return self._rank(trial, epoch) < max(last, len(self._ranked[epoch]) // REDUCTION)
 
     def unearned(self, trial: int) -> int | None:
         """Return the first rung that a trial has come to and would not have passed; None where it passes all of them."""
@@ -98,6 +135,7 @@ class Rungs:
             total: Trials that the study shall have, without those that take no place.
         """
         places = {level: max(1, (total - self._stopped[level]) // REDUCTION) for level in self.levels}
+        places |= {level: LEAST_RESULTS for level in self.levels if len(self._ranked[level]) < LEAST_RESULTS}
         beyond = {trial for trial in waiting if self._rank(trial, level := self._level(trial)) >= places[level]}
         lost = [trial for trial in self.worst(waiting) if trial in beyond]
         left = [trial for trial in self.worst(waiting) if trial not in beyond]

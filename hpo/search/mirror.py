@@ -10,7 +10,7 @@ from hpo.search.memory import FOR_PRUNERS
 from hpo.search.samplers import experimental, history_for, make_pruner, make_sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
@@ -30,14 +30,20 @@ class Mirror:
         settings: Of the study.
         varied: Its space, in Optuna's words.
         system: The study's system attributes, which hold what samplers keep there.
+        levels: Epochs after which trials may be stopped, as halving has them; before the first no pruner stops any.
     """
 
     def __init__(
-        self, memory: Memory, settings: Settings, varied: Mapping[str, BaseDistribution], system: Mapping[str, Any]
+        self,
+        memory: Memory,
+        settings: Settings,
+        varied: Mapping[str, BaseDistribution],
+        system: Mapping[str, Any],
+        levels: Sequence[int],
     ) -> None:
         self._memory, self._settings, self._varied = memory, settings, dict(varied)
         with experimental():
-            self._study = optuna.create_study(storage=memory, direction="maximize", pruner=make_pruner(settings))
+            self._study = optuna.create_study(storage=memory, direction="maximize", pruner=make_pruner(settings, levels))
         self._id = memory.get_study_id_from_name(self._study.study_name)
         # the dashboard's notes and artifacts stay out: there may be thousands, and these are looked through at every trial
         self._system = {k: v for k, v in system.items() if not k.startswith(("dashboard:", "artifacts:", "hpo:"))}

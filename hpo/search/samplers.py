@@ -18,7 +18,7 @@ from hpo.parameters import Choices, IntRange
 from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
@@ -77,13 +77,13 @@ def history_for(sampler: str) -> Part:
     return FOR_GP if sampler == "gp" else FOR_TPE
 
 
-def make_pruner(settings: Settings) -> BasePruner:
-    """Return the study's pruner, as far as it is Optuna's: halving is in halving.py."""
-    match settings.pruner:
+def make_pruner(settings: Settings, levels: Sequence[int]) -> BasePruner:
+    """Return the study's pruner, as far as it is Optuna's (halving is in halving.py); it stops nobody before the first level."""
+    match settings.pruner if levels else "none":
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=levels[0])
         case "hyperband":
-            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=settings.epochs, reduction_factor=3)
+            return optuna.pruners.HyperbandPruner(min_resource=levels[0], max_resource=settings.epochs, reduction_factor=3)
         case _:
             return optuna.pruners.NopPruner()
 

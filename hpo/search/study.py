@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.failpoints import reach
 from hpo.search import layout
-from hpo.search.halving import Rungs
+from hpo.search.halving import Rungs, stored_rungs
 from hpo.search.ledger import Ledger
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
@@ -74,13 +74,14 @@ class WritableStudy:
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
             system = storage.get_study_system_attrs(self._study_id)
+        levels = stored_rungs(system, settings.epochs)
         self._ledger = Ledger(storage.engine, location, self._study_id, name)
-        self._mirror = Mirror(Memory(self._plan.spared, self._counts_as_stopped), settings, self._distributions, system)
+        self._mirror = Mirror(Memory(self._plan.spared, self._counts_as_stopped), settings, self._distributions, system, levels)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
         self._withheld: dict[int, dict[str, Any]] = {}  # rungs reached by trials that are to be pruned, by number
-        self._rungs = Rungs(settings.epochs)
+        self._rungs = Rungs(settings.epochs, levels)
         for trial in trials:
             self._load(trial)
         self._inherited = set(self._open)  # RUNNING trials of dead runs that are not marked as this run's yet

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hpo.search.halving import MAX_WAITING, Rungs
+from hpo.search import halving
+from hpo.search.halving import LEVELS, MAX_WAITING, Rungs, stored_rungs
 
 
 def rungs(*accuracies: float, epochs: int = 10) -> Rungs:
@@ -22,6 +23,30 @@ def rungs(*accuracies: float, epochs: int = 10) -> Rungs:
 )
 def test_rungs_are_after_a_tenth_a_fifth_and_two_fifths_of_a_training(epochs, levels):
     assert Rungs(epochs).levels == levels
+
+
+@pytest.mark.parametrize(
+    ("steps", "levels"),
+    [(391, [1, 2, 4]), (60, [1, 2, 4]), (59, [2, 4]), (32, [2, 4]), (16, [4]), (12, [5]), (11, []), (1, [])],
+    ids=["all of CIFAR-10", "just enough", "too few", "4,000 images", "2,000 images", "digits", "half is too late", "one batch"],
+)
+def test_no_rung_comes_before_sixty_batches_or_after_half_of_a_training(steps, levels):
+    assert halving.rungs(10, steps) == levels
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 10, 99])
+def test_a_study_made_before_rungs_were_stored_has_those_of_its_epochs(epochs):
+    assert stored_rungs({}, epochs) == Rungs(epochs).levels
+    assert stored_rungs({LEVELS: "mine"}, epochs) == Rungs(epochs).levels
+    assert stored_rungs({LEVELS: [5, "2", 3, -1, 10**9, 3]}, 10) == [3, 5]
+
+
+def test_at_the_end_fewer_than_three_at_a_rung_all_go_on():
+    made = rungs(0.9, 0.8)
+    assert made.hopeless({0, 1}, 2) == []
+    assert [made.next({0, 1}, last=True), made.next({1}, last=True)] == [0, 1]
+    made = rungs(0.9, 0.8, 0.7)
+    assert made.next({1, 2}, last=True) is None
 
 
 def test_nobody_passes_before_there_are_three():
@@ -61,8 +86,8 @@ def test_when_no_trial_begins_any_more_the_best_at_a_rung_goes_on_however_few_ca
     assert made.next({0, 1}, last=True) == 1
     made.note(1, 2, 0.3)
     assert made.next({0, 1}, last=True) == 1
-    assert made.next({0}, last=True) is None
-    assert made.hopeless({0, 1}, total=2) == [0]
+    assert made.next({0}, last=True) == 0  # one in three of two is none: they stop nobody
+    assert made.hopeless({0, 1}, total=2) == []
 
 
 def test_a_trial_is_hopeless_only_when_no_future_lets_it_pass():
@@ -85,13 +110,14 @@ def test_those_that_ended_below_a_rung_come_to_it_no_more():
     made = rungs(0.1, 0.2, 0.3, 0.4, 0.5)
     made.note(4, 2, 0.1)
     made.note(3, 2, 0.2)
-    assert made.hopeless({3, 4}, total=9) == []
+    made.note(6, 2, 0.3)
+    assert made.hopeless({3, 4, 6}, total=12) == []
     for trial in range(3):
         made.end(trial, failed=False)
-    assert made.hopeless({3, 4}, total=9) == []  # four more may come: of six, two pass
+    assert made.hopeless({3, 4, 6}, total=12) == []  # six more may come: of nine, three pass
     made.note(5, 1, 0.01)
     made.end(5, failed=False)
-    assert made.hopeless({3, 4}, total=9) == [4]  # of five, one
+    assert made.hopeless({3, 4, 6}, total=12) == [4]  # of eight, two
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=25), st.integers(0, 25), st.data())

@@ -53,7 +53,7 @@ def test_tpe_suggests_what_optunas_suggests_after_the_same_trials(n):
 @pytest.mark.parametrize("name", PRUNER_CLASSES)
 def test_a_pruners_name_is_optunas_pruner(name):
     with experimental():
-        assert type(make_pruner(Settings(pruner=name))) is getattr(optuna.pruners, PRUNER_CLASSES[name])
+        assert type(make_pruner(Settings(pruner=name), [1])) is getattr(optuna.pruners, PRUNER_CLASSES[name])
 
 
 def test_seeds_differ_by_seed_purpose_and_number_and_never_change():

@@ -12,7 +12,7 @@ from instant import ALONE, EPOCHS, curve, new_study, reopen
 from optuna.trial import TrialState
 
 from hpo.errors import StorageError, UsageError
-from hpo.search import record
+from hpo.search import definition, record
 from hpo.search.definition import Stored, check_same, check_same_data, stored
 from hpo.search.memory import FOR_TPE
 from hpo.search.samplers import STARTUP_TRIALS
@@ -464,10 +464,10 @@ def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
     study = new_study(tmp_path / "hpo.db", space="wide", seed=5)
     found = record.load("first", study.location)
     assert (found.settings, found.space) == (study.settings, study.space)
-    assert found.attributes.keys() == {"settings", "space", "environment", "command"}
+    assert found.attributes.keys() == {"settings", "space", "environment", "command", "recipe"}
     assert found.study.metric_names == ["accuracy"]
     assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert stored(open_storage(study.location), study.location, "first") == (study.settings, study.space, {"cores": 2}, {}, [])
+    assert stored(open_storage(study.location), study.location, "first")[:5] == (study.settings, study.space, {"cores": 2}, {}, [])
     assert stored(open_storage(study.location), study.location, "second") is None
 
 
@@ -551,3 +551,27 @@ def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_pa
     assert study.report(first, 1, 0.8) == "go on"
     assert [study.report(second, 1, 0.5), study.report(third, 1, 0.6)] == ["wait", "wait"]
     assert study.report(first, 2, 0.1) == "go on"
+
+
+def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
+    location = new_study(tmp_path / "hpo.db").location
+    storage, few = open_storage(location), {"n_train": 1437}
+    made = definition.create(storage, location, "small", Settings(dataset="digits"), ALONE, few, "hpo run")
+    assert made._rungs.levels == reopen(made)._rungs.levels == [5]
+    old = definition.create(storage, location, "old", Settings(dataset="digits"), ALONE, {}, "hpo run")
+    assert old._rungs.levels == [1, 2, 4]
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_no_pruner_stops_a_trial_before_the_first_rung(tmp_path, pruner):
+    location = new_study(tmp_path / "hpo.db").location
+    settings = Settings(dataset="digits", pruner=pruner)
+    study = definition.create(open_storage(location), location, "small", settings, ALONE, {"n_train": 1437}, "hpo run")
+    for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
+        trial = study.ask()
+        judgements = [study.report(trial, epoch, accuracy) for epoch in range(1, 6)]
+        assert judgements[:4] == ["go on"] * 4
+        if accuracy > 0.5:
+            study.report(trial, 10, accuracy)
+            study.complete(trial, accuracy)
+    assert judgements[4] == "stop"
