@@ -6,7 +6,8 @@
     ├── DataError            3   data missing, damaged, or not what it should be
     ├── DeviceError          3   no such device, or it cannot be used
     ├── StorageError         4   database, checkpoint folder or disk
-    │   └── StudyLockedError 4   another process runs this study
+    │   ├── StudyLockedError 4   another process runs this study
+    │   └── SchemaError      4   another version of Optuna made the database
     └── NoResultError        5   the study has nothing to show
 
 A message is one or two lines: what, where, what to do.
@@ -61,6 +62,18 @@ class StorageError(HpoError):
 
 class StudyLockedError(StorageError):
     """Another process runs this study right now."""
+
+
+class SchemaError(StorageError):
+    """A database was made by another version of Optuna.
+
+    Attributes:
+        mend: The command that makes it one of this version's, or this version one of its.
+    """
+
+    def __init__(self, found: str, mend: str) -> None:
+        self.found, self.mend = found, mend
+        super().__init__(f"{found} {mend[:1].upper()}{mend[1:]}")
 
 
 class NoResultError(HpoError):

@@ -101,7 +101,7 @@ class Case(NamedTuple):
 BY_ANOTHER = "is a SQLite database of another program"
 DAMAGED = "is a damaged SQLite database"
 NO_SQLITE = "is not a SQLite database, or an encrypted one"
-OLDER, NEWER = "was made by an older Optuna. Copy it, then: optuna storage upgrade", "was made by a newer Optuna"
+OLDER, NEWER = "was made by an older Optuna.", "was made by a newer Optuna"
 
 REFUSED = {
     "a schema of Optuna 3.0": Case(ours("UPDATE alembic_version SET version_num = 'v3.0.0.a'"), OLDER),
@@ -121,7 +121,7 @@ REFUSED = {
         BY_ANOTHER,
     ),
     "another program's, in WAL mode": Case(foreign("PRAGMA journal_mode = wal", "CREATE TABLE users (name TEXT)"), BY_ANOTHER),
-    "another program's, in WAL mode, open": Case(open_in_wal_mode, "is a SQLite database of nobody yet (it has no tables)"),
+    "another program's, in WAL mode, open": Case(open_in_wal_mode, f"{BY_ANOTHER} (tables: users)"),
     "another program's, killed": Case(crashed, BY_ANOTHER),
     "no tables": Case(foreign("CREATE TABLE x (y)", "DROP TABLE x"), "is a SQLite database of nobody yet (it has no tables)"),
     "zero bytes": Case(written(lambda _: b""), "is empty (0 bytes)"),

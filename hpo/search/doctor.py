@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from hpo.errors import StorageError, StudyLockedError
+from hpo.errors import SchemaError, StorageError, StudyLockedError
 from hpo.files import Lock
 from hpo.search import leftovers, machine, recognize
 from hpo.search.diagnosis import Diagnosis, some
@@ -41,6 +41,8 @@ def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
         return [*findings, Diagnosis("database", "note", f"there is no database {location} yet.", "hpo run")]
     try:
         records = [r for r in load_all(location) if name in (None, r.name)]
+    except SchemaError as error:
+        return [*findings, Diagnosis("database", "bad", error.found, error.mend)]
     except StorageError as error:
         return [*findings, Diagnosis("database", "bad", str(error), "restore a copy, or name another with --storage")]
     findings += _integrity(location)

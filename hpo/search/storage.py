@@ -19,11 +19,11 @@ import sqlalchemy
 from optuna.storages._rdb.models import NOT_FOUND_MSG
 from sqlalchemy import URL
 
-from hpo.errors import StorageError
+from hpo.errors import SchemaError, StorageError
 from hpo.failpoints import reach
 from hpo.files import GONE, beside, expanded
 from hpo.search.patience import LOCK_TIMEOUT, PATIENCE, PatientConnection
-from hpo.search.recognize import recognize
+from hpo.search.recognize import older_optuna, recognize
 
 if TYPE_CHECKING:
     import sqlite3
@@ -118,19 +118,15 @@ def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
         try:
             return _connect(location.url, make_tables=location.path is None and create)
         except RuntimeError as error:  # Optuna compares the schema's version with its own
-            raise StorageError(_of_another_optuna(location, older="storage upgrade" in str(error))) from None
+            if "storage upgrade" in str(error):
+                raise older_optuna(str(location), location.url) from None
+            found = f"{location} was made by a newer Optuna than this, {optuna.__version__}."
+            raise SchemaError(found, "update it: pip install -U optuna") from None
         except ImportError as error:
             module = getattr(error.__cause__, "name", None) or location.url.drivername
             raise StorageError(
                 f"{location} needs the Python module {module}, which is not here: pip install {_PACKAGES.get(module, module)}"
             ) from None
-
-
-def _of_another_optuna(location: Location, *, older: bool) -> str:
-    if older:
-        url = f"sqlite:///{location.path}" if location.path else str(location)
-        return f"{location} was made by an older Optuna. Copy it, then: optuna storage upgrade --storage '{url}'"
-    return f"{location} was made by a newer Optuna than this, {optuna.__version__}. Update it: pip install -U optuna"
 
 
 def _make(path: Path) -> None:
