@@ -467,8 +467,9 @@ def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
     assert found.attributes.keys() == {"settings", "space", "environment", "command", "recipe"}
     assert found.study.metric_names == ["accuracy"]
     assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert stored(open_storage(study.location), study.location, "first")[:5] == (study.settings, study.space, {"cores": 2}, {}, [])
-    assert stored(open_storage(study.location), study.location, "second") is None
+    storage = open_storage(study.location)
+    assert stored(storage, study.location, "first")[:5] == (study.settings, study.space, {"cores": 2}, {}, [])
+    assert stored(storage, study.location, "second") is None
 
 
 FOREIGN = {
