@@ -104,7 +104,7 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
     from hpo.report import write_report as write
 
     place = Path("reports", f"{layout.file_name(record.name)}.html") if out is None else Path(out)
-    return write(record.study, place, title=title, artifacts=record.winner_folder)
+    return write(record.study, place, title=title, artifacts=record.winner_folder, folder=record.folder)
 
 
 def _check_kinds(**given: object) -> None:

@@ -1,7 +1,7 @@
 """Several studies side by side: who is ahead, by how much, how soon, and what was set differently.
 
-The first study is the one that the others are held against. Scores compare only where data set, scored images and
-kind of score are the same; elsewhere the table says what differs instead of a gain.
+The first study is the one that the others are held against. Scores compare only where they were counted on the same images;
+elsewhere the table says so instead of a gain.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo.errors import UsageError
-from hpo.report import document, stats
+from hpo.report import document, gains
 from hpo.report.figures import comparison as figures
 from hpo.report.page import flat
 from hpo.report.summary import Summary, summarize
@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 
     import optuna
 
-_SAME = ("dataset", "score", "limit_test")  # settings that must agree for scores to compare
+_SAME = ("dataset", "score", "limit_test")  # settings that must agree for studies to be scored on the same images
+DIFFERENT = "not comparable: scored on different images"
 
 
 class Comparison:
     """Several studies, each summarized once.
 
+    Args:
+        studies: Any Optuna studies of one objective.
+        folders: Of each, where its files are, which tell which images each trial got right.
+
     Raises:
         UsageError: No study, one of several objectives, or some maximize and others minimize.
     """
 
-    def __init__(self, studies: Sequence[optuna.Study]) -> None:
-        self._named = _named(studies)
+    def __init__(self, studies: Sequence[optuna.Study], folders: Sequence[Path | None] | None = None) -> None:
+        self._named = _named(studies, folders or [None] * len(studies))
 
     def table(self) -> pd.DataFrame:
         """Return one row per study, as text for a person: best, gain over the first study, trials, time."""
@@ -77,15 +82,15 @@ def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
     return [(key, values) for key, values in found if len(set(values)) > 1]
 
 
-def _named(studies: Sequence[optuna.Study]) -> dict[str, Summary]:
+def _named(studies: Sequence[optuna.Study], folders: Sequence[Path | None]) -> dict[str, Summary]:
     """Summaries by name; studies of one name, from two databases, get a number."""
     if not studies:
         raise UsageError("there is nothing to compare. Name at least one study: hpo compare A B")
     named: dict[str, Summary] = {}
-    for study in studies:
+    for study, folder in zip(studies, folders, strict=True):
         name = study.study_name
         times = sum(one.name == name for one in named.values())
-        named[f"{name} ({times + 1})" if times else name] = summarize(study)
+        named[f"{name} ({times + 1})" if times else name] = summarize(study, folder)
     if len({summary.maximize for summary in named.values()}) > 1:
         raise UsageError("some of these studies maximize and others minimize; they do not compare.")
     return named
@@ -93,10 +98,10 @@ def _named(studies: Sequence[optuna.Study]) -> dict[str, Summary]:
 
 def _row(summary: Summary, first: Summary) -> dict[str, str]:
     best = summary.best
-    n, value = summary.n_scored, summary.best_value
+    ends = gains.accuracy(summary)
     return {
-        "best": NOTHING if best is None else score(value, summary),
-        "95 % interval": " to ".join(map(percent, stats.wilson(value, n))) if n and best is not None else NOTHING,
+        "best": NOTHING if best is None else score(summary.best_value, summary),
+        "95 % interval": " to ".join(map(percent, ends)) if ends else NOTHING,
         "gain": _gain(summary, first),
         "best trial": NOTHING if best is None else str(best),
         "finished": str(len(summary.finished)),
@@ -130,20 +135,23 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
 def _gain(summary: Summary, first: Summary) -> str:
     if summary is first or summary.best is None or first.best is None:
         return NOTHING
-    if obstacle := _obstacle(summary, first):
-        return f"does not compare: {obstacle}"
-    gain = summary.best_value - first.best_value
-    if not (summary.n_scored and first.n_scored):
-        return f"{gain:+.4g}"
-    low, high = stats.difference(summary.best_value, first.best_value, summary.n_scored, first.n_scored)
-    noise = ", within noise" if low <= 0 <= high else ""
-    return f"{points(gain)} ({points_between(low, high)}{noise})"
+    if not _same_images(summary, first):
+        return DIFFERENT
+    gain = gains.between(summary, first)
+    if gain is None:
+        return f"{summary.best_value - first.best_value:+.4g}"
+    noise = ", within noise" if gain.within_noise else ""
+    return f"{points(gain.points)} ({points_between(gain.low, gain.high)}{noise})"
 
 
-def _obstacle(summary: Summary, first: Summary) -> str:
-    """Name what keeps two studies' scores from comparing; empty if nothing does."""
-    other = [key for key in _SAME if summary.settings.get(key) != first.settings.get(key)]
-    return f"other {other[0].replace('_', ' ')}" if other else ""
+def _same_images(summary: Summary, first: Summary) -> bool:
+    """Whether two studies' scores were counted on the same images; which these are, the seed decides where not all are scored."""
+    some = summary.settings.get("score") == "validation" or summary.settings.get("limit_test")
+    keys = (*_SAME, "seed") if some else _SAME
+    about = ("data_digest", "n_scored")
+    return all(summary.settings.get(key) == first.settings.get(key) for key in keys) and all(
+        summary.environment.get(key) == first.environment.get(key) for key in about
+    )
 
 
 def _sentences(named: dict[str, Summary]) -> list[str]:

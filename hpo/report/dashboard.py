@@ -54,7 +54,7 @@ def publish(record: StudyRecord) -> None:
     if record.settings is None:
         return
     with guarded(record.location):
-        summary = summarize(record.study)
+        summary = summarize(record.study, record.folder)
     before = attributes.read(record)
     try:
         drawn, there, removed = _pictures(summary, before, record)

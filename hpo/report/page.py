@@ -34,7 +34,9 @@ _MEASURED = {  # name: heading, digits kept
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 
-def write_report(study: optuna.Study, out: Path, *, title: str | None = None, artifacts: Path | None = None) -> Path:
+def write_report(
+    study: optuna.Study, out: Path, *, title: str | None = None, artifacts: Path | None = None, folder: Path | None = None
+) -> Path:
     """Write the page about `study` to `out`.
 
     Args:
@@ -42,12 +44,13 @@ def write_report(study: optuna.Study, out: Path, *, title: str | None = None, ar
         out: The HTML file; its folder is made if missing, not that folder's parents.
         title: Heading; the study's name if not given.
         artifacts: The best trial's folder with scores.npz and layers.json.
+        folder: The study's folder, which tells which images each trial got right.
 
     Raises:
         UsageError: The study has several objectives.
         StorageError: `out` cannot be written.
     """
-    return document.write(out, page(summarize(study), title=title, artifacts=artifacts))
+    return document.write(out, page(summarize(study, folder), title=title, artifacts=artifacts))
 
 
 def page(summary: Summary, *, title: str | None = None, artifacts: Path | None = None) -> str:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hpo import correct
 from hpo.errors import UsageError
+from hpo.report import gains
 from hpo.report.importance import Importance, importances
 from hpo.report.trials import read_trials, stints, texts
 from hpo.search.own import are_shares, best_first, is_our_study
@@ -26,6 +28,7 @@ from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import optuna
 
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "FOREIGN")
 TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
-TUTORIAL_IMAGES = 10_000
+TUTORIAL_IMAGES, TUTORIAL_CLASSES = 10_000, 10
+CIFAR10_TRAINING_IMAGES = 50_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Summary:
         trials: One row a trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.report.trials.Trials`.
+        folder: The study's folder, where it is told which images each trial got right; None where nobody knows.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Summary:
     curves: pd.DataFrame
     distributions: dict[str, Distribution] = field(default_factory=dict)
     ended: str = ""
+    folder: Path | None = None
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -116,10 +122,29 @@ class Summary:
         """Value of trial 0, the space's default point; None for a stranger's study or if it did not finish."""
         return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
 
-    @property
-    def best_was_given(self) -> bool:
-        """Whether the best trial is a point that the space names to begin with, beside the default one."""
-        return self.best in self._given[1:]
+    @cached_property
+    def choice(self) -> gains.Choice | None:
+        """What it means for the best trial's score that it was chosen for it."""
+        return gains.choose(self)
+
+    def answers(self, number: int) -> correct.Bits | None:
+        """Return which of the scored images a trial got right; None where that is not known."""
+        if number not in self._answers:
+            known = self.folder is not None and self.n_scored is not None
+            path = self.folder / correct.FOLDER / correct.name(number) if known and self.folder else None
+            value = float(self.trials["value"][number])
+            self._answers[number] = correct.read(path, self.n_scored or 0, value) if path else None
+        return self._answers[number]
+
+    @cached_property
+    def _answers(self) -> dict[int, correct.Bits | None]:
+        return {}
+
+    @cached_property
+    def best_named(self) -> int | None:
+        """Number of the best finished trial of a point that the space names, the default one or a start; None without one."""
+        named = self.finished["value"][[number for number in self._given if number in self.finished.index]]
+        return None if named.empty else int(named.index[int(named.to_numpy().argmax())])
 
     @cached_property
     def _given(self) -> list[int]:
@@ -150,9 +175,13 @@ class Summary:
 
     @cached_property
     def tutorial(self) -> float | None:
-        """The tutorial's accuracy, where this study's scores can be held against it."""
-        like = self.settings.get("dataset") == "cifar10" and not self.settings.get("limit_test")
-        return TUTORIAL if like and self.is_accuracy and self.settings.get("score", "test") == "test" else None
+        """The tutorial's accuracy, where this study's scores can be held against it: on all of CIFAR-10's test set, in colour."""
+        settings, environment = self.settings, self.environment
+        asked = (settings.get("dataset"), settings.get("score", "test"), settings.get("limit_test")) == ("cifar10", "test", None)
+        n_train = environment.get("n_train", CIFAR10_TRAINING_IMAGES)
+        whole = self.n_scored == TUTORIAL_IMAGES and (n_train == CIFAR10_TRAINING_IMAGES or bool(settings.get("limit_train")))
+        alike = len(self.classes) in (0, TUTORIAL_CLASSES) and environment.get("channels", 3) == 3
+        return TUTORIAL if asked and whole and alike else None
 
     @cached_property
     def epochs(self) -> int:
@@ -198,8 +227,8 @@ class Summary:
         return [str(name) for name in names] if isinstance(names, list | tuple) else []
 
 
-def summarize(study: optuna.Study) -> Summary:
-    """Compute the summary of `study`.
+def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
+    """Compute the summary of `study`, which keeps its files in `folder`.
 
     Raises:
         UsageError: The study has several objectives.
@@ -226,6 +255,7 @@ def summarize(study: optuna.Study) -> Summary:
         curves=raw.curves,
         distributions=raw.distributions,
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
+        folder=folder,
     )
 
 

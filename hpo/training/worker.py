@@ -152,6 +152,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "classes": list(task.classes),
         "n_train": len(task.train),
         "n_scored": len(task.score),
+        "channels": _channels(task),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": str(fast_dtype(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -159,6 +160,12 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "torch": torch.__version__,
         "torchvision": metadata.version("torchvision"),  # importing it would cost a second
     }
+
+
+def _channels(task: Task) -> int:
+    """Return 3 for pictures in colour, 1 for grey ones, which are stored alike."""
+    some = task.score.pixels[task.score.chosen[:1000]]
+    return 3 if bool((some != some[..., :1]).any()) else 1
 
 
 def serve(job: Job, task: Task, line: Line) -> None:

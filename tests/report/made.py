@@ -12,6 +12,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from hpo import correct
+
 EPOCHS = 10
 N_SCORED = 10_000
 BEGIN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -80,6 +82,17 @@ def study(trials, name="made", storage=None, direction="maximize", settings=None
     made.set_user_attr("space", space or {"name": "basic"})
     made.set_user_attr("command", f"hpo run {name} --trials {len(trials)}")
     return made
+
+
+def answered(right, folder, **attributes):
+    """Make a study of finished trials that got these images right, and keep their answers in its folder."""
+    (folder / correct.FOLDER).mkdir(parents=True)
+    trials = []
+    for i, bits in enumerate(right):
+        correct.write(folder / correct.FOLDER / correct.name(i), bits)
+        own = {key: value[i] for key, value in attributes.items()}
+        trials.append(trial(i, accuracies=curve(float(bits.mean())), **own))
+    return study(trials, environment={"n_scored": len(right[0])})
 
 
 def foreign(n=30, direction="minimize"):

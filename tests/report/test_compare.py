@@ -29,9 +29,37 @@ def test_a_gain_within_noise_is_called_so():
     assert gain(study("a", [0.8]), study("b", [0.804])).endswith("within noise)")
 
 
+DIFFERENT = "not comparable: scored on different images"
+
+
 @pytest.mark.parametrize("settings", [{"dataset": "digits"}, {"score": "validation"}, {"limit_test": 100}])
-def test_scores_that_do_not_compare_are_not_compared(settings):
-    assert gain(study("a", [0.8]), study("b", [0.9], **settings)).startswith("does not compare: other ")
+def test_scores_on_different_images_are_not_compared(settings):
+    assert gain(study("a", [0.8]), study("b", [0.9], **settings)) == DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("both", "compared"), [({}, True), ({"score": "validation"}, False), ({"limit_test": 500}, False)], ids=["all", "some", "few"]
+)
+def test_the_seed_matters_where_it_chooses_the_scored_images(both, compared):
+    told = gain(study("a", [0.8], **both), study("b", [0.9], **both, seed=1))
+    assert (told != DIFFERENT) == compared
+    assert gain(study("a", [0.8], **both), study("b", [0.9], **both)) != DIFFERENT
+
+
+@pytest.mark.parametrize("environment", [{"data_digest": "other"}, {"n_scored": 5000}], ids=["other data", "other number"])
+def test_other_data_are_different_images(environment):
+    other = made.study([made.trial(0, accuracies=[0.9])], name="b", environment=environment)
+    assert gain(study("a", [0.8]), other) == DIFFERENT
+
+
+def test_winners_are_compared_image_by_image_where_their_answers_are_known(tmp_path):
+    ease = np.random.default_rng(0).random(made.N_SCORED)
+    right = [ease < 0.9, ease < 0.91, ease < 0.905]
+    studies = [made.answered(right[:2], tmp_path / "a"), made.answered(right[2:] + right[:1], tmp_path / "b")]
+    apart = Comparison(studies).table()["gain"][1]
+    paired = Comparison(studies, [tmp_path / "a", tmp_path / "b"]).table()["gain"][1]
+    assert "within noise" in apart
+    assert "within noise" not in paired
 
 
 def test_studies_without_result_have_empty_cells():

@@ -117,14 +117,14 @@ def test_a_running_study_says_so():
 def test_pure_noise_is_called_noise():
     found = findings(over(ONE, lambda _p, rng: made.counted(0.8, rng)))
     assert found.keys() == {"winner", "optimism", "progress", "idle"}
-    assert found["winner"].endswith("within noise.")
+    assert found["winner"].endswith("within noise, so the search has found none that is better.")
     assert "unlikely to help" in found["progress"]
     assert found["idle"].startswith("dropout hardly matters: over its whole range it explains at most ")
 
 
 def test_pure_noise_is_called_noise_nearly_always():
     said = [result.winner(summarize(made.study(finished(noise(seed=seed))))).text for seed in range(40)]
-    assert np.mean([text.endswith(("within noise.", "no other trial beat it.")) for text in said]) >= 0.95
+    assert np.mean([": within noise, so the search" in text or text.endswith("no other trial beat it.") for text in said]) >= 0.95
 
 
 def test_the_luck_of_the_choice_is_estimated_about_right():
@@ -134,7 +134,7 @@ def test_the_luck_of_the_choice_is_estimated_about_right():
         text = result.optimism(summarize(made.study(finished(accuracies)))).text
         said.append(float(re.search(r"up to ([\d.]+) points", text)[1]))
         true.append(100 * (max(accuracies) - 0.8))
-    assert np.mean(said) == pytest.approx(np.mean(true), rel=0.15)
+    assert 0.8 * np.mean(true) < np.mean(said) < 1.05 * np.mean(true)  # less: some of the spread might have been true
 
 
 def test_a_clear_winner_is_clear():
@@ -142,7 +142,7 @@ def test_a_clear_winner_is_clear():
     assert found.keys() == {"winner", "optimism", "progress"}
     assert "+30.0 points over trial 0" in found["winner"]
     assert "noise" not in found["winner"]
-    assert "No other trial comes within noise" in found["optimism"]
+    assert found["optimism"].endswith("Luck hardly helped it: no other trial is near enough to have won by chance.")
     assert "unlikely to help" in found["progress"]
 
 
@@ -365,17 +365,61 @@ def test_pruned_trials_without_times_save_epochs_but_no_time():
     assert findings(made.study([*finished([0.8]), *pruned]))["pruning"].endswith("saved 27 of 40 epochs (68 %).")
 
 
-def test_a_small_network_that_is_as_good_is_named():
-    found = findings(made.study(finished([0.6, 0.9, 0.897, 0.7], n_parameters=[5e5, 4e6, 1e6, 1e5])))
+def alike(folder, worse, **attributes):
+    """Finished trials that differ on few images: each is right where one of 90 % is, but for so many of the first images."""
+    ease = np.random.default_rng(4).random(made.N_SCORED)
+    right = [ease < 0.9] * len(worse)
+    right = [bits & (np.arange(made.N_SCORED) >= n) for bits, n in zip(right, worse, strict=True)]
+    return made.answered(right, folder, **attributes)
+
+
+def found_in(folder, study):
+    return {finding.topic: finding.text.replace("\N{NO-BREAK SPACE}", " ") for finding in find(summarize(study, folder))}
+
+
+def test_a_small_network_that_is_as_good_is_named(tmp_path):
+    study = alike(tmp_path, [2000, 0, 25, 2500], n_parameters=[5e5, 4e6, 1e6, 1e5])
+    found = found_in(tmp_path, study)
     assert found.keys() == {"winner", "optimism", "size"}
-    assert "Trial 2 is within noise of the winner" in found["size"]
+    assert "Trial 2 is as good as the winner, to within 0.5 points (\N{MINUS SIGN}0.2 points measured)" in found["size"]
     assert "25 % of its parameters: 1 M instead of 4 M" in found["size"]
 
 
-def test_a_fast_network_that_is_as_good_is_named():
-    found = findings(made.study(finished([0.6, 0.9, 0.897, 0.7], seconds=[50, 400, 100, 10])))
+def test_a_fast_network_that_is_as_good_is_named(tmp_path):
+    found = found_in(tmp_path, alike(tmp_path, [2000, 0, 25, 2500], seconds=[50, 400, 100, 10]))
     assert found.keys() == {"winner", "optimism", "time"}
     assert "25 % of its training time: 100 s instead of 7 min" in found["time"]
+
+
+def test_a_network_that_is_only_not_shown_to_be_worse_is_not_called_as_good(tmp_path):
+    costs = {"n_parameters": [5e5, 4e6, 1e6]}
+    assert "size" not in findings(made.study(finished([0.6, 0.9, 0.8999], **costs))), "their answers are not known"
+    assert "size" not in found_in(tmp_path, alike(tmp_path, [2000, 0, 80], **costs)), "worse by 0.7 points"
+
+
+def test_a_gain_is_compared_image_by_image_where_the_answers_are_known(tmp_path):
+    study = alike(tmp_path, [100, 0])
+    apart, paired = findings(study)["winner"], found_in(tmp_path, study)["winner"]
+    assert "+0.9 points over trial 0, the default point (95 % interval 0.0 to +1.7 points)" in apart or "within noise" in apart
+    assert "within noise" not in paired
+    told = {f.topic: f for f in find(summarize(study))}["winner"].basis
+    assert "which images each trial got right is not known" in told
+    assert "image by image" in {f.topic: f for f in find(summarize(study, tmp_path))}["winner"].basis
+
+
+@pytest.mark.parametrize("start", [0.8, 0.8005, 0.77], ids=["won", "within noise", "worse"])
+def test_what_the_search_has_added_to_the_best_point_that_was_given_is_said(start):
+    tried = ((32, 0.7), (64, start), (48, 0.8001 if start > 0.8 else 0.8 if start < 0.8 else 0.79))
+    tried = (*tried[:2], (48, max(tried[2][1], 0.801))) if start == 0.8005 else tried
+    space = {"filters": IntDistribution(16, 64), "lr": FloatDistribution(0.01, 1.0)}
+    trials = [
+        made.trial(i, accuracies=[accuracy], params={"filters": filters, "lr": 0.2}, space=space)
+        for i, (filters, accuracy) in enumerate(tried)
+    ]
+    text = findings(made.study(trials, space={"name": "mine", "parameters": {}, "starts": [{"filters": 64}]}))["winner"]
+    assert "points over trial 0, the default point" in text
+    assert ("the search has found none that is better" in text) == (start != 0.77)
+    assert ("over the best point that the space names, trial 1 with" in text) == (start != 0.8)
 
 
 def test_a_small_network_that_is_worse_is_not_offered():

@@ -24,9 +24,46 @@ def test_a_difference_and_its_opposite_have_opposite_intervals(first, second):
     assert low <= (first - second) / 50 <= high
 
 
-@pytest.mark.parametrize(("k", "mean"), [(1, 0.0), (2, 0.5642), (10, 1.5388), (50, 2.2491)])
-def test_expected_maximum_is_that_of_normal_order_statistics(k, mean):
-    assert stats.expected_maximum(k) == pytest.approx(mean, abs=1e-3)
+def test_a_paired_difference_is_agresti_and_mins():
+    # Agresti and Min 2005, section 3: half an observation in each cell, then Wald's interval
+    gain, variance = stats.paired(16, 5, 100)
+    assert gain == pytest.approx((16.5 - 5.5) / 102)
+    assert variance == pytest.approx(((16.5 + 5.5) - 11**2 / 102) / 102**2)
+    assert stats.paired(0, 0, 100)[1] > 0, "two that never differ might differ on other images"
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_a_paired_difference_and_its_opposite_are_alike(better, worse):
+    gain, variance = stats.paired(better, worse, 100)
+    assert stats.paired(worse, better, 100) == pytest.approx((-gain, variance))
+
+
+def test_noise_is_split_into_what_all_share_and_what_is_each_ones_own():
+    rng = np.random.default_rng(0)
+    ease, own = rng.random(20_000), rng.random((8, 20_000))
+    shared, alone = stats.noise(np.where(own < 0.7, ease < 0.8, rng.random((8, 20_000)) < 0.8))  # seven in ten answers are common
+    assert shared + alone == pytest.approx(0.16 / 20_000, rel=0.02)
+    assert shared / (shared + alone) == pytest.approx(0.49, abs=0.03)
+    assert stats.noise(np.ones((3, 50), dtype=bool))[1] > 0
+
+
+def test_luck_is_all_of_a_lead_among_equals_and_none_of_one_that_is_far_ahead():
+    rng = np.random.default_rng(1)
+    equal = rng.normal(0.88, 0.002, 50)
+    owed = stats.luck(equal, 0.002**2)
+    assert 0.7 < owed.points / (equal.max() - 0.88) <= 1.0
+    assert owed.left < 0.6 * 0.002**2
+    far = np.append(equal, 0.95)
+    assert stats.luck(far, 0.002**2) == (0.0, 0.002**2, 0.95, 0.0)
+    assert stats.luck(np.array([0.5]), 1e-6).points == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(1e-12, 0.1))
+def test_luck_never_takes_more_than_a_lead(values, own):
+    owed = stats.luck(np.array(values), own)
+    assert 0 <= owed.points <= max(values) - min(values)
+    assert 0 <= owed.pull <= 1
+    assert 0 < owed.left < 1
 
 
 def test_spearman_shares_ranks_among_equals():

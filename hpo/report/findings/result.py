@@ -1,58 +1,90 @@
-"""What was won: the best trial, against trial 0, the tutorial, its own luck, and cheaper networks that are as good."""
+"""What was won: the best trial, against trial 0, named points and the tutorial; its luck; cheaper networks that are as good."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.report import stats
+from hpo.report import gains, stats
 from hpo.report.findings.finding import Finding
 from hpo.report.summary import TUTORIAL_IMAGES
 from hpo.report.words import amount, count, duration, percent, points, points_between, score
 
 if TYPE_CHECKING:
+    from hpo.report.gains import Gain
     from hpo.report.summary import Summary
 
-_INTERVAL = "Wilson's 95 % interval on {n:,} images; for the difference Newcombe's, which takes the two for independent."
+_PAIRED = "95 % intervals from {n:,} images; trials are compared image by image."
+_UNPAIRED = (
+    "Wilson's 95 % interval on {n:,} images; for differences Newcombe's, which takes the two for independent and is too wide: "
+    "which images each trial got right is not known of this study."
+)
+_CHOSEN = "They allow for the winner's having been chosen for its score."
 _ONE_SEED = "One training each: another seed moves a score too."
+_FOUND_NONE = "the search has found none that is better"
 LEAST_SHOWN = 0.0005  # half of the last digit that a sentence shows
 CHEAPER = 0.8  # a trade is worth a sentence where it costs at most so much of what the winner costs
+MOST_ASKED = 64  # best trials among which a cheaper one is looked for
 
 
 def winner(summary: Summary) -> Finding | None:
-    """The best trial, with its interval, and its gain over trial 0."""
-    best, n = summary.best, summary.n_scored
+    """The best trial, with its interval, and what tuning brought: over trial 0, and over the best point that the space names."""
+    best = summary.best
     if best is None:
         return None
     text = f"Trial {best} is the best of {count(len(summary.finished), 'finished trial')}: {_value(summary)}"
-    basis = _INTERVAL.format(n=n) if n else ""
     default = summary.default_value
     if len(summary.finished) == 1:
-        text += ". It is the only one, so there is nothing to compare."
-    elif default is None:
-        text += "."
-    elif best == 0:
+        return Finding("winner", f"{text}. It is the only one, so there is nothing to compare.", _basis(summary), "history")
+    if best == 0 and summary.ours:
         text += ". It is the default point: no other trial beat it."
+    elif default is None:
+        text += f".{_over_named(summary)}"
     else:
-        text += f", {_gain(summary, default)}."
-        basis = f"{basis} {_ONE_SEED}".strip()
-    if summary.best_was_given:
-        text += " The space names this point to begin with: the search has found none that is better."
-    return Finding("winner", text, basis, "history")
+        text += f", {_over_default(summary, default)}.{_over_named(summary)}"
+    return Finding("winner", text, _basis(summary), "history")
 
 
-def _gain(summary: Summary, default: float) -> str:
-    """What the winner gained over trial 0, and whether noise and the luck of the choice explain it."""
-    n = summary.n_scored
-    if n is None:
+def _over_default(summary: Summary, default: float) -> str:
+    gain = gains.over(summary, 0)
+    if gain is None:
         return f"against {score(default, summary)} of trial 0, the default point"
-    low, high = stats.difference(summary.best_value, default, n)
-    luck = _luck(summary, n)[1]
-    flattered = f", of which up to {100 * luck:.1f} may be the luck of the choice" if luck >= LEAST_SHOWN else ""
-    gain = f"{points(summary.best_value - default)} over trial 0, the default point"
-    verdict = ": within noise" if low - luck <= 0 else ""
-    return f"{gain} (95 % interval {points_between(low, high)}{flattered}){verdict}"
+    only = ", the best point that the space names" if summary.best_named == 0 and summary.space.get("starts") else ""
+    told = f"{points(gain.points)} over trial 0, the default point{only} ({_interval(gain)})"
+    if not gain.within_noise:
+        return told
+    return f"{told}: within noise" + (f", so {_FOUND_NONE}" if summary.best_named == 0 else "")
+
+
+def _over_named(summary: Summary) -> str:
+    """What the search has added to the best point that the space names, beside the default one."""
+    named, best = summary.best_named, summary.best
+    if named in (None, 0):
+        return ""
+    if named == best:
+        return f" The space names this point to begin with: {_FOUND_NONE}."
+    value = score(float(summary.trials["value"][named]), summary)
+    gain = gains.over(summary, named)
+    if gain is None:
+        return f" The best point that the space names, trial {named}, has {value}."
+    noise = f": within noise, so {_FOUND_NONE}" if gain.within_noise else ""
+    over = f"{points(gain.points)} over the best point that the space names, trial {named} with {value}"
+    return f" It gains {over} ({_interval(gain)}){noise}."
+
+
+def _interval(gain: Gain) -> str:
+    return f"95 % interval {points_between(gain.low, gain.high)}"
+
+
+def _basis(summary: Summary) -> str:
+    n, choice = summary.n_scored, summary.choice
+    if n is None or choice is None:
+        return ""
+    if len(summary.finished) == 1:
+        return f"Wilson's 95 % interval on {n:,} images."
+    return " ".join([(_PAIRED if choice.paired else _UNPAIRED).format(n=n), _CHOSEN, _ONE_SEED])
 
 
 def against_tutorial(summary: Summary) -> Finding | None:
@@ -60,7 +92,11 @@ def against_tutorial(summary: Summary) -> Finding | None:
     n, tutorial = summary.n_scored, summary.tutorial
     if summary.best is None or n is None or tutorial is None:
         return None
-    low, high = stats.difference(summary.best_value, tutorial, n, TUTORIAL_IMAGES)
+    ends, (least, most) = gains.accuracy(summary), stats.wilson(tutorial, TUTORIAL_IMAGES)
+    if ends is None:
+        return None
+    middle, half = (ends[0] + ends[1]) / 2 - tutorial, math.hypot(ends[1] - ends[0], most - least) / 2
+    low, high = middle - half, middle + half
     gain = summary.best_value - tutorial
     noise = ": within noise" if low <= 0 <= high else ""
     text = (
@@ -72,68 +108,63 @@ def against_tutorial(summary: Summary) -> Finding | None:
 
 def optimism(summary: Summary) -> Finding | None:
     """What the scores were measured on, and how much of the winner's is the luck of having been chosen."""
-    n, value = summary.n_scored, summary.best_value
-    if summary.best is None or n is None:
+    n, choice = summary.n_scored, summary.choice
+    if n is None or choice is None:
         return None
-    rivals, luck = _luck(summary, n)
     validation = summary.settings.get("score") == "validation"
     where = "held-out training images; the test set stayed unread" if validation else "images of the test set itself"
+    if len(summary.finished) == 1:
+        return Finding("optimism", f"The only finished trial was scored on {n:,} {where}.", "", "distribution")
     text = f"The winner was chosen on {n:,} {where}. "
-    if rivals == 1:
-        text += "No other trial comes within noise of it, so its score is hardly flattered by the choice."
+    if choice.luck < LEAST_SHOWN:
+        text += "Luck hardly helped it: no other trial is near enough to have won by chance."
     else:
+        about = "about" if choice.paired else "up to"
         text += (
-            f"{count(rivals, 'trial')} are within noise of each other at the top, so the best of them is flattered by "
-            f"up to {100 * luck:.1f} points: expect about {percent(value - luck)} on new images."
+            f"{count(choice.rivals, 'trial')} are near enough to the top to have won by chance, so its score is probably "
+            f"optimistic by {about} {100 * choice.luck:.1f} points: expect about {percent(summary.best_value - choice.luck)} on "
+            "new images."
         )
-    basis = (
-        "Expected maximum of binomial noise over the trials within noise of the winner, as if they were equally good; "
-        "an upper estimate, for all are scored on the same images."
+    basis = "A hierarchical model of the finished trials' scores: true qualities with an unknown spread, and noise " + (
+        "as the trials' answers show it." if choice.paired else "as if each trial were scored on other images."
     )
     return Finding("optimism", text, basis, "distribution")
 
 
 def smaller(summary: Summary) -> Finding | None:
-    """The smallest network within noise of the best."""
+    """The smallest network that is as good as the best."""
     return _cheaper(summary, "n_parameters", "parameters", "size")
 
 
 def faster(summary: Summary) -> Finding | None:
-    """The trial of the shortest training within noise of the best."""
+    """The trial of the shortest training that is as good as the best."""
     return _cheaper(summary, "seconds", "training time", "time")
 
 
 def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | None:
-    n, best = summary.n_scored, summary.best
-    if best is None or n is None:
+    best = summary.best
+    if best is None or summary.choice is None:
         return None
     at_best = float(summary.trials[cost][best])
-    able = summary.finished[np.isfinite(summary.finished[cost])]
-    as_good = able[[stats.within_noise(summary.best_value, value, n) for value in able["value"]]]
-    if not at_best > 0 or as_good.empty:  # NaN is not greater
+    able = summary.finished.nlargest(MOST_ASKED, "value")
+    able = able[np.isfinite(able[cost]) & (able[cost] <= CHEAPER * at_best)].sort_values(cost, kind="stable")
+    least = next((int(number) for number in able.index if gains.as_good(summary, int(number))), None)
+    if not at_best > 0 or least is None:  # NaN is not greater
         return None
-    least = int(as_good[cost].idxmin())
-    saved = float(as_good[cost][least])
-    if saved > CHEAPER * at_best:
-        return None
-    value = float(as_good["value"][least])
+    saved, value = float(able[cost][least]), float(able["value"][least])
     shown = duration if cost == "seconds" else amount
+    margin = f"{100 * gains.MARGIN:.1f} points"
     text = (
-        f"Trial {least} is within noise of the winner ({points(value - summary.best_value)}) at "
-        f"{percent(saved / at_best, 0)} of its {noun}: {shown(saved)} instead of {shown(at_best)}."
+        f"Trial {least} is as good as the winner, to within {margin} ({points(value - summary.best_value)} measured), "
+        f"at {percent(saved / at_best, 0)} of its {noun}: {shown(saved)} instead of {shown(at_best)}."
     )
-    return Finding(figure, text, _INTERVAL.format(n=n), figure)
-
-
-def _luck(summary: Summary, n: int) -> tuple[int, float]:
-    """Return how many trials are within noise of the best, and what the best of so many equals gains by chance."""
-    rivals = sum(stats.within_noise(summary.best_value, value, n) for value in summary.finished["value"])
-    return rivals, stats.standard_error(summary.best_value, n) * stats.expected_maximum(rivals)
+    basis = (
+        f"Shown to be at most {margin} worse on new images (one-sided 95 %, compared image by image); "
+        "another training seed moves a score about as much."
+    )
+    return Finding(figure, text, basis, figure)
 
 
 def _value(summary: Summary) -> str:
-    text = score(summary.best_value, summary)
-    if summary.n_scored is None:
-        return text
-    low, high = stats.wilson(summary.best_value, summary.n_scored)
-    return f"{text} (95 % interval {percent(low)} to {percent(high)})"
+    text, ends = score(summary.best_value, summary), gains.accuracy(summary)
+    return text if ends is None else f"{text} (95 % interval {percent(ends[0])} to {percent(ends[1])})"
