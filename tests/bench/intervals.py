@@ -21,6 +21,7 @@ import pandas as pd
 
 from hpo.report import gains, stats
 from hpo.report.summary import Summary
+from hpo.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,9 +108,9 @@ def survivors(rungs: np.ndarray) -> list[int]:
 def study(right: np.ndarray, known: bool = True) -> Summary:
     """Return the summary of a study with these answers of its complete trials; `known`, whether they are kept."""
     value = right.mean(axis=1)
-    table = pd.DataFrame({"state": "COMPLETE", "value": value, "epochs": 10, "last": value})
+    table = pd.DataFrame({"state": "COMPLETE", "own": True, "value": value, "epochs": 10, "last": value})
     nothing = pd.DataFrame(index=table.index)
-    made = Summary("made", True, {"dataset": "made"}, {}, {"n_scored": right.shape[1]}, "", table, nothing, nothing)
+    made = Summary("made", True, Settings().model_dump(), {}, {"n_scored": right.shape[1]}, "", table, nothing, nothing)
     made._answers.update(dict(enumerate(right)) if known else dict.fromkeys(range(len(right))))
     return made
 
