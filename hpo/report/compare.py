@@ -112,18 +112,17 @@ def _row(summary: Summary, first: Summary) -> dict[str, str]:
 
 
 def _values(summary: Summary, first: Summary) -> dict[str, Any]:
-    best, n, n_first = summary.best, summary.n_scored, first.n_scored
-    interval = stats.wilson(summary.best_value, n) if n and best is not None else (None, None)
-    obstacle = _obstacle(summary, first)
-    compares = summary is not first and best is not None and first.best is not None and not obstacle
-    between = stats.difference(summary.best_value, first.best_value, n, n_first) if compares and n and n_first else (None, None)
+    best, ends = summary.best, gains.accuracy(summary)
+    both = summary is not first and best is not None and first.best is not None
+    compares = both and _same_images(summary, first)
+    gain = gains.between(summary, first) if compares else None
     ended = None if best is None else float(summary.trials["ended"][best])
     return {
         "best": None if best is None else summary.best_value,
-        **dict(zip(("best_low", "best_high"), interval, strict=True)),
+        **dict(zip(("best_low", "best_high"), ends or (None, None), strict=True)),
         "gain": summary.best_value - first.best_value if compares else None,
-        **dict(zip(("gain_low", "gain_high"), between, strict=True)),
-        "obstacle": obstacle or None,
+        **dict(zip(("gain_low", "gain_high"), (gain.low, gain.high) if gain else (None, None), strict=True)),
+        "obstacle": DIFFERENT if both and not compares else None,
         "best_trial": best,
         "finished": len(summary.finished),
         "trials": len(summary.trials),
