@@ -138,7 +138,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "folder").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("here"))
-        patch.setattr(session, "LocalPool", lambda seats, settings, _: InstantPool(len(seats), settings.epochs, fate=fate))
+        patch.setattr(session, "LocalPool", lambda seats, settings, *_: InstantPool(len(seats), settings.epochs, fate=fate))
         patch.setattr(server._Threaded, "serve_forever", lambda _: None)
         patch.setattr(typer, "launch", lambda _: 0)
         patch.setenv("https_proxy", "http://127.0.0.1:9")
