@@ -100,13 +100,18 @@ class EpochDone(_Message):
 
 
 class Started(_Message):
-    """The network stands; `epochs` are those that a checkpoint brought back."""
+    """The network stands; `epochs` are those that a checkpoint brought back.
+
+    Attributes:
+        passed_over: Why checkpoints that are there were not used, a sentence each.
+    """
 
     kind: Literal["started"] = "started"
     trial: int
     n_parameters: int
     macs: int  # multiply-adds of one image, forward
     epochs: tuple[EpochDone, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 class Tick(_Message):

@@ -18,13 +18,13 @@ import pandas as pd
 
 from hpo import correct
 from hpo.errors import UsageError
+from hpo.recipe import FIRST, as_made
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
 from hpo.report.trials import read_trials, stints, texts
 from hpo.search.own import are_shares, best_first, is_our_study
-from hpo.search.record import validated
+from hpo.search.record import stored_space
 from hpo.search.samplers import distributions
-from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,7 @@ class Summary:
         name: The study's name.
         maximize: Whether more is better.
         settings, space, environment: As the run stored them; empty where missing.
+        recipe: Version of what its trainings do beyond their Config.
         command: The command that made the study; empty where missing.
         ended: Why its last run ended, as that run stored it; empty where missing.
         trials: One row a trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
@@ -61,6 +62,7 @@ class Summary:
     settings: Mapping[str, Any]
     space: Mapping[str, Any]
     environment: Mapping[str, Any]
+    recipe: object
     command: str
     trials: pd.DataFrame
     params: pd.DataFrame
@@ -239,7 +241,7 @@ def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
             "Optuna's dashboard shows it: optuna-dashboard STORAGE"
         )
     attributes = study.user_attrs
-    space = validated(SearchSpace, attributes.get("space"))
+    space = stored_space(attributes)
     raw = read_trials(study, distributions(space) if space else None)
     maximize = study.direction.name == "MAXIMIZE"
     command = attributes.get("command", "")
@@ -247,8 +249,9 @@ def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
         name=study.study_name,
         maximize=maximize,
         settings=_mapping(attributes.get("settings")),
-        space=_mapping(attributes.get("space")),
+        space=_mapping(as_made(attributes.get("space"))),
         environment=_mapping(attributes.get("environment")),
+        recipe=attributes.get("recipe", FIRST),
         command=command if isinstance(command, str) else json.dumps(command),
         trials=_derive(raw.table, maximize),
         params=raw.params,

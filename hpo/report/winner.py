@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpo.recipe import LATEST
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures import winner as figures
 from hpo.report.words import NOTHING, clipped, count, parameter, percent
@@ -119,7 +120,8 @@ def _again(summary: Summary, best: int) -> str:
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in SAME}
     said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
-    file = "\n".join(["cat > winner.toml <<'END'", *lines, "END"])
+    other = f"# The study's recipe is {summary.recipe}; a new study has recipe {LATEST.version}, and may score otherwise."
+    file = "\n".join([*([other] if summary.recipe != LATEST.version else []), "cat > winner.toml <<'END'", *lines, "END"])
     return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
 
 
@@ -133,15 +135,9 @@ def _toml(value: object) -> str:
 
 
 def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:
-    """The most confident mistakes, and successes of ordinary confidence."""
-    sure = scores.confidence.max(axis=1)
-    right = scores.predicted == scores.labels
-    of_picture = scores.shown
-    wrong = np.flatnonzero(~right[of_picture])
-    wrong = wrong[np.argsort(-sure[of_picture[wrong]], kind="stable")][:SHOWN]
-    correct = np.flatnonzero(right[of_picture])
-    usual = np.median(sure[right]) if right.any() else 1.0
-    correct = correct[np.argsort(np.abs(sure[of_picture[correct]] - usual), kind="stable")][:SHOWN]
+    """The most confident mistakes, and successes of ordinary confidence, as the worker chose and ordered them."""
+    right = (scores.predicted == scores.labels)[scores.shown]
+    wrong, correct = np.flatnonzero(~right)[:SHOWN], np.flatnonzero(right)[:SHOWN]
     made = [
         Gallery(f"Its {count(len(wrong), 'most confident mistake')}", _pictures(scores, names, wrong)),
         Gallery(

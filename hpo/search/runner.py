@@ -170,6 +170,8 @@ class Runner:
         trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
         trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
         judgement: Judgement = "go on"
+        for sentence in message.passed_over:
+            self._watcher.warned(f"trial {trial.number}: {sentence}")
         if message.epochs:
             self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
         for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database

@@ -1,7 +1,8 @@
 """Checkpoints that are whole or not there, and are known to be whole when read.
 
 A file is what `torch.save` writes, sealed with its SHA-256 (files.py); it is put in place atomically and read with
-`weights_only=True`. A trial's folder keeps the two newest: should the newest be torn, the epoch before goes on.
+`weights_only=True`. A trial in training keeps the two newest: should the newest be torn, the epoch before goes on. One that is
+done keeps the last alone.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ KEPT = 2
 _NAME = re.compile(r"epoch-(\d+)\.ckpt")
 
 
-def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
-    """Write the state after `epoch` and remove all but the two newest checkpoints.
+def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> Path:
+    """Write the state after `epoch`, in place of one that is there, and remove all but the newest checkpoints.
 
     Raises:
         StorageError: The disk refuses; names path and bytes.
@@ -38,7 +39,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any]) -> Path:
     try:
         write_atomically(path, sealed(content))
         reach("checkpoint.written")
-        for old in _newest_first(folder)[KEPT:]:
+        for old in newest_first(folder)[keep:]:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {error.strerror}.") from error
@@ -53,15 +54,17 @@ def load(path: Path) -> dict[str, Any]:
     """
     content = read_sealed(path)
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise StorageError(f"{path} holds something else than tensors and numbers.") from error
+    if not isinstance(state, dict):
+        raise StorageError(f"{path} holds no state of a training.")
     return state
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
     """Return the newest sound checkpoint of a trial, or None where there is none."""
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
             return load(path)
         except StorageError:
@@ -69,7 +72,8 @@ def newest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """Return the paths of a trial's checkpoints, sound or not."""
     if not folder.is_dir():
         return []
     numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]

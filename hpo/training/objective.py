@@ -6,6 +6,7 @@ checkpoint after each epoch, it lets anybody continue one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,11 @@ import numpy as np
 import torch
 
 from hpo import correct
-from hpo.errors import HpoError, SpaceError, StorageError
+from hpo.errors import HpoError, SpaceError, StorageError, UsageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
-from hpo.recipe import LATEST
-from hpo.settings import N_VALIDATION
+from hpo.recipe import BEFORE, FIRST, LATEST
+from hpo.settings import N_VALIDATION, Settings
 from hpo.training import checkpoint
 from hpo.training.batches import Images
 from hpo.training.data import MIRRORABLE, hold_out, take
@@ -30,11 +31,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hpo.recipe import Recipe
-    from hpo.settings import Settings
     from hpo.space import Config
     from hpo.training.data import DataSet
 
 N_PICTURES = 24  # of the winner's mistakes, and as many of its successes
+_NO_STATE = (
+    UsageError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)  # of a file of other content
 
 
 class TrialError(HpoError):
@@ -65,6 +74,11 @@ class Task:
     memory: int
     recipe: Recipe = LATEST
 
+    @property
+    def mirrorable(self) -> bool:
+        """Whether a mirrored image is of the same class; else `flip` and `tta` are off, whatever a space says."""
+        return self.settings.dataset in MIRRORABLE
+
     @classmethod
     def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
         """Choose the images that the settings name.
@@ -77,17 +91,14 @@ class Task:
         labels = torch.from_numpy(train.labels).to(device)
         if settings.score == "validation":
             rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
-            trained = rest[take(_part(train, rest), settings.limit_train, settings.seed)]
-            scored = held_out[take(_part(train, held_out), settings.limit_test, settings.seed)]
+            trained = rest[take(train.labels[rest], settings.limit_train, settings.seed)]
+            scored = held_out[take(train.labels[held_out], settings.limit_test, settings.seed)]
             score = Images(pixels, labels, torch.from_numpy(scored).to(device))
         else:
-            trained = take(train, settings.limit_train, settings.seed)
-            score = Images.of(data.test.images, data.test.labels, take(data.test, settings.limit_test, settings.seed), device)
+            trained = take(train.labels, settings.limit_train, settings.seed)
+            scored = take(data.test.labels, settings.limit_test, settings.seed)
+            score = Images.of(data.test.images, data.test.labels, scored, device)
         return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory, recipe)
-
-
-def _part(split: Any, index: np.ndarray) -> Any:  # noqa: ANN401
-    return type(split)(split.images[:0], split.labels[index])
 
 
 class Trial:
@@ -96,6 +107,7 @@ class Trial:
     Attributes:
         size: Parameters, multiply-adds, layers.
         history: Epochs done, those that a checkpoint brought back included.
+        passed_over: Why checkpoints that are there were not used, a sentence each.
 
     Raises:
         TrialError: The network cannot be built on these images, or would not fit into memory.
@@ -104,6 +116,7 @@ class Trial:
     def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
         self.task, self.config, self.seed, self.folder = task, config, seed, folder
         self.history: list[Epoch] = []
+        self.passed_over: list[str] = []
         channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
         try:
             self.size = measure(config, len(task.classes), channels, edge, task.recipe)
@@ -116,20 +129,54 @@ class Trial:
                 f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
                 f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
             )
-        if task.settings.dataset not in MIRRORABLE:
+        with _memory_suffices():
+            self._training = self._begun()
+            self._continue()
+
+    def _begun(self) -> Training:
+        task, config = self.task, self.config
+        if not task.mirrorable:
             config = config.model_copy(update={"flip": False, "tta": False})
-        self._training = Training(config, task.train, task.score, len(task.classes), task.settings.epochs, seed, task.recipe)
-        self._continue()
+        return Training(config, task.train, task.score, len(task.classes), task.settings.epochs, self.seed, task.recipe)
 
     def _continue(self) -> None:
-        state = checkpoint.newest(self.folder)
-        if state is not None and state["identity"] == self._identity():
-            self._training.restore(state["training"])
-            self._training.logits = state["logits"]
-            self.history = [Epoch(*epoch) for epoch in state["history"]]
+        """Go on from the newest checkpoint that is sound and this trial's own."""
+        for path in checkpoint.newest_first(self.folder):
+            try:
+                state = checkpoint.load(path)
+                if _identity_of(state) == self._identity():
+                    self._restore(state)
+                    return
+                self.passed_over.append(f"{path} is of another configuration, seed, recipe or other settings.")
+            except StorageError as error:
+                self.passed_over.append(str(error))
+            except _NO_STATE as error:
+                if out_of_memory(error):
+                    raise
+                self.passed_over.append(f"{path} holds no state of this training.")
+                self._training = self._begun()  # half restored
+        if self.passed_over:
+            self.passed_over.append("it begins anew.")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        history = [Epoch(int(number), *map(float, measured)) for number, *measured in state["history"]]
+        if "scored" in state["training"] and len(history) < self.task.settings.epochs:
+            raise ValueError("only a training that is done does without the rest")
+        self._training.restore(state["training"])
+        self._training.logits = state["logits"]
+        shape = (len(self.task.score), len(self.task.classes))
+        if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or state["logits"].shape != shape:
+            raise ValueError("epochs and scores do not fit together")
+        self.history = history
 
     def _identity(self) -> dict[str, Any]:
-        return {"config": self.config.model_dump(), "seed": self.seed, "settings": self.task.settings.model_dump()}
+        """Return what a checkpoint's scores depend on."""
+        return {
+            "config": self.config.model_dump(),
+            "seed": self.seed,
+            "settings": self.task.settings.model_dump(),
+            "recipe": self.task.recipe.version,
+        }
 
     def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
         """Train on, yielding after each epoch once its checkpoint is on disk.
@@ -139,17 +186,16 @@ class Trial:
             StorageError: The checkpoint cannot be written.
         """
         try:
-            for epoch in self._training.epochs(tick):
-                self.history.append(epoch)
-                reach("epoch.trained")
-                self._save()
-                reach("epoch.saved")
-                yield epoch
+            with _memory_suffices():
+                for epoch in self._training.epochs(tick):
+                    self.history.append(epoch)
+                    reach("epoch.trained")
+                    self._save()
+                    reach("epoch.saved")
+                    yield epoch
         except DivergedError:
             number = self._training.epoch + 1
             raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
-        except (torch.OutOfMemoryError, MemoryError):
-            raise TrialError("memory", "the device ran out of memory.") from None
 
     def _save(self) -> None:
         path = self.folder / correct.FILE
@@ -157,13 +203,17 @@ class Trial:
             correct.write(path, self._correct())  # first: what goes on from the checkpoint finds its answers
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}.") from error
-        state = {
+        checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
+
+    def _state(self, training: dict[str, Any]) -> dict[str, Any]:
+        return {
             "identity": self._identity(),
-            "training": self._training.state(),
+            "training": training,
             "history": [tuple(epoch) for epoch in self.history],
             "logits": self._training.logits.cpu(),
+            "classes": list(self.task.classes),
+            "mirrorable": self.task.mirrorable,
         }
-        checkpoint.save(self.folder, self._training.epoch, state)
 
     def _correct(self) -> correct.Bits:
         score = self.task.score
@@ -171,7 +221,7 @@ class Trial:
         return np.asarray(right.cpu().numpy())
 
     def finish(self) -> Path:
-        """Write what the report needs beside the last checkpoint; return that checkpoint's path.
+        """Write what the report needs, and leave one checkpoint without what only training needs; return its path.
 
         `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
         mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
@@ -193,7 +243,30 @@ class Trial:
             reach("result.layers")
         except OSError as error:  # the disk's fault, not the trial's
             raise StorageError(f"cannot write the results into {self.folder}: {error.strerror}.") from error
-        return self.folder / f"epoch-{self._training.epoch:04d}.ckpt"
+        return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
+
+
+def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's identity, completed where an older hpo knew fewer fields."""
+    identity: dict[str, Any] = state["identity"]
+    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump()
+    return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
+
+
+@contextlib.contextmanager
+def _memory_suffices() -> Iterator[None]:
+    """Turn a lack of memory into the trial's failure."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrialError("memory", "the device ran out of memory.") from None
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch's or Python's says that memory ran out; on a CPU torch's is a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def training_bytes(size: Size, config: Config, device: str) -> int:

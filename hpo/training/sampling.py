@@ -13,28 +13,28 @@ import numpy as np
 from hpo.errors import UsageError
 
 if TYPE_CHECKING:
-    from hpo.training.arrays import Indices, Labels, Split
+    from hpo.training.arrays import Indices, Labels
 
 
-def take(split: Split, limit: int | None, seed: int) -> Indices:
+def take(labels: Labels, limit: int | None, seed: int) -> Indices:
     """Choose `limit` images, as many of each class (one more or less, or all where a class has too few).
 
     A larger limit with the same seed keeps the images of a smaller one.
 
     Returns:
-        (limit,) int64, sorted indices into the split; all of them if `limit` is None.
+        (limit,) int64, sorted indices into `labels`; all of them if `limit` is None.
 
     Raises:
         UsageError: More than there are, or too few to show every class.
     """
     if limit is None:
-        return np.arange(len(split), dtype=np.int64)
-    classes, counts = np.unique(split.labels, return_counts=True)
-    if limit > len(split):
-        raise UsageError(f"a limit of {limit:,} images is more than the {len(split):,} that there are.")
+        return np.arange(len(labels), dtype=np.int64)
+    classes, counts = np.unique(labels, return_counts=True)
+    if limit > len(labels):
+        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} that there are.")
     if limit < len(classes):
         raise UsageError(f"a limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
-    return _choose(split.labels, _equal_quota(counts, limit), seed)
+    return _choose(labels, _equal_quota(counts, limit), seed)
 
 
 def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:

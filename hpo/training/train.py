@@ -112,8 +112,17 @@ class Training:
             "average": self.average.state_dict() if self.average else {},
         }
 
+    def result(self) -> dict[str, Any]:
+        """Return what scoring needs of a training that is done: its scored weights, and how images are scaled."""
+        scale = {"factor": self.scale.factor.cpu(), "offset": self.scale.offset.cpu()}
+        return {"epoch": self.epoch, "scored": self.scored.state_dict(), "scale": scale}
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned, or `result` at the end."""
+        if "scored" in state:
+            self.scored.load_state_dict(state["scored"])
+            self.epoch = state["epoch"]
+            return
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -106,23 +106,35 @@ def main() -> None:
 
 
 def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
-    """Map the data and describe the environment that all trials of this worker share."""
+    """Map the data and describe the environment that all trials of this worker share.
+
+    Raises:
+        DataError, DeviceError, UsageError: The data, the device or the settings are at fault.
+    """
     import torch
 
     from hpo.training import data
-    from hpo.training.objective import Task
+    from hpo.training.objective import Task, out_of_memory
 
     recipe = of_version(setup.recipe)
     if recipe is None:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
     torch.set_flush_denormal(True)
     device = _device(setup.device)
-    loaded = data.load(
-        setup.settings.dataset,
-        setup.data_dir,
-        progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),
-    )
-    task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
+    try:
+        loaded = data.load(
+            setup.settings.dataset,
+            setup.data_dir,
+            progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),
+        )
+        task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{setup.device} has no memory left for the images of {setup.settings.dataset}. "
+            f"Use fewer workers, --workers 1, or another device."
+        ) from None
     return task, _environment(task, loaded, device)
 
 
@@ -154,6 +166,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "n_scored": len(task.score),
         "channels": _channels(task),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",
         "precision": str(fast_dtype(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
@@ -195,6 +208,7 @@ def _train(job: Job, task: Task, line: Line) -> None:
             n_parameters=trial.size.n_parameters,
             macs=trial.size.macs,
             epochs=tuple(_message(job.trial, epoch) for epoch in trial.history),
+            passed_over=tuple(trial.passed_over),
         )
     )
     if not _goes_on(job, line):

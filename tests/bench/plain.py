@@ -53,8 +53,8 @@ def main() -> None:
     parser.add_argument("--limit-test", type=int)
     options = parser.parse_args()
     data = load("cifar10", options.data_dir)
-    train_loader = tutorial.batches(data.train, take(data.train, options.limit_train, 0), shuffle=True)
-    test_loader = tutorial.batches(data.test, take(data.test, options.limit_test, 0), shuffle=False)
+    train_loader = tutorial.batches(data.train, take(data.train.labels, options.limit_train, 0), shuffle=True)
+    test_loader = tutorial.batches(data.test, take(data.test.labels, options.limit_test, 0), shuffle=False)
     study = optuna.create_study(study_name="plain", storage=options.storage, direction="maximize")
     study.optimize(lambda trial: objective(trial, train_loader, test_loader), timeout=60 * options.minutes)
 

@@ -12,7 +12,7 @@ from hpo.errors import UsageError
 from hpo.settings import Settings
 from hpo.space import Config
 from hpo.training import checkpoint, data
-from hpo.training.model import measure
+from hpo.training.model import ConvNet, measure
 from hpo.training.objective import N_PICTURES, Task, Trial, TrialError, training_bytes
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_scores_hold_what_the_network_said_of_each_scored_image(done, digits):
     scores = np.load(path.parent / "scores.npz")
     assert scores["logits"].shape == (120, 10)
     assert scores["logits"].dtype == np.float32
-    assert np.array_equal(scores["labels"], digits.test.labels[data.take(digits.test, 120, seed=0)])
+    assert np.array_equal(scores["labels"], digits.test.labels[data.take(digits.test.labels, 120, seed=0)])
     right = scores["logits"].argmax(1) == scores["labels"]
     assert right.mean() == pytest.approx(trial.history[-1].accuracy)
 
@@ -66,7 +66,7 @@ def test_the_answers_of_the_latest_epoch_lie_beside_its_checkpoint(done, task, t
 def test_pictures_are_the_most_confident_mistakes_and_then_successes(done, digits):
     scores = np.load(done[1].parent / "scores.npz")
     shown, logits, labels = scores["picture_indices"], scores["logits"], scores["labels"]
-    tested = digits.test.images[data.take(digits.test, 120, seed=0)]
+    tested = digits.test.images[data.take(digits.test.labels, 120, seed=0)]
     assert np.array_equal(scores["pictures"], tested[shown])
     right = logits.argmax(1) == labels
     n_wrong = min(N_PICTURES, (~right).sum())
@@ -92,12 +92,82 @@ def test_layers_are_a_table_of_name_kind_shape_and_cost(done):
     assert layers[-1]["output_shape"] == [10]
 
 
-def test_the_last_checkpoint_is_named_and_holds_the_trained_weights(done):
+def test_of_a_trial_that_is_done_one_checkpoint_is_left_with_the_scored_weights_and_what_scoring_needs(done):
     trial, path = done
-    assert path.name == "epoch-0003.ckpt"
+    assert [file.name for file in path.parent.glob("epoch-*")] == [path.name] == ["epoch-0003.ckpt"]
     stored = checkpoint.load(path)
     assert stored["history"] == [tuple(epoch) for epoch in trial.history]
-    assert stored["training"]["net"].keys() == trial._training.net.state_dict().keys()
+    assert stored["training"].keys() == {"epoch", "scored", "scale"}
+    assert stored["identity"] == trial._identity()
+    assert (stored["classes"], stored["mirrorable"]) == (list("0123456789"), False)
+    score, scale = trial.task.score, stored["training"]["scale"]
+    net = ConvNet(LEARNED, 10)
+    net.load_state_dict(stored["training"]["scored"])
+    images = score.pixels[score.chosen].permute(0, 3, 1, 2) * scale["factor"] + scale["offset"]
+    with torch.inference_mode():
+        assert (net.eval()(images).argmax(1) == stored["logits"].argmax(1)).float().mean() > 0.97  # in bfloat16, some else
+
+
+def test_what_is_left_is_a_fraction_of_what_training_kept(task, tmp_path):
+    """Weights, their average, gradients' momentum, twice; then the scored weights once."""
+    trial = Trial(task, config(filters=32, depth=3, averaging=0.1), 0, tmp_path)
+    list(trial.epochs())
+    before = sum(path.stat().st_size for path in tmp_path.glob("epoch-*"))
+    trial.finish()
+    after = sum(path.stat().st_size for path in tmp_path.glob("epoch-*"))
+    assert 4 * trial.size.n_parameters < after < before / 5
+
+
+@pytest.mark.parametrize("point", ["result.layers", "file.filled", "file.renamed", "checkpoint.written"])
+def test_a_trial_that_died_while_it_finished_loses_nothing(task, done, tmp_path, monkeypatch, point):
+    trial = Trial(task, LEARNED, 7, tmp_path)
+    list(trial.epochs())
+    with monkeypatch.context() as dying:
+        dying.setattr("hpo.failpoints._armed", {point: (3 if point.startswith("file") else 1, "raise")})
+        with pytest.raises(RuntimeError, match=point):
+            trial.finish()
+    again = Trial(task, LEARNED, 7, tmp_path)
+    assert (again.history, list(again.epochs()), again.passed_over) == (trial.history, [], [])
+    assert again.finish().stat().st_size == done[1].stat().st_size
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {path.name for path in done[1].parent.iterdir()}
+    scores = [np.load(folder / "scores.npz")["logits"] for folder in (tmp_path, done[1].parent)]
+    assert np.array_equal(*scores)
+
+
+def without_a_layer(state):
+    state["training"]["net"].popitem()
+    return state
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: {},
+        lambda _: [],
+        lambda state: {"identity": state["identity"]},
+        lambda state: state | {"training": {}},
+        lambda state: state | {"history": [(1, 2)]},
+        lambda state: state | {"history": state["history"][:1]},
+        lambda state: state | {"logits": torch.zeros(3)},
+        without_a_layer,
+        lambda state: state | {"training": state["training"] | {"epoch": 7}},
+        lambda state: state | {"training": state["training"] | {"scored": {}}},
+        lambda state: state | {"identity": state["identity"] | {"settings": {"epochs": "none"}}},
+        lambda state: state | {"identity": torch.zeros(3)},
+    ],
+)
+def test_a_sealed_checkpoint_of_other_content_is_passed_over_with_a_sentence(task, done, tmp_path, change):
+    first = Trial(task, LEARNED, 7, tmp_path)
+    for _ in zip(range(2), first.epochs(), strict=False):
+        pass
+    checkpoint.save(tmp_path, 2, change(checkpoint.load(tmp_path / "epoch-0002.ckpt")))  # its seal is right
+    second = Trial(task, LEARNED, 7, tmp_path)
+    assert second.history == first.history[:1]
+    assert len(second.passed_over) == 1
+    assert "epoch-0002.ckpt holds no state of " in second.passed_over[0]
+    assert [epoch.number for epoch in second.epochs()] == [2, 3]
+    assert curve(second.history) == curve(done[0].history)
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2])
@@ -131,7 +201,9 @@ def test_a_trial_that_is_done_is_scored_again_from_its_checkpoint_alone(task, do
     ids=["configuration", "seed", "epochs", "images"],
 )
 def test_a_checkpoint_of_another_configuration_seed_or_setting_is_not_used(digits, done, configuration, seed, settings):
-    assert Trial(Task.of(settings, digits, CPU, GIB), configuration, seed, done[0].folder).history == []
+    other = Trial(Task.of(settings, digits, CPU, GIB), configuration, seed, done[0].folder)
+    assert other.history == []
+    assert other.passed_over == [f"{done[1]} is of another configuration, seed, recipe or other settings.", "it begins anew."]
 
 
 def test_a_network_that_cannot_be_built_is_refused_with_the_reason(task, tmp_path):
@@ -184,6 +256,18 @@ def test_a_limit_that_does_not_fit_the_data_is_refused(digits, limits):
 def test_digits_are_not_mirrored_whatever_the_space_says(task, tmp_path):
     mirrored, plain = (Trial(task, config(flip=yes, tta=yes, lr=0.01), 1, tmp_path / str(yes)) for yes in (True, False))
     assert curve(mirrored.epochs()) == curve(plain.epochs())
+
+
+def test_memory_that_runs_out_before_the_first_step_is_the_trials_failure(task, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+        )
+
+    monkeypatch.setattr("hpo.training.train.make_optimizer", full)
+    with pytest.raises(TrialError, match="ran out of memory") as failed:
+        Trial(task, PLAIN, 0, tmp_path)
+    assert failed.value.cause == "memory"
 
 
 def test_every_epoch_is_finite_numbers_and_an_accuracy_between_0_and_1(done):

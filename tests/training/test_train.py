@@ -27,7 +27,7 @@ def digits(tmp_path_factory):
     """300 digits to train on and 100 to score."""
     loaded = data.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
     sizes = ((loaded.train, 300), (loaded.test, 100))
-    return [Images.of(s.images, s.labels, data.take(s, n, seed=0), torch.device("cpu")) for s, n in sizes]
+    return [Images.of(s.images, s.labels, data.take(s.labels, n, seed=0), torch.device("cpu")) for s, n in sizes]
 
 
 def training(configuration, images=None, n_epochs=3, seed=0, score=None, recipe=LATEST):

@@ -130,7 +130,7 @@ def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
         assert (epoch.trial, epoch.epoch) == (1, number)
     folder = worker.folder / "trial-1"
     assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "epoch-0002.ckpt")
-    files = ["correct.bits", "epoch-0001.ckpt", "epoch-0002.ckpt", "layers.json", "scores.npz"]
+    files = ["correct.bits", "epoch-0002.ckpt", "layers.json", "scores.npz"]
     assert sorted(p.name for p in folder.iterdir()) == files
 
 
@@ -201,6 +201,25 @@ def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, s
     assert says in worker.greeting.message
     assert worker.process.wait(timeout=30) == 0  # without waiting for the end of its input
     assert worker.process.stderr.read() == b""
+
+
+NO_ROOM = """
+from hpo.training import data, worker
+
+def load(*_, **__):
+    raise MemoryError
+
+data.load = load
+worker.main()
+"""
+
+
+def test_images_that_do_not_fit_into_memory_are_the_devices_fault_and_no_death(new):
+    worker = new(how=("-c", NO_ROOM))
+    assert isinstance(worker.greeting, CannotWork)
+    assert worker.greeting.error == "DeviceError"
+    assert worker.greeting.message.startswith("cpu has no memory left for the images of digits. Use fewer workers")
+    assert worker.end()[::2] == (0, "")
 
 
 def test_whatever_else_is_printed_lands_on_standard_error(new):
