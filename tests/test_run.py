@@ -297,7 +297,7 @@ def test_a_run_ends_at_its_limit_and_says_which(hpo, words, reason):
     name = words[0].strip("-")
     ended = hpo("run", name, "--trials", 10_000, "--epochs", 1, "--workers", 1, "--space", "short.toml", *words, *DIGITS)
     assert ended.ended() == 0
-    assert re.search(rf"study {name}: ended \({reason}\)", ended.err)
+    assert re.search(rf"study {name}: {reason}; ", ended.err)
     record = hpo.study(name)
     assert re.fullmatch(reason, record.attributes["stopped"]["reason"])
     values = [trial.value for trial in record.trials if trial.value is not None]
