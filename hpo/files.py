@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # somebody holds a lock; the last two are Windows's words
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
 GONE = "the current folder is gone: it was removed, or made anew under its name. Go to one that is there: cd FOLDER"
+_NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)  # the latter for pipes; Windows has neither
 _logger = logging.getLogger(__name__)
 
 
@@ -63,6 +65,29 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """Return the content of a regular file; nothing is read of anything else, such as a pipe that nobody writes to.
+
+    Args:
+        path: The file, or a link to it.
+        limit: Bytes that it may have.
+
+    Raises:
+        OSError: Missing, no regular file, or larger.
+    """
+    handle = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "what is there is no file", str(path))
+        if limit is not None and found.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and {limit:,} are the most", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
+
+
 _KIND = b"hpo checkpoint "
 MAGIC = _KIND + b"1 "  # raise the number when older versions of hpo must not read what is written
 
@@ -79,7 +104,7 @@ def read_sealed(path: Path) -> bytes:
         StorageError: Missing, not a checkpoint, of another version, or not as it was written; says which.
     """
     try:
-        header, _, content = path.read_bytes().partition(b"\n")
+        header, _, content = read_regular(path).partition(b"\n")
     except OSError as error:
         raise StorageError(f"cannot read the checkpoint {path}: {error.strerror}.") from error
     if not header.startswith(_KIND):
@@ -174,7 +199,7 @@ class Lock:
             StorageError: The file system has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = self._opened(os.O_RDWR | os.O_CREAT)
         try:
             if not self._tried(handle):
                 os.close(handle)
@@ -194,7 +219,7 @@ class Lock:
             StorageError: The file cannot be read, or its file system has no locks.
         """
         try:
-            handle = os.open(self.path, os.O_RDONLY)
+            handle = self._opened(os.O_RDONLY)
         except FileNotFoundError:
             return True
         except OSError as error:
@@ -203,6 +228,14 @@ class Lock:
             return self._tried(handle, shared=True)  # over NFS only a shared lock can be had on a file that is open for reading
         finally:
             os.close(handle)
+
+    def _opened(self, how: int) -> int:
+        """Open the file, and no other that a link at its place leads to, which would be emptied."""
+        handle = os.open(self.path, how | _NO_LINK | _NO_WAIT, 0o666)  # less the umask: a group may share a study
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "what is there is no file", str(self.path))
+        return handle
 
     def _tried(self, handle: int, *, shared: bool = False) -> bool:
         try:
@@ -224,9 +257,11 @@ class Lock:
     def held_by(self) -> str:
         """Say who holds the lock, as that process wrote it; empty if it said nothing."""
         try:
-            return self.path.read_text(errors="replace").strip()
+            handle = self._opened(os.O_RDONLY)
         except OSError:
             return ""
+        with os.fdopen(handle, "rb") as file:
+            return file.read(1000).decode(errors="replace").strip()
 
     @property
     def held(self) -> bool:

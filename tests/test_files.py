@@ -18,7 +18,8 @@ import pytest
 
 from hpo import files
 from hpo.errors import StorageError, UsageError
-from hpo.files import Lock, atomic_file, expanded, why_no_locks, write_atomically
+from hpo.files import Lock, atomic_file, expanded, read_regular, why_no_locks, write_atomically
+from hpo.search.storage import locate, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,3 +242,56 @@ def test_a_tilde_without_a_home_folder_is_a_sentence(monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 54_321)  # without an entry in the system's list
     with pytest.raises(UsageError, match=r"^~/x: this user has no home folder, which ~ stands for\."):
         expanded("~/x")
+
+
+# -- links and modes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_a_lock_that_is_no_file_is_not_followed_written_or_waited_for(tmp_path, kind):
+    victim, path = tmp_path / "victim", tmp_path / "lock"
+    if kind == "link":
+        victim.write_text("theirs")
+    if "link" in kind:
+        path.symlink_to(victim)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    lock = Lock(path, holder="mine")
+    with pytest.raises(OSError, match=r".") as raised:
+        lock.acquire()
+    assert not isinstance(raised.value, FileNotFoundError)
+    with pytest.raises(StorageError, match=r"the lock .* cannot be read"):
+        lock.is_free()
+    assert lock.held_by() == ""
+    assert victim.exists() == (kind == "link")
+    assert kind != "link" or victim.read_text() == "theirs"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600), (0o022, 0o644)])
+def test_the_umask_says_who_may_share_a_study(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        assert Lock(tmp_path / "lock").acquire()
+        write_atomically(tmp_path / "file", b"x")
+        open_storage(locate(str(tmp_path / "hpo.db")), create=True)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("lock", "file", "hpo.db")} == {mode}
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(path)]
+)
+def test_only_a_regular_file_is_read(tmp_path, make):
+    make(tmp_path / "odd")
+    with pytest.raises(OSError, match=r"."):
+        read_regular(tmp_path / "odd")
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"x" * 11)
+    assert read_regular(tmp_path / "file", 11) == b"x" * 11
+    with pytest.raises(OSError, match="11 bytes, and 10 are the most"):
+        read_regular(tmp_path / "file", 10)

@@ -17,14 +17,18 @@ app = typer.Typer()
 @app.command("list", epilog="Examples:  hpo list    hpo list --format json")
 def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
     """List the studies of a database."""
-    from hpo.console import tables
+    from hpo.console import streams, tables
     from hpo.search.record import load_all
     from hpo.search.storage import exists, locate
 
     location = locate(storage)
-    found = load_all(location) if storage or exists(location) else []
-    tables.show_studies(found, form, empty=f"{location}: no studies yet. Begin one: hpo run")
-    return 0
+    problems: dict[str | bytes, StorageError] = {}
+    found = load_all(location, problems) if storage or exists(location) else []
+    empty = "" if problems else f"{location}: no studies yet. Begin one: hpo run"
+    tables.show_studies(found, form, empty=empty)
+    for problem in problems.values():
+        streams.complain(str(problem))
+    return StorageError.exit_code if problems else 0
 
 
 @app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json")

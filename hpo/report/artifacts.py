@@ -6,7 +6,9 @@ They may be missing, half a file, or something else under that name; whatever ca
 
 from __future__ import annotations
 
+import io
 import json
+import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hpo.files import read_regular
 from hpo.report.words import amount, clipped
 
 if TYPE_CHECKING:
@@ -23,7 +26,13 @@ if TYPE_CHECKING:
     from hpo.report.stats import Floats
 
 LARGEST = 64  # pixels along a picture's edge; more would make the page heavy
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError)
+MOST_PICTURES = 200
+MOST_CLASSES = 256  # a confusion matrix of more is no picture any more
+MOST_LAYERS = 1_000
+_LARGEST_SCORES, _LARGEST_UNPACKED, _LARGEST_LAYERS = 2**27, 2**29, 2**20  # bytes, known before anything is read
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
+_UNPACKABLE = (zlib.error, lzma.LZMAError)
+
 
 Integers = npt.NDArray[np.int64]
 
@@ -74,7 +83,7 @@ def read_artifacts(folder: Path | None) -> Artifacts:
     scores, layers = None, []
     try:
         scores = _scores(folder / "scores.npz")
-    except _DAMAGE as error:
+    except (*_DAMAGE, *_UNPACKABLE) as error:
         what = "its confusion matrix, classes, calibration and pictures"
         missing.append(_sentence("scores.npz", what, error))
     try:
@@ -90,20 +99,30 @@ def _sentence(name: str, what: str, error: BaseException) -> str:
 
 
 def _scores(path: Path) -> Scores:
-    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        logits = np.asarray(file["logits"], dtype=np.float64)  # (N, C)
-        labels = np.asarray(file["labels"])
-        pictures, shown = np.asarray(file["pictures"]), np.asarray(file["picture_indices"])
+    packed = io.BytesIO(read_regular(path, _LARGEST_SCORES))
+    with zipfile.ZipFile(packed) as archive:
+        if (unpacked := sum(member.file_size for member in archive.infolist())) > _LARGEST_UNPACKED:
+            raise ValueError(f"it would take {unpacked:,} bytes")
+    packed.seek(0)
+    with np.load(packed, allow_pickle=False) as file:
+        logits, labels, pictures, shown = (file[name] for name in ("logits", "labels", "pictures", "picture_indices"))
+    if logits.ndim == 2 and not 1 <= logits.shape[1] <= MOST_CLASSES:
+        raise ValueError(f"it has {logits.shape[1]:,} classes, and {MOST_CLASSES} can be shown")
+    if logits.dtype.kind != "f":
+        raise TypeError(f"logits are {logits.dtype}")
+    logits = logits.astype(np.float64)  # (N, C)
     if logits.ndim != 2 or labels.shape != (len(logits),) or not len(logits) or not np.isfinite(logits).all():
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit together, or are not finite")
     labels, shown = _indices(labels, logits.shape[1], "labels"), _indices(shown, len(logits), "picture_indices")
-    if pictures.ndim != 4 or len(pictures) != len(shown) or pictures.dtype != np.uint8 or max(pictures.shape[1:3]) > LARGEST:
-        raise ValueError(f"pictures {pictures.shape} of {pictures.dtype} are not small colour pictures")
+    small = pictures.ndim == 4 and len(pictures) <= MOST_PICTURES and all(1 <= edge <= LARGEST for edge in pictures.shape[1:3])
+    if not small or len(pictures) != len(shown) or pictures.dtype != np.uint8:
+        raise ValueError(f"pictures {pictures.shape} of {pictures.dtype} are not some small colour pictures")
     if pictures.shape[3] == 1:
         pictures = np.repeat(pictures, 3, axis=3)
     if pictures.shape[3] != 3:
         raise ValueError(f"pictures have {pictures.shape[3]} channels")
-    exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore"):  # of numbers that no network answers with
+        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
     confidence = exponential / exponential.sum(axis=1, keepdims=True)
     return Scores(confidence, labels, confidence.argmax(axis=1), pictures, shown)
 
@@ -115,14 +134,14 @@ def _indices(values: npt.NDArray[Any], end: int, name: str) -> Integers:
 
 
 def _layers(path: Path) -> list[Layer]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(rows, list):
-        raise TypeError("not a list of layers")
+    rows = json.loads(read_regular(path, _LARGEST_LAYERS))
+    if not isinstance(rows, list) or len(rows) > MOST_LAYERS:
+        raise TypeError(f"not a list of at most {MOST_LAYERS:,} layers")
     return [
         Layer(
             clipped(str(row["name"])),
             clipped(str(row["kind"])),
-            " x ".join(str(int(edge)) for edge in row["output_shape"]),
+            " x ".join(clipped(str(int(edge))) for edge in row["output_shape"][:8]),
             amount(float(row["parameters"])),
             amount(float(row["macs"])),
         )

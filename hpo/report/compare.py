@@ -37,6 +37,7 @@ class Comparison:
 
     Raises:
         UsageError: No study, one of several objectives, or some maximize and others minimize.
+        StorageError: A database cannot be read.
     """
 
     def __init__(self, studies: Sequence[optuna.Study], folders: Sequence[Path | None] | None = None) -> None:

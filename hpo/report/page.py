@@ -48,7 +48,7 @@ def write_report(
 
     Raises:
         UsageError: The study has several objectives.
-        StorageError: `out` cannot be written.
+        StorageError: `out` cannot be written, or the database cannot be read.
     """
     return document.write(out, page(summarize(study, folder), title=title, artifacts=artifacts))
 

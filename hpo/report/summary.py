@@ -22,6 +22,7 @@ from hpo.recipe import FIRST, as_made
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
 from hpo.report.trials import read_trials, stints, texts
+from hpo.search.legible import reading
 from hpo.search.own import are_shares, best_first, is_our_study
 from hpo.search.record import stored_space
 from hpo.search.samplers import distributions
@@ -234,16 +235,18 @@ def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
 
     Raises:
         UsageError: The study has several objectives.
+        StorageError: The database refuses, or holds values that cannot be right.
     """
-    if len(study.directions) > 1:
-        raise UsageError(
-            f"the study {study.study_name!r} has {len(study.directions)} objectives, and hpo reports studies of one. "
-            "Optuna's dashboard shows it: optuna-dashboard STORAGE"
-        )
-    attributes = study.user_attrs
-    space = stored_space(attributes)
-    raw = read_trials(study, distributions(space) if space else None)
-    maximize = study.direction.name == "MAXIMIZE"
+    with reading(study):
+        if len(study.directions) > 1:
+            raise UsageError(
+                f"the study {study.study_name!r} has {len(study.directions)} objectives, and hpo reports studies of one. "
+                "Optuna's dashboard shows it: optuna-dashboard STORAGE"
+            )
+        attributes = study.user_attrs
+        space = stored_space(attributes)
+        raw = read_trials(study, distributions(space) if space else None)
+        maximize = study.direction.name == "MAXIMIZE"
     command = attributes.get("command", "")
     return Summary(
         name=study.study_name,

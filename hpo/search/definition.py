@@ -13,6 +13,7 @@ import optuna
 from hpo.errors import UsageError
 from hpo.failpoints import reach
 from hpo.recipe import FIRST, LATEST, RECIPES, Recipe, of_version
+from hpo.search import continued, legible
 from hpo.search.halving import LEVELS, rungs
 from hpo.search.record import names, quiet_load, stored_space, validated
 from hpo.search.samplers import experimental
@@ -87,13 +88,17 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
 
     Raises:
         UsageError: The study is not one that hpo made, or a newer hpo made it.
+        StorageError: The database cannot be read, or holds what no version of hpo writes.
     """
     with guarded(location):
-        if name not in names(storage):
-            return None
+        known = names(storage)
+    if name not in known:
+        return None
+    legible.check(storage.engine, location, name)
+    with legible.legible(location, name):
         study = quiet_load(name, storage)
-        attributes = study.user_attrs
-        if "settings" not in attributes and not study.get_trials(deepcopy=False):
+        attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+        if "settings" not in attributes and not trials:
             return None  # a run died while it made this study: `create` makes it whole
     version = attributes.get("recipe", FIRST)
     if isinstance(version, int) and version > LATEST.version:
@@ -106,8 +111,9 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
-    environment, options, starts = attributes.get("environment", {}), attributes.get("options", {}), attributes.get("starts", [])
-    return Stored(settings, space, environment, options, starts, recipe)
+    remembered = {key: attributes.get(key, empty) for key, empty in (("environment", {}), ("options", {}), ("starts", []))}
+    continued.check(location, name, remembered, space, settings.epochs, trials)
+    return Stored(settings, space, **remembered, recipe=recipe)
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

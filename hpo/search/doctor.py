@@ -7,7 +7,10 @@ anybody needs is lost) carry a `repair`, to be called after a `backup` of the da
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
 import sqlite3
+import sys
 import time
 from datetime import datetime
 from functools import partial
@@ -40,13 +43,16 @@ def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
     if not exists(location):
         return [*findings, Diagnosis("database", "note", f"there is no database {location} yet.", "hpo run")]
     try:
-        records = [r for r in load_all(location) if name in (None, r.name)]
+        problems: dict[str | bytes, StorageError] = {}
+        records = [r for r in load_all(location, problems) if name in (None, r.name)]
     except SchemaError as error:
         return [*findings, Diagnosis("database", "bad", error.found, error.mend)]
     except StorageError as error:
         return [*findings, Diagnosis("database", "bad", str(error), "restore a copy, or name another with --storage")]
     findings += _integrity(location)
-    if name is not None and not records:
+    told = [problem for of, problem in problems.items() if name in (None, of)]
+    findings += [Diagnosis("study", "bad", str(problem), "restore a copy of the database") for problem in told]
+    if name is not None and not records and not told:
         findings.append(Diagnosis("study", "bad", f"there is no study {name!r} in {location}.", "hpo list"))
     for record in records:
         try:
@@ -65,7 +71,15 @@ def backup(location: Location) -> Path | None:
     """
     if location.path is None:
         return None
-    copy = location.path.with_name(f"{location.path.name}.{datetime.now():%Y%m%d-%H%M%S}.bak")  # noqa: DTZ005  # a name for people
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005  # a name for people
+    copy = location.path.with_name(f"{location.path.name}.{stamp}-{secrets.token_hex(2)}.bak")
+    try:
+        handle = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # a new file, no link that is followed
+        if sys.platform != "win32":
+            os.fchmod(handle, location.path.stat().st_mode & 0o777)  # no more may read the copy
+        os.close(handle)
+    except OSError as error:
+        raise StorageError(f"the backup {copy} cannot be written: {error.strerror}. Nothing was repaired.") from None
     try:
         with (
             contextlib.closing(sqlite3.connect(location.path, timeout=LOCK_TIMEOUT)) as source,

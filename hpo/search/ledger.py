@@ -245,8 +245,8 @@ class Ledger:
 
     def _removed(self) -> StorageError:
         return StorageError(
-            f"another program has removed study {self._name!r} from {self._location} while it was run; "
-            f"nothing more was written. Begin it anew: hpo run {self._name}"
+            f"another program has removed or taken over study {self._name!r} in {self._location} while it was run; "
+            "nothing more was written. See what is there: hpo list"
         )
 
     def _interfered(self, deed: str) -> StorageError:

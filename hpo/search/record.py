@@ -13,9 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
-from hpo.errors import NoResultError, UsageError, nearest
+from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.recipe import FIRST, as_made
 from hpo.search import layout
+from hpo.search.legible import check, legible, study_names, unreadable
 from hpo.search.open_trial import MEASURED
 from hpo.search.own import FOREIGN, are_shares, best_first, is_our_study, is_ours, state_of
 from hpo.search.samplers import distributions
@@ -69,7 +70,8 @@ class StudyRecord:
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The study's attributes: settings, space, environment, command, stopped."""
-        return self.study.user_attrs
+        with legible(self.location, self.name):
+            return self.study.user_attrs
 
     @property
     def maximize(self) -> bool:
@@ -100,7 +102,7 @@ class StudyRecord:
     @cached_property
     def trials(self) -> list[FrozenTrial]:
         """All trials by number."""
-        with guarded(self.location):
+        with legible(self.location, self.name):
             return self.study.get_trials(deepcopy=False)
 
     @cached_property
@@ -254,31 +256,60 @@ def load(name: str, location: Location) -> StudyRecord:
 
     Raises:
         UsageError: No such study, or one of several objectives.
-        StorageError: The database cannot be used.
+        StorageError: The database cannot be used, or holds values of the study that cannot be right.
     """
     storage = open_storage(location)
     with guarded(location):
         known = names(storage)
-        if name not in known:
-            hint = nearest(name, known) if known else " It has none yet; `hpo run` makes one."
-            raise UsageError(f"there is no study {name!r} in {location}.{hint}")
-        study = quiet_load(name, storage)
-        if len(study.directions) > 1:
-            raise UsageError(f"study {name!r} in {location} has {len(study.directions)} objectives; hpo reads studies of one.")
-    return StudyRecord(study, location)
+    if name not in known:
+        hint = nearest(name, known) if known else " It has none yet; `hpo run` makes one."
+        raise UsageError(f"there is no study {name!r} in {location}.{hint}")
+    found = _loaded(name, storage, location)
+    if isinstance(found, int):
+        raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
+    return found
 
 
-def load_all(location: Location) -> list[StudyRecord]:
-    """Return all studies of one objective, by name."""
+def load_all(location: Location, problems: dict[str | bytes, StorageError] | None = None) -> list[StudyRecord]:
+    """Return all studies of one objective, by name, with all that is stored of them.
+
+    Args:
+        location: The database.
+        problems: Gets an error for each study that cannot be read, by its name; None: the first one is raised.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
     storage = open_storage(location)
     with guarded(location):
-        studies = [quiet_load(name, storage) for name in sorted(names(storage))]
-        return [StudyRecord(study, location) for study in studies if len(study.directions) == 1]
+        every = study_names(storage)
+    odd: dict[str | bytes, StorageError] = {} if problems is None else problems
+    odd |= {name: unreadable(location, name, "its name is no text") for name in every if isinstance(name, bytes)}
+    records = []
+    for name in sorted(name for name in every if isinstance(name, str)):
+        try:
+            found = _loaded(name, storage, location)
+            if isinstance(found, StudyRecord) and (found.attributes, found.trials):
+                records.append(found)
+        except StorageError as error:
+            odd[name] = error
+    if problems is None and odd:
+        raise next(iter(odd.values()))
+    return records
 
 
 def names(storage: RDBStorage) -> list[str]:
     """Return the names of all studies."""
-    return [study.study_name for study in storage.get_all_studies()]
+    return [name for name in study_names(storage) if isinstance(name, str)]
+
+
+def _loaded(name: str, storage: RDBStorage, location: Location) -> StudyRecord | int:
+    """Return a study, or the number of its objectives where that is not one."""
+    check(storage.engine, location, name)
+    with legible(location, name):
+        study = quiet_load(name, storage)
+        n_objectives = len(study.directions)
+    return StudyRecord(study, location) if n_objectives == 1 else n_objectives
 
 
 def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:

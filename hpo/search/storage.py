@@ -134,6 +134,7 @@ def _make(path: Path) -> None:
     temporary = beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)  # SQLite would let nobody but its owner write it, whatever the umask says
         storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
         storage.engine.dispose()
         reach("database.made")

@@ -16,6 +16,7 @@ from hpo.failpoints import reach
 from hpo.search import layout
 from hpo.search.halving import Rungs, stored_rungs
 from hpo.search.ledger import Ledger
+from hpo.search.legible import legible
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
 from hpo.search.open_trial import OpenTrial
@@ -70,7 +71,7 @@ class WritableStudy:
         self._record = storage
         self._distributions = distributions(space)
         self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
-        with guarded(location):
+        with legible(location, name):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
             system = storage.get_study_system_attrs(self._study_id)

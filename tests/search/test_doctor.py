@@ -17,7 +17,7 @@ from instant import InstantPool, new_study, run
 from hpo.cli import main
 from hpo.errors import StudyLockedError
 from hpo.files import Lock, sealed
-from hpo.search import doctor, machine, record
+from hpo.search import doctor, machine, recognize, record
 from hpo.search.storage import locate
 
 
@@ -272,3 +272,12 @@ def test_three_hundred_trials_are_examined_within_two_seconds(tmp_path):
     began = time.process_time()
     doctor.examine(study.location)
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_a_backup_is_a_new_file_that_those_may_read_who_may_read_the_database(finished, mode):
+    finished.location.path.chmod(mode)
+    copies = {doctor.backup(finished.location) for _ in range(2)}
+    assert len(copies) == 2
+    assert {copy.stat().st_mode & 0o777 for copy in copies} == {mode}
+    assert {recognize.problems(copy, quick=False) == [] for copy in copies} == {True}
