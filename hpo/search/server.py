@@ -1,4 +1,4 @@
-"""optuna-dashboard over a study's database, on this machine alone: it has no login and checks no Host header."""
+"""optuna-dashboard over a study's database, on this machine alone and behind a gate (gate.py), since it has no login."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from optuna.artifacts import FileSystemArtifactStore
 
 from hpo.errors import StorageError
+from hpo.search.gate import gate
 from hpo.search.storage import open_storage
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
 
     app = wsgi(open_storage(location), artifact_store=_Store(artifacts_folder(location)))
     try:
-        made = make_server(HOST, port, app, _Threaded, _Silent)
+        made = make_server(HOST, port, gate(app), _Threaded, _Silent)
     except OSError as error:
         raise StorageError(
             f"the dashboard cannot listen on {HOST}:{port}: {error.strerror}. Leave --port out for a free one."

@@ -1,0 +1,60 @@
+"""Who may talk to the dashboard: pages that it served itself, asked for under this machine's own names.
+
+optuna-dashboard has no login and looks at neither Host nor Origin. Any page that a browser shows could then ask it to delete a
+study, and one that points a name of its own at 127.0.0.1 could read all answers. Artifacts are files that anybody may have put
+into the database; served as they are, an HTML file among them would run as the dashboard itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+NAMES = {"127.0.0.1", "localhost", "::1"}  # on any port: `ssh -L` gives another one
+ARTIFACTS = "/artifacts/"
+_EVERYWHERE = [("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY"), ("Referrer-Policy", "same-origin")]
+_OF_ARTIFACTS = ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'")
+
+
+def gate(app: WSGIApplication) -> WSGIApplication:
+    """Return the application behind the gate: who may not pass gets 403 and a sentence."""
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if why := refusal(environ):
+            start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8"), *_EVERYWHERE])
+            return [f"{why}\n".encode()]
+        of_artifact = str(environ.get("PATH_INFO", "")).startswith(ARTIFACTS)
+
+        def started(status: str, headers: list[tuple[str, str]], *error: Any) -> Callable[[bytes], object]:  # noqa: ANN401  # as WSGI has it
+            kept = [(name, value) for name, value in headers if name.lower() != "access-control-allow-origin"]
+            return start_response(status, [*kept, *_EVERYWHERE, *([_OF_ARTIFACTS] if of_artifact else [])], *error)
+
+        return app(environ, started)
+
+    return guarded
+
+
+def refusal(environ: WSGIEnvironment) -> str:
+    """Return why a request is refused; empty if it is answered."""
+    host = str(environ.get("HTTP_HOST", ""))
+    if _name(host) not in NAMES:
+        return f"The dashboard answers to 127.0.0.1 and localhost, not to {host[:100]!r}."
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is not None and origin != f"http://{host}":
+        return "The dashboard answers its own pages alone, and this request comes from another."
+    navigates = environ.get("REQUEST_METHOD") in ("GET", "HEAD") and environ.get("HTTP_SEC_FETCH_DEST") == "document"
+    if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin") and not navigates:
+        return "The dashboard's answers are no part of other pages."
+    return ""
+
+
+def _name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname if "@" not in host else None
+    except ValueError:
+        return None
