@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 FEWEST = 12  # trials, and trials more than coefficients, below which nothing is said
 MOST = 1000  # trials that are looked at, evenly spaced
-LEVEL = 0.03  # chance that any parameter enters a model in which none belongs; searches by TPE make it up to 0.05
+LEVEL = 0.02  # chance that any parameter enters a model in which none belongs; a search by TPE makes it more (influence.md)
 SHUFFLES = 400
 RESAMPLES = 100
 LEAST = 0.05  # of the differences in rank: a parameter that explains less does not decide
 SMALL = 0.1  # a parameter that cannot explain more over its whole range hardly matters
 TINY = 1e-6  # below this a column is a sum of others
+SURE = 0.98  # of the bound on what a parameter explains
 DOUBT = 0.2  # below this chance, a parameter may matter together with another
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +51,7 @@ class Importance:
         share: Part of the variance of ranks that it explains beside the parameters that decide, less what chance explains.
         low, high: The middle 80 % of that share over bootstrap resamples of the trials.
         decides: Whether it explains more than chance does, and a part worth naming.
-        most: What it explains at most if all of its range is tried (95 % bound, of the variance of ranks); infinite where that is
+        most: What it explains at most if all of its range is tried (98 % bound, of the variance of ranks); infinite where that is
             unknown, and where it would be small but the parameter tells more than chance, alone or perhaps with another.
         ends: For a range the one-sided p-values that ranks still rise towards its lower and its upper end; else 1.
     """
@@ -175,7 +176,7 @@ class _Model:
         coefficients = spread @ (q.T @ self._y)
         deviation = float(np.linalg.norm(_without(both, self._y))) / math.sqrt(n - k)
         draws = coefficients[:, None] + deviation * spread @ self._normal[:k]
-        most = float(np.quantile((draws**2).sum(axis=0), 0.95))
+        most = float(np.quantile((draws**2).sum(axis=0), SURE))
         if not basis.numeric or not deviation:
             return most, (1.0, 1.0)
         rises = _RISES[:, : len(coefficients)]

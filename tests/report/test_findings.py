@@ -116,10 +116,10 @@ def test_a_running_study_says_so():
 
 def test_pure_noise_is_called_noise():
     found = findings(over(ONE, lambda _p, rng: made.counted(0.8, rng)))
-    assert found.keys() == {"winner", "optimism", "progress", "idle"}
+    assert found.keys() == {"winner", "optimism", "progress", "undecided"}
     assert found["winner"].endswith("within noise, so the search has found none that is better.")
     assert "unlikely to help" in found["progress"]
-    assert found["idle"].startswith("dropout hardly matters: over its whole range it explains at most ")
+    assert found["undecided"].startswith("Which parameters matter cannot be told from 60 finished trials")
 
 
 def test_pure_noise_is_called_noise_nearly_always():

@@ -66,8 +66,9 @@ def idle(summary: Summary) -> Finding | None:
         text = f"{names} hardly matters: over its whole range it {what}."
     else:
         text = f"{names} hardly matter: over its whole range each {what}."
+    sure = percent(importance.SURE, 0)
     basis = (
-        f"95 % bound by regression of the ranks of {_sample(summary)}, beside the parameters that decide. Nothing is said of a "
+        f"{sure} bound by regression of the ranks of {_sample(summary)}, beside the parameters that decide. Nothing is said of a "
         "parameter that the search hardly varied, or that may matter together with another."
     )
     return Finding("idle", text, basis, "importance")
