@@ -28,7 +28,7 @@ _MEASURED = {  # name: heading, digits kept
     "seconds": ("seconds", 2),
     "n_parameters": ("parameters", 0),
     "macs": ("multiply-adds", 0),
-    "images_per_second": ("images per second", 1),
+    "images_per_second": ("images/s", 1),
     "worker": ("worker", 0),
 }
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)

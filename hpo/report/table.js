@@ -82,7 +82,7 @@ function showTrials({ name, columns, shares, rows }) {
   };
   const cellOf = (value, column) => {
     const td = element("td", { className: head.children[column].className, title: value === null ? "" : String(value) });
-    if (String(value).length > 40) td.classList.add("long");
+    if (String(value).length > 60) td.classList.add("long");
     if (columns[column] === "state") {
       const dot = element("span", { className: "dot", ariaHidden: "true" });
       const color = colors.states[value] ?? "none";

@@ -118,11 +118,13 @@ def _again(summary: Summary, best: int) -> str:
     chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
     lines = [f"{name} = {_toml(value)}" for name, value in (fixed | chosen).items() if _is_key(name)]
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in SAME}
-    said = " ".join(f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None)
+    said = [f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
+    words = [f"python -m hpo run {name}", "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
+    command = " \\\n  ".join(words)
     other = f"# The study's recipe is {summary.recipe}; a new study has recipe {LATEST.version}, and may score otherwise."
-    file = "\n".join([*([other] if summary.recipe != LATEST.version else []), "cat > winner.toml <<'END'", *lines, "END"])
-    return f"{file}\npython -m hpo run {name} --space winner.toml --trials 1 \\\n  --sampler random --pruner none {said}"
+    comment = [other] if summary.recipe != LATEST.version else []
+    return "\n".join([*comment, "cat > winner.toml <<'END'", *lines, "END", command])
 
 
 def _is_key(name: object) -> bool:

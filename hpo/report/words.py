@@ -54,7 +54,7 @@ def amount(n: float) -> str:
         return NOTHING
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if n >= size:
-            return f"{n / size:.3g} {unit}"
+            return f"{n / size:.3g}\N{NO-BREAK SPACE}{unit}"
     return f"{n:.0f}"
 
 

@@ -113,7 +113,7 @@ ASKED = {
     "depth = 3 norm = Batch": lambda one: one.params["depth"] == 3 and one.params["norm"] == "batch",
     "norm != batch state=finished": lambda one: one.params["norm"] != "batch" and one.state.name == "COMPLETE",
     "parameters > 1,000,000": lambda one: one.params["depth"] > 2,
-    "images_per_second >= 505": lambda one: one.user_attrs["images_per_second"] >= 505,
+    "images/s >= 505": lambda one: one.user_attrs["images_per_second"] >= 505,
     "memory": lambda one: one.state.name == "FAIL",
     "nobody > 3": lambda _: False,
     "norm > 3": lambda _: False,

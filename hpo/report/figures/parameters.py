@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hpo.report.figures.figure import (
     BEST,
     COLORS,
+    INK,
     PER_CENT,
     REFERENCE,
     SCALE,
@@ -44,7 +45,7 @@ def importance(summary: Summary) -> Figure | None:
     if not found:
         return None
     shares = np.array([one.share for one in found])
-    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": INK}
     spread |= {"array": numbers(np.maximum(0, [one.high for one in found] - shares))}
     spread |= {"arrayminus": numbers(np.maximum(0, shares - [one.low for one in found]))}
     bar: dict[str, Any] = {"type": "bar", "orientation": "h", "x": numbers(shares), "y": list(range(len(found)))}

@@ -99,7 +99,8 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
     }
     if not few:
         ticks = {}
-    layout = {"xaxis": axis("predicted", **ticks, tickangle=-45), "yaxis": axis("true", **ticks, autorange="reversed")}
+    slanted = -45 if max(map(len, names)) > 3 else 0
+    layout = {"xaxis": axis("predicted", **ticks, tickangle=slanted), "yaxis": axis("true", **ticks, autorange="reversed")}
     return Figure("confusion", "Confusion matrix", alt, [heat], layout, 480)
 
 
