@@ -25,7 +25,7 @@ function template(night) {
     layout: {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: "system-ui, sans-serif", size: narrow.matches ? 12 : 13 },
-      xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: card, bordercolor: line, font: { color: ink } },
+      xaxis: axis, yaxis: { ...axis, ticklabelstandoff: 4 }, hoverlabel: { bgcolor: card, bordercolor: line, font: { color: ink } },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: night ? "#a0a9b2" : "#59626b", activecolor: ink },
       margin: { l: 48, r: narrow.matches ? 10 : 22, t: 28, b: 46 }, hovermode: "closest",

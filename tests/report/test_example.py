@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, look
+from PIL import Image
 
 EXAMPLE = Path(__file__).parents[2] / "reports" / "example.html"
 
@@ -38,6 +39,13 @@ def page():
 
 def test_it_is_small_enough_to_be_committed():
     assert EXAMPLE.stat().st_size < 6_000_000
+
+
+def test_its_picture_is_a_first_screen_of_less_than_300_kb():
+    picture = EXAMPLE.with_suffix(".png")
+    assert picture.stat().st_size < 300_000
+    with Image.open(picture) as image:
+        assert image.size == (1400, 1000)
 
 
 def test_it_asks_for_nothing(page):
