@@ -11,12 +11,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from hpo import errors
 from hpo.errors import HpoError
 from hpo.settings import Settings
 from hpo.space import Config
+
+
+def _sayable(text: object) -> object:
+    """Escape what UTF-8 does not have: bytes of a file's name that are none, or half of a character."""
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
+
+
+Sentence = Annotated[str, BeforeValidator(_sayable)]
 
 
 class _Message(BaseModel):
@@ -60,7 +68,7 @@ class Progress(_Message):
     """A step of the set-up that takes a while (download, decoding)."""
 
     kind: Literal["progress"] = "progress"
-    what: str
+    what: Sentence
     done: int
     total: int  # 0: unknown
 
@@ -77,7 +85,7 @@ class CannotWork(_Message):
 
     kind: Literal["cannot-work"] = "cannot-work"
     error: str  # class name in hpo.errors
-    message: str
+    message: Sentence
 
     def as_error(self) -> HpoError:
         """Return the error as the class that it was in the worker."""
@@ -111,7 +119,7 @@ class Started(_Message):
     n_parameters: int
     macs: int  # multiply-adds of one image, forward
     epochs: tuple[EpochDone, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    passed_over: tuple[Sentence, ...] = ()
 
 
 class Tick(_Message):
@@ -138,7 +146,7 @@ class TrialFailed(_Message):
     kind: Literal["trial-failed"] = "trial-failed"
     trial: int
     cause: str  # one word, the same for the same kind of failure
-    reason: str  # a sentence
+    reason: Sentence
 
 
 ToWorker = Annotated[Setup | Job | Verdict, Field(discriminator="kind")]

@@ -110,3 +110,9 @@ class TestGarbage:
     def test_a_line_that_is_almost_a_message_is_a_validation_error(self, read, line):
         with pytest.raises(ValidationError):
             read(line)
+
+
+def test_a_sentence_about_a_file_whose_name_is_not_utf_8_arrives():
+    said = CannotWork(error="DataError", message="caf\udce9 cannot be read")
+    assert read_worker_side(said.line()) == said
+    assert said.message == "caf\\udce9 cannot be read"

@@ -49,7 +49,7 @@ def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
         return [*findings, Diagnosis("database", "bad", error.found, error.mend)]
     except StorageError as error:
         return [*findings, Diagnosis("database", "bad", str(error), "restore a copy, or name another with --storage")]
-    findings += _integrity(location)
+    findings += [*_integrity(location), *leftovers.outside(location)]
     told = [problem for of, problem in problems.items() if name in (None, of)]
     findings += [Diagnosis("study", "bad", str(problem), "restore a copy of the database") for problem in told]
     if name is not None and not records and not told:

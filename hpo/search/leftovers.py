@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import shutil
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,14 +22,15 @@ from hpo.files import Lock, read_sealed
 from hpo.search import layout
 from hpo.search.diagnosis import Diagnosis, some
 from hpo.search.record import load
+from hpo.search.server import artifacts_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from optuna.trial import FrozenTrial
 
     from hpo.search.record import StudyRecord
+    from hpo.search.storage import Location
 
 _TRIAL = re.compile(r"trial-(\d{5,9})")
 _HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as files.beside names them: with the writer's process id
@@ -55,6 +58,20 @@ def half_written(record: StudyRecord) -> Iterator[Diagnosis]:
         size = sum(path.stat().st_size for path in files) / 2**20
         found = f"study {record.name}: {len(files)} files were left half written by processes that are gone ({size:,.1f} MiB)."
         yield Diagnosis("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
+
+
+def outside(location: Location) -> Iterator[Diagnosis]:
+    """Find the same beside the database, among the pictures and in reports/; a person removes those."""
+    folders = [location.folder, artifacts_folder(location), Path("reports"), *([location.path.parent] if location.path else [])]
+    there = {path.absolute() for folder in folders for path in folder.glob(".*.tmp")}
+    if files := sorted(path for path in there if _is_left(path)):
+        found = f"{len(files)} files were left half written by processes that are gone, outside of the studies' folders."
+        yield Diagnosis("half-written files", "note", found, f"rm -- {shlex.join(map(str, files))}")
+
+
+def _is_left(path: Path) -> bool:
+    name = _HALF_WRITTEN.fullmatch(path.name)
+    return name is not None and not psutil.pid_exists(int(name[1]))
 
 
 def _of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -128,8 +145,7 @@ def _stray_answers(record: StudyRecord) -> list[Path]:
 
 
 def _half_written(record: StudyRecord) -> list[Path]:
-    names = ((path, _HALF_WRITTEN.fullmatch(path.name)) for path in record.folder.rglob(".*.tmp"))
-    return _within(record, (path for path, name in names if name and not psutil.pid_exists(int(name[1]))))
+    return _within(record, filter(_is_left, record.folder.rglob(".*.tmp")))
 
 
 def _within(record: StudyRecord, paths: Iterable[Path]) -> list[Path]:

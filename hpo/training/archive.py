@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hpo.errors import DataError
-from hpo.files import atomic_file
+from hpo.files import atomic_file, read_regular
 from hpo.training.arrays import SIDE, DataSet, Labels, Pixels, Progress, Split, make_data_set
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ FOLDER = "cifar-10-batches-py"
 
 TIMEOUT = 30.0  # seconds without a byte before a download is given up
 CHUNK = 1 << 20  # bytes
+LARGEST = 1 << 26  # bytes that a file of batches may have; the official ones have half of it
 REMEDY = "Remove it, and hpo looks further or downloads it again."
 
+_TOO_MUCH = (OverflowError, RecursionError, MemoryError)  # what a pickle may ask for
 _reconstruct = np.empty(0).__reduce__()[0]  # lives in numpy.core before numpy 2 and in numpy._core since
 _HARMLESS = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
@@ -159,24 +161,29 @@ class PickledBatches:
             classes = _class_names(contents[archive.meta[0]])
             train = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.train])
             test = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.test])
-        except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
+        except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, *_TOO_MUCH) as error:
             raise DataError(f"{self.path} does not hold CIFAR-10's batches: {error}. {REMEDY}") from error
         return make_data_set("cifar10", classes, train, test, f"CIFAR-10's official batches, from {self.path}.")
 
 
 def _from_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
     try:
-        return {name: (folder / name).read_bytes() for name in archive.files if (folder / name).is_file()}
+        return {name: read_regular(folder / name, LARGEST) for name in archive.files if (folder / name).exists()}
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error}.") from error
 
 
 def _from_tar(path: Path, archive: Archive) -> dict[str, bytes]:
     """Read in one pass: going back in a compressed stream would mean to decompress it again."""
-    contents = {}
+    contents, unpacked = {}, 0
+    if not path.is_file():  # a pipe, which nobody may ever write to
+        raise DataError(f"{path} is no file. {REMEDY}")
     try:
         with tarfile.open(path) as tar:
             for member in tar:
+                unpacked += member.size
+                if member.size > LARGEST or unpacked > 8 * LARGEST:
+                    raise DataError(f"{path} holds more than CIFAR-10: {member.name[:100]!r} has {member.size:,} bytes. {REMEDY}")
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if folder == FOLDER and name in archive.files and member.isfile():
                     contents[name] = cast("io.BufferedReader", tar.extractfile(member)).read()

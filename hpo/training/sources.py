@@ -136,7 +136,17 @@ def _class_folders(split: Path) -> dict[str, str]:
         folders = {entry.name: entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
     if not folders:
         raise DataError(f"{split} has no class folders. {expected}")
+    if odd := [name for name in folders if not _is_text(name)]:
+        raise DataError(f"{split} has a class folder whose name is not UTF-8: {odd[0]!r}. Rename it.")
     return folders
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _images(folder: str) -> list[ImageFile]:

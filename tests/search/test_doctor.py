@@ -281,3 +281,20 @@ def test_a_backup_is_a_new_file_that_those_may_read_who_may_read_the_database(fi
     assert len(copies) == 2
     assert {copy.stat().st_mode & 0o777 for copy in copies} == {mode}
     assert {recognize.problems(copy, quick=False) == [] for copy in copies} == {True}
+
+
+def test_half_written_files_outside_of_the_studies_folders_are_named_and_left(finished, monkeypatch):
+    home = finished.location.path.parent
+    monkeypatch.chdir(home)
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    for folder in (".", "hpo", "hpo/artifacts", "reports"):
+        (home / folder).mkdir(exist_ok=True)
+        (home / folder / f".x y.{gone.pid}-0123abcd.tmp").touch()
+    (home / f".hpo.db.{os.getpid()}-0123abcd.tmp").touch()
+    (finding,) = found(finished, "half-written files")
+    assert "4 files were left half written" in finding.found
+    assert finding.mend.startswith("rm -- ")
+    assert finding.mend.count(f"/.x y.{gone.pid}-0123abcd.tmp'") == 4
+    assert main(["doctor", "--repair", "--storage", str(finished.location)]) == 0
+    assert len(list(home.rglob(".*.tmp"))) == 5

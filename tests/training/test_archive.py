@@ -268,3 +268,27 @@ def test_only_http_and_https_are_followed(tmp_path: Path, cifar: SmallCifar) -> 
 def test_an_unreachable_host_is_a_data_error(tmp_path: Path, cifar: SmallCifar) -> None:
     with pytest.raises(DataError, match=r"failed: .*refused"):
         sources.fetch(tmp_path, cifar.archive, silent)
+
+
+def test_an_archive_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_tar(tmp_path)
+    source.path.unlink()
+    os.mkfifo(source.path)
+    with pytest.raises(DataError, match="is no file"):
+        source.read(silent)
+
+
+def test_a_batch_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_folder(tmp_path)
+    (source.path / "data_batch_1").unlink()
+    os.mkfifo(source.path / "data_batch_1")
+    with pytest.raises(DataError, match="cannot be read"):
+        source.read(silent)
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "unknown"])
+def test_members_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("hpo.training.archive.LARGEST", 2**20)
+    source = SmallCifar(**{name: bytes(2**20 + 1)}).put_tar(tmp_path)
+    with pytest.raises(DataError, match=f"holds more than CIFAR-10: .*{name}"):
+        source.read(silent)

@@ -147,3 +147,11 @@ def test_digits_are_enlarged_to_32_by_32_grey_pixels() -> None:
     assert (images.min(), images.max()) == (0, 255)
     corners = images[:, ::4, ::4, :1]
     np.testing.assert_array_equal(images, corners.repeat(4, axis=1).repeat(4, axis=2).repeat(3, axis=3))
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
+    root = grow_tree(tmp_path) / "cifar10"
+    for split in ("train", "test"):
+        (root / split / "cat").rename(root / split / "caf\udce9")  # as Python spells a byte that is no UTF-8
+    with pytest.raises(DataError, match=r"class folder whose name is not UTF-8: 'caf\\udce9'\. Rename it\."):
+        sources.scan(root)
