@@ -112,7 +112,8 @@ class Ledger:
             ]
             if rows:
                 connection.execute(sa.insert(_TABLES["trial_params"]), rows)
-            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
+            mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
+            connection.execute(sa.insert(_OF_TRIAL_BY_SYSTEM), mark)
             put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return trial_id
 
