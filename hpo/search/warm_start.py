@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
 from hpo.parameters import Choices, Fixed
+from hpo.recipe import LATEST
 from hpo.search.record import load
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hpo.space import SearchSpace
 
 POINTS = 5  # best configurations that are taken over
-COMPARED = ("dataset", "score", "epochs", "limit_train", "limit_test")  # settings without which accuracies do not compare
+COMPARED = ("dataset", "score", "epochs", "limit_train", "limit_test", "recipe")  # where these differ accuracies do not compare
 
 
 class WarmStart(NamedTuple):
@@ -67,8 +68,8 @@ def warm_start(name: str, location: Location, space: SearchSpace, settings: Sett
 
 
 def _otherwise_scored(record: StudyRecord, settings: Settings) -> list[str]:
-    there: Mapping[str, Any] = record.settings.model_dump() if record.settings else {}
-    here = settings.model_dump()
+    there: Mapping[str, Any] = record.settings.model_dump() | {"recipe": record.recipe} if record.settings else {}
+    here = settings.model_dump() | {"recipe": LATEST.version}
     differing = [
         f"{key} {_said(there[key])} (here {_said(here[key])})" for key in COMPARED if key in there and there[key] != here[key]
     ]

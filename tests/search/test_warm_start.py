@@ -7,6 +7,7 @@ import pytest
 from instant import InstantPool, new_study, reopen, run
 
 from hpo.errors import UsageError
+from hpo.recipe import LATEST
 from hpo.search import definition
 from hpo.search.samplers import distributions
 from hpo.search.warm_start import POINTS, warm_start
@@ -85,13 +86,16 @@ def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_sa
     recipe = {"batch_size": 64, "norm": "group", "lr": {"type": "float", "low": 5.0, "high": 9.0, "default": 6.0}}
     old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | recipe), pruner="none", limit_train=500)
     run(old, trials=1)
-    run(reopen(old), trials=2)
+    again = reopen(old)
+    run(again, trials=2)
+    again.note("recipe", 1)
     points, left_out = warm_start("old", old.location, BASIC, Settings(score="validation"))
     assert {point["lr"] for point in points} == {BASIC.default["lr"]}
     scored, lost = left_out
     assert scored == (
         "study 'old' was run with dataset digits (here cifar10), score test (here validation), epochs 4 (here 10), "
-        "limit_train 500 (here all): its points are tried here, its accuracies do not carry over."
+        f"limit_train 500 (here all), recipe 1 (here {LATEST.version}): its points are tried here, "
+        "its accuracies do not carry over."
     )
     assert lost.startswith("not taken over from study 'old', since space 'basic' has no such values: lr ")
     assert lost.endswith(" (here 0.03 to 3), norm group (here batch), batch_size 64 (here 128).")
