@@ -57,7 +57,7 @@ def importance(summary: Summary) -> Figure | None:
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
     alt = f"Part of the differences in rank that each parameter explains beside those that decide: {said}."
     title = "What decides the score" if summary.deciding else "Influence of the parameters"
-    grey = "" if all(one.decides for one in found) else "Grey: cannot be told from chance. "
+    grey = "" if all(one.decides for one in found) else "Grey: cannot be told from chance, or too small to name. "
     note = f"{grey}Whiskers: the middle 80 % over bootstrap resamples of the trials."
     return Figure("importance", title, alt, [bar], layout, 140 + 34 * len(found), note)
 
