@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from optuna.trial import TrialState
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from optuna.distributions import BaseDistribution
+    from optuna.trial import TrialState
 
 FOREIGN = "foreign"  # the state of a trial that is not hpo's
 REFUSED = "hpo:refused"  # a trial's system attribute: an enqueued point that is none of the space's; hpo has failed it
@@ -50,11 +49,11 @@ def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool
     """
     if varied is None:
         return True
-    if trial.state == TrialState.WAITING:
+    if trial.state.name == "WAITING":
         return False
-    if trial.state == TrialState.FAIL and REFUSED in trial.system_attrs:
+    if trial.state.name == "FAIL" and REFUSED in trial.system_attrs:
         return True
-    if trial.state == TrialState.COMPLETE:
+    if trial.state.name == "COMPLETE":
         reported = trial.intermediate_values
         if not reported or trial.value != reported[max(reported)]:
             return False
@@ -63,7 +62,7 @@ def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool
 
 def state_of(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> str:
     """Return a trial's state in lower case; `foreign` for what another program has begun or added."""
-    foreign = trial.state != TrialState.WAITING and not is_ours(trial, varied)
+    foreign = trial.state.name != "WAITING" and not is_ours(trial, varied)
     return FOREIGN if foreign else trial.state.name.lower()
 
 

@@ -91,7 +91,7 @@ def test_a_path_without_a_name_is_a_folder(text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x" * 300, "refuses: .*unable to open"),
+        ("x" * 300, "cannot be made: .*File name too long"),
         ("x" * 300 + "/a.db", "cannot be made: .*File name too long"),
         ("file/hpo.db", "cannot be made: .*File exists"),
     ],
