@@ -1,4 +1,4 @@
-"""hpo: tune a CNN, keep every trial, survive the night, say honestly what was found.
+"""hpo: hyperparameter optimization of CNNs that keeps every trial, survives interruptions and reports what it found.
 
     import hpo
 
@@ -7,7 +7,7 @@
     hpo.load("first").dataframe()
     hpo.write_report(outcome.record)
 
-Importing it loads neither torch nor Optuna; names arrive when they are used.
+Importing it loads neither torch nor Optuna; each name is imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""python -m hpo, and the command `hpo`. Ctrl-C while the rest is still being imported ends without a traceback, too."""
+"""Entry point of `python -m hpo` and of the command `hpo`. Ctrl-C during imports ends without a traceback, too."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if not sys.flags.safe_path:  # `-m` has put the current folder first: modules there are nobody's business but its owner's
+    if not sys.flags.safe_path:  # `-m` puts the current folder first, where modules could shadow ours
         del sys.path[0]
         sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120  # pathlib is not here yet
     sys.exit(main())

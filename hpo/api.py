@@ -1,4 +1,4 @@
-"""The Python API, and what the commands run, resume and report are made of: session, dashboard and page together."""
+"""The Python API. The commands run, resume and report call it: it puts session, dashboard and page together."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def run(
     storage: str | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
+    """Create or continue a study until it has `options.trials` finished trials in total or another limit is reached.
 
-    What is given explicitly must equal what a stored study was made with; what is not given is taken from it. What
-    optuna-dashboard shows of the study is kept current; a page is written by `write_report` alone.
+    Settings given here must equal those of a stored study; settings not given are taken from it. The run keeps current what
+    optuna-dashboard shows of the study. It writes no page: `write_report` does that.
 
     Args:
-        study: Its name; the data set's by default.
-        settings: What is equal for all trials of the study.
+        study: Its name; by default the data set's name.
+        settings: Settings that all trials of the study share.
         space: A space, a preset's name or the path of a TOML file; `basic` by default.
         options: Limits, workers and device of this run.
         storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
-        watcher: Is told what happens.
+        watcher: Receives the events of the run.
 
     Returns:
         The study as it is stored now, and why the run ended.
 
     Raises:
-        UsageError: A value that cannot be right, or that differs from the stored study's.
+        UsageError: A value is invalid, or differs from the stored study's.
         DataError: The data set is missing or damaged.
-        DeviceError: The device is not here.
-        StorageError: The database or the disk refuses, or another process runs the study.
+        DeviceError: The device does not exist on this machine.
+        StorageError: The database or the disk fails, or another process runs the study.
     """
     _check_kinds(settings=settings, space=space, options=options)
     with contextlib.ExitStack() as stack:
@@ -69,10 +69,10 @@ def run(
 def resume(
     study: str, *, options: RunOptions | None = None, storage: str | None = None, watcher: Watcher | None = None
 ) -> Outcome:
-    """Continue a study as it was, with settings and space read from it.
+    """Continue a study with its stored settings and space.
 
     Raises:
-        UsageError: No such study. Else as `run`.
+        UsageError: No such study. Others as for `run`.
     """
     _check_kinds(options=options)
     with contextlib.ExitStack() as stack:
@@ -81,22 +81,22 @@ def resume(
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:
-    """Return a stored study: settings, space, trials, best; `.study` is Optuna's own object.
+    """Return a stored study with its settings, space, trials and best trial; `.study` is Optuna's own object.
 
     Raises:
-        UsageError: No such study, or one of several objectives.
+        UsageError: No such study, or it has several objectives.
         StorageError: The database is missing or cannot be used.
     """
     return record.load(study, locate(storage))
 
 
 def write_report(record: StudyRecord, out: Path | str | None = None, *, title: str | None = None) -> Path:
-    """Write the page that explains a study, one HTML file, and return where it is.
+    """Write a study's report, one HTML file, and return its path.
 
     Args:
-        record: From `load`, or an outcome's.
+        record: From `load`, or `outcome.record`.
         out: The file; by default `reports/STUDY.html`.
-        title: Heading; the study's name by default.
+        title: Heading; by default the study's name.
 
     Raises:
         StorageError: `out` cannot be written, or the database cannot be read.
@@ -111,14 +111,14 @@ def _check_kinds(**given: object) -> None:
     for name, value in given.items():
         kinds, write = _KINDS[name]
         if value is not None and not isinstance(value, kinds):
-            raise UsageError(f"{name} should be {write}, and is a {type(value).__name__}.")
+            raise UsageError(f"{name} should be {write}, but is a {type(value).__name__}.")
 
 
 def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.ExitStack) -> Watchers:
-    """Return a watcher that shows a run and keeps the dashboard current."""
+    """Return watchers that show a run and keep the dashboard current."""
     shown = shown or Watcher()
     beside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
-    stack.callback(beside.shutdown, wait=False)  # a run that is ended at once does not wait
+    stack.callback(beside.shutdown, wait=False)  # a run that is stopped immediately does not wait
 
     def begin(study: str) -> Future[None]:
         return beside.submit(_in_a_process, study, storage)
@@ -127,14 +127,14 @@ def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.Ex
 
 
 def _publish(study: str, storage: str | None) -> None:
-    """Bring a study's place in the dashboard up to date."""
+    """Update what the dashboard shows of a study."""
     from hpo.report import dashboard
 
     dashboard.publish(load(study, storage))
 
 
 def _in_a_process(study: str, storage: str | None) -> None:
-    """Publish in another process; the database's address, which may have a password in it, goes by its standard input."""
+    """Publish in another process. It reads the database's address, which may contain a password, from standard input."""
     code = "import json; from hpo import api; api._publish(*json.load(sys.stdin))"
     ended = subprocess.run(  # noqa: S603  # our own interpreter
         python(code),

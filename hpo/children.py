@@ -1,7 +1,7 @@
-"""Python processes of ours run what this process runs, whatever modules the current folder has.
+"""How hpo starts Python processes: modules in the current folder cannot shadow the ones it needs.
 
-For `-m` and `-c` Python looks into the current folder before its own library: a random.py there would be executed in every
-worker. `-P` leaves that folder out. The folder of this hpo comes last in the path, for an hpo that is not installed.
+With `-m` and `-c`, Python searches the current folder before its own library: a random.py there would be executed in every
+worker. `-P` leaves that folder out. The folder of this hpo is added at the end of the path, in case hpo is not installed.
 """
 
 from __future__ import annotations

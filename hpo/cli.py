@@ -1,6 +1,6 @@
 """The command line: parse, call, exit code.
 
-The only place that exits. Everything heavy is imported by the command that needs it: `hpo --help` loads neither torch nor Optuna.
+The only place that exits. Each command imports the heavy modules that it needs: `hpo --help` loads neither torch nor Optuna.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _complained(_BUG, HpoError.exit_code, trace=True)
         message = f"{error.filename or 'a file'} cannot be written: {error.strerror}."
         return _complained(message, StorageError.exit_code, trace=debug)
-    except Exception:  # noqa: BLE001  # whatever it is, the contract has a code for it
+    except Exception:  # noqa: BLE001  # a bug: it has an exit code of its own
         return _complained(_BUG, HpoError.exit_code, trace=True)
     return code or 0
 
 
 def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
-    """Return what is wrong with a command line, and where help is, on one line."""
+    """Return one line that says what is wrong with a command line and where to find help."""
     context = error.ctx
     command = f"hpo {context.info_name} --help" if context and context.parent else "hpo --help"
     message = " ".join(error.format_message().split())

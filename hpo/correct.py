@@ -1,7 +1,7 @@
 """Which of the scored images a network got right: one bit per image, so that two networks can be compared image by image.
 
-All trials of a study are scored on the same images in the same order, and err on much the same ones; knowing on which makes the
-interval of a difference about half as wide. The worker writes `trial-00012/correct.bits` before each epoch's checkpoint, and the
+All trials of a study are scored on the same images in the same order, and their mistakes overlap. Knowing which images each got
+right halves the interval of a difference. The worker writes `trial-00012/correct.bits` before each epoch's checkpoint, and the
 runner moves it to `correct/00012.bits` when the trial ends. 10,000 images take 1.3 KB.
 """
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Bits = npt.NDArray[np.bool_]
 
-FILE = "correct.bits"  # in a trial's folder: after its latest epoch
-FOLDER = "correct"  # in a study's folder: of the trials that ended
-MOST_IMAGES = 100_000_000  # more are not scored; a file that claims so is not read
+FILE = "correct.bits"  # in a trial's folder: answers after its latest epoch
+FOLDER = "correct"  # in a study's folder: answers of the trials that ended
+MOST_IMAGES = 100_000_000  # a file that claims more is not read
 
 
 def name(number: int) -> str:
@@ -43,10 +43,10 @@ def write(path: Path, correct: Bits) -> None:
 
 
 def read(path: Path, n: int, accuracy: float) -> Bits | None:
-    """Return the answers (n,) behind an accuracy on `n` images.
+    """Return the answers (n,) that an accuracy on `n` images was computed from.
 
-    None where they are missing, damaged, no regular file, or of another epoch or study: then the numbers do not agree. Nothing
-    is read from a file that is not exactly as long as `n` answers are.
+    Returns None if the file is missing, damaged, not a regular file, or of another epoch or study (then its accuracy differs).
+    A file is read only if it has exactly the length of `n` answers.
     """
     if not 0 < n <= MOST_IMAGES or not 0 <= accuracy <= 1:
         return None
@@ -66,7 +66,7 @@ def _header(n: int, bits: bytes) -> bytes:
 
 
 def _content(path: Path, length: int) -> bytes | None:
-    """Return a regular file's bytes if it has exactly so many; never wait for a pipe, never follow a link."""
+    """Return a regular file's bytes if it has exactly `length` of them; never wait for a pipe, never follow a link."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError):  # a path may hold a zero byte

@@ -1,7 +1,7 @@
 """Every error that a user can cause or meet, with the exit code that it ends the program with.
 
-    HpoError                 1   a bug of ours, or the base to catch
-    ├── UsageError           2   a value that cannot be right: option, setting, name, space file
+    HpoError                 1   a bug of ours, or the base class to catch
+    ├── UsageError           2   an invalid value: option, setting, name, space file
     │   └── SpaceError       2   a search space or a configuration that breaks a bound
     ├── DataError            3   data missing, damaged, or not what it should be
     ├── DeviceError          3   no such device, or it cannot be used
@@ -33,29 +33,29 @@ class HpoError(Exception):
 
 
 class UsageError(HpoError):
-    """A value that the user gave cannot be right."""
+    """A value that the user gave is invalid."""
 
     exit_code = 2
 
 
 class SpaceError(UsageError):
-    """A search space or a configuration breaks a rule; the message names key, value and bound."""
+    """A search space or a configuration breaks a rule; the message gives key, value and bound."""
 
 
 class DataError(HpoError):
-    """The data set is missing, damaged or not what it should be."""
+    """The data set is missing, damaged or not the expected one."""
 
     exit_code = 3
 
 
 class DeviceError(HpoError):
-    """The device does not exist here or cannot be used."""
+    """The device does not exist on this machine or cannot be used."""
 
     exit_code = 3
 
 
 class StorageError(HpoError):
-    """The database, the folder of checkpoints or the disk refuses."""
+    """The database, the folder of checkpoints or the disk fails."""
 
     exit_code = 4
 
@@ -65,10 +65,10 @@ class StudyLockedError(StorageError):
 
 
 class SchemaError(StorageError):
-    """A database was made by another version of Optuna.
+    """Another version of Optuna made the database.
 
     Attributes:
-        mend: The command that makes it one of this version's, or this version one of its.
+        mend: The command that upgrades the database or Optuna, so that they match.
     """
 
     def __init__(self, found: str, mend: str) -> None:
@@ -77,13 +77,13 @@ class SchemaError(StorageError):
 
 
 class NoResultError(HpoError):
-    """The study has no finished trial to speak of."""
+    """The study has no finished trial with a result."""
 
     exit_code = 5
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `" Did you mean 'tpe'?"` for a near miss among `known`, else the list of what there is."""
+    """Return `" Did you mean 'tpe'?"` for a near miss among `known`, else the list of all that are known."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" There is: {', '.join(known)}."
+    return f" Did you mean {close[0]!r}?" if close else f" Available: {', '.join(known)}."

@@ -1,10 +1,10 @@
-"""Named places where state changes hands, so that a test can make a process die exactly there.
+"""Named places between two changes of state, so that a test can make a process die exactly there.
 
     HPO_FAILPOINT=name:nth:kill|raise|sleep|enospc    e.g. file.renamed:3:kill
 
-The nth time that a process passes the point, it is killed (signal 9), raises, sleeps for a minute, or meets a full disk. Several
-are separated by commas. Workers inherit the variable, and so do those that replace them: with HPO_FAILPOINT_ONCE=FOLDER a point
-acts in one process alone, and leaves a file of its name there. Without the variable a point costs a look at an empty dict.
+The nth time that a process passes the point, it is killed (signal 9), raises, sleeps for a minute, or sees a full disk. Separate
+several points by commas. Workers inherit the variable, and so do their replacements: with HPO_FAILPOINT_ONCE=FOLDER a point
+acts in only one process and leaves a file of its name in that folder. Without the variable, a point costs one dict lookup.
 """
 
 from __future__ import annotations
@@ -58,4 +58,4 @@ def _act(name: str, action: str) -> None:
         case "raise":
             raise RuntimeError(f"failpoint {name}")
         case _:
-            raise ValueError(f"HPO_FAILPOINT: no action {action!r}; there is kill, raise, sleep, enospc")
+            raise ValueError(f"HPO_FAILPOINT: no action {action!r}; use kill, raise, sleep or enospc")

@@ -1,7 +1,7 @@
-"""Files that survive: written whole or not at all, sealed so that damage is seen, and locks that die with their process.
+"""Safe files: atomic writes, checkpoints sealed with a digest, and locks that are released when their process ends.
 
 The recipe for an atomic write is the usual one (temporary file in the same folder, fsync, rename, fsync of
-the folder). The lock is the kernel's (flock, or a locked byte on Windows): however its process ends, it is free.
+the folder). The lock is the kernel's (flock, or a locked byte on Windows), which releases it however the process ends.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # somebody holds a lock; the last two are Windows's words
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
-GONE = "the current folder is gone: it was removed, or made anew under its name. Go to one that is there: cd FOLDER"
+GONE = "the current folder no longer exists: it was removed, or replaced by a new one. Change to a folder that exists: cd FOLDER"
 _NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)  # the latter for pipes; Windows has neither
 _logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a crash at any moment leaves the old file or the new one, never half of one."""
+    """Write `content` to `path`; a crash at any moment leaves the old file or the new one, never half of one."""
     with atomic_file(path) as file:
         file.write(content)
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; leaving without an error renames it to `path`.
+    """Open a temporary file beside `path` for writing; if the block ends without an error, it is renamed to `path`.
 
     Raises:
-        OSError: The disk refuses, or something is at `path` that is no file, such as a device, which a rename would replace.
+        OSError: The disk refuses, or `path` is something other than a file, such as a device, which a rename would replace.
     """
     if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "what is there is no file", str(path))
+        raise FileExistsError(errno.EEXIST, "it is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path)
     try:
@@ -66,22 +66,22 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """Return the content of a regular file; nothing is read of anything else, such as a pipe that nobody writes to.
+    """Return the content of a regular file. Anything else is not read, such as a pipe that nobody writes to.
 
     Args:
         path: The file, or a link to it.
-        limit: Bytes that it may have.
+        limit: Largest size, in bytes.
 
     Raises:
-        OSError: Missing, no regular file, or larger.
+        OSError: The file is missing, is not a regular file, or is larger.
     """
     handle = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "what is there is no file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if limit is not None and found.st_size > limit:
-            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, and {limit:,} are the most", str(path))
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes; the limit is {limit:,}", str(path))
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -89,11 +89,11 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
 
 
 _KIND = b"hpo checkpoint "
-MAGIC = _KIND + b"1 "  # raise the number when older versions of hpo must not read what is written
+MAGIC = _KIND + b"1 "  # increase the number when older versions of hpo must not read the file
 
 
 def sealed(content: bytes | memoryview) -> bytes:
-    """Return a checkpoint's file: a line of magic with the SHA-256 of the rest, then `content`."""
+    """Return the bytes of a checkpoint's file: a header line with the SHA-256 of `content`, then `content`."""
     return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
@@ -101,7 +101,7 @@ def read_sealed(path: Path) -> bytes:
     """Return the content of a checkpoint's file.
 
     Raises:
-        StorageError: Missing, not a checkpoint, of another version, or not as it was written; says which.
+        StorageError: The file is missing, not a checkpoint, of another version, or damaged; the message says which.
     """
     try:
         header, _, content = read_regular(path).partition(b"\n")
@@ -112,29 +112,29 @@ def read_sealed(path: Path) -> bytes:
     if not header.startswith(MAGIC):
         raise StorageError(f"{path} is a checkpoint of another version of hpo.")
     if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
-        raise StorageError(f"{path} is torn or damaged: its SHA-256 is not the one that it was written with.")
+        raise StorageError(f"{path} is incomplete or damaged: its SHA-256 does not match.")
     return content
 
 
 def beside(path: Path) -> Path:
-    """Return an unused hidden name in the same folder; a file made there gets the usual mode, unlike one of tempfile's."""
+    """Return an unused hidden name in the same folder. Unlike a file of tempfile's, one made there gets the usual mode."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def expanded(path: Path | str) -> Path:
-    """Return a path with `~` and `~user` as a shell reads them: none has, in `--out=~/page.html` or a systemd unit's variable.
+    """Return a path with `~` and `~user` expanded: no shell does that in `--out=~/page.html` or a systemd unit's variable.
 
     Raises:
-        UsageError: There is no home folder: a user without an entry in the system's list, without $HOME.
+        UsageError: The user has no home folder: no entry in the system's list of users, and no $HOME.
     """
     found = os.path.expanduser(path)  # noqa: PTH111  # Path's own raises at a file that is named like `~x.db`
     if str(found) == "~" or str(found).startswith(("~/", "~" + os.sep)):
-        raise UsageError(f"{path}: this user has no home folder, which ~ stands for. Write the path without ~, or set HOME.")
+        raise UsageError(f"{path}: ~ stands for the home folder, and this user has none. Write the path without ~, or set HOME.")
     return Path(found)
 
 
 def current_folder_is_gone() -> bool:
-    """Whether the folder that relative paths begin at was removed."""
+    """Whether the current folder was removed."""
     try:
         return not Path.cwd().exists()
     except OSError:
@@ -144,8 +144,8 @@ def current_folder_is_gone() -> bool:
 def sync_folder(folder: Path) -> None:
     """Make renames and removals in `folder` durable.
 
-    A no-op where folders cannot be opened or synced, as on CIFS and the shared folders of virtual machines. What a disk reports
-    (EIO, ENOSPC) is raised.
+    Does nothing where folders cannot be opened or synced, as on CIFS and in shared folders of virtual machines. Errors of the
+    disk (EIO, ENOSPC) are raised.
     """
     if sys.platform == "win32":
         return
@@ -162,12 +162,12 @@ def sync_folder(folder: Path) -> None:
 
 @functools.cache
 def _say_unsynced(why: str) -> None:
-    """Say it once per process."""
-    _logger.info("the file system does not sync folders (%s): after a power cut, the newest files may be missing.", why)
+    """Log once per process that folders are not synced."""
+    _logger.info("the file system does not sync folders (%s): after a power failure, the newest files may be missing.", why)
 
 
 def why_no_locks(folder: Path) -> str:
-    """Return why files in `folder`, which is there, cannot be locked; empty if they can. Nothing is left there."""
+    """Return why files in an existing `folder` cannot be locked; empty if they can. Leaves no file behind."""
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
             _try_lock(file.fileno())
@@ -177,12 +177,12 @@ def why_no_locks(folder: Path) -> str:
 
 
 class Lock:
-    """An exclusive lock on a file, held by the kernel for this process; the file's text says who holds it.
+    """An exclusive lock on a file, held by the kernel for this process. The file's text says who holds it.
 
     Args:
-        path: The lock file; made if missing, never removed (removing it would let two holders in).
-        holder: One line about the holder, for whoever is refused.
-        elsewhere: The option or variable that names another place, for whoever has no locks here.
+        path: The lock file. It is created if missing and never removed, since removing it could admit two holders.
+        holder: One line about the holder, shown to a process that is refused.
+        elsewhere: The option or variable that names another place, shown where the file system has no locks.
     """
 
     def __init__(self, path: Path, holder: str = "", elsewhere: str = "--storage PATH") -> None:
@@ -192,10 +192,10 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; return whether it is ours now.
+        """Take the lock if it is free; return whether this object now holds it.
 
         Raises:
-            OSError: The file cannot be made or written.
+            OSError: The file cannot be created or written.
             StorageError: The file system has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ class Lock:
         return True
 
     def is_free(self) -> bool:
-        """Whether nobody holds the lock; nothing is made or written.
+        """Whether nobody holds the lock. Creates and writes nothing.
 
         Raises:
             StorageError: The file cannot be read, or its file system has no locks.
@@ -230,11 +230,11 @@ class Lock:
             os.close(handle)
 
     def _opened(self, how: int) -> int:
-        """Open the file, and no other that a link at its place leads to, which would be emptied."""
+        """Open the file, but never the target of a link in its place, which would be emptied."""
         handle = os.open(self.path, how | _NO_LINK | _NO_WAIT, 0o666)  # less the umask: a group may share a study
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise OSError(errno.EINVAL, "what is there is no file", str(self.path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(self.path))
         return handle
 
     def _tried(self, handle: int, *, shared: bool = False) -> bool:
@@ -244,18 +244,18 @@ class Lock:
             raise StorageError(without_locks(self.path, error.strerror or "refused", self.elsewhere)) from None
 
     def wait(self, sleep: Callable[[float], None]) -> None:
-        """Take the lock, asking again twice a second until it is free."""
+        """Take the lock; try twice a second until it is free."""
         while not self.acquire():
             sleep(0.5)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
     def held_by(self) -> str:
-        """Say who holds the lock, as that process wrote it; empty if it said nothing."""
+        """Return what the holder wrote about itself; empty if it wrote nothing."""
         try:
             handle = self._opened(os.O_RDONLY)
         except OSError:
@@ -270,18 +270,18 @@ class Lock:
 
 
 def without_locks(path: Path, why: str, elsewhere: str) -> str:
-    """Return the sentence for a path whose file system has no locks; `elsewhere` names another."""
+    """Return the message for a path whose file system has no locks; `elsewhere` says how to name another path."""
     return (
-        f"{path} cannot be locked: its file system has no locks ({why}), and without them two processes would overwrite each "
+        f"{path} cannot be locked: its file system has no locks ({why}). Without locks, two processes could overwrite each "
         f"other's files. Use a folder on another file system: {elsewhere}"
     )
 
 
 def _try_lock(handle: int, *, shared: bool = False) -> bool:
-    """Take a lock and return True, or return False where somebody holds it.
+    """Take a lock and return True, or return False if another process holds it.
 
     Raises:
-        OSError: Neither: Lustre without its option flock says ENOSYS, some NFS and FUSE say ENOLCK or EOPNOTSUPP.
+        OSError: Locks do not work: Lustre without its option flock says ENOSYS, some NFS and FUSE say ENOLCK or EOPNOTSUPP.
     """
     try:
         if sys.platform == "win32":

@@ -1,9 +1,9 @@
-"""What the two sides say to each other: one JSON object a line, over a pipe here, over any stream elsewhere.
+"""Messages between runner and worker: one JSON object per line, over a pipe here, or over any other stream.
 
     runner -> worker     Setup, then for each trial a Job, then a Verdict after Started and after each EpochDone
     worker -> runner     Progress*, Ready | CannotWork, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
 
-A worker ends when its input ends: so nothing outlives a runner, however that dies.
+A worker ends when its input ends, so that it never outlives its runner.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Sentence = Annotated[str, BeforeValidator(_sayable)]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")  # else a loss of inf becomes null
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")  # else an infinite loss becomes null
 
     def line(self) -> bytes:
         """Return the message as one line of JSON."""
@@ -36,7 +36,7 @@ class _Message(BaseModel):
 
 
 class Setup(_Message):
-    """The first line that a worker reads: what is the same for all of its trials."""
+    """The first message to a worker: what all of its trials share."""
 
     kind: Literal["setup"] = "setup"
     settings: Settings
@@ -47,7 +47,7 @@ class Setup(_Message):
 
 
 class Job(_Message):
-    """Train this configuration, or go on with it from the newest sound checkpoint in `folder`."""
+    """Train this configuration, continuing from the newest intact checkpoint in `folder` if there is one."""
 
     kind: Literal["job"] = "job"
     trial: int
@@ -57,7 +57,7 @@ class Job(_Message):
 
 
 class Verdict(_Message):
-    """What to do after an epoch: go on, or leave the trial (pruned, or to be continued by a later run)."""
+    """What to do after an epoch: continue, or leave the trial (pruned, or to be continued by a later run)."""
 
     kind: Literal["verdict"] = "verdict"
     trial: int
@@ -65,7 +65,7 @@ class Verdict(_Message):
 
 
 class Progress(_Message):
-    """A step of the set-up that takes a while (download, decoding)."""
+    """Progress of a long step of the set-up (download, decoding)."""
 
     kind: Literal["progress"] = "progress"
     what: Sentence
@@ -81,14 +81,14 @@ class Ready(_Message):
 
 
 class CannotWork(_Message):
-    """The worker cannot go on, whatever the job: data, device or disk is at fault. A trial in training is to be continued."""
+    """The worker cannot do any job: data, device or disk is at fault. A later run continues a trial in training."""
 
     kind: Literal["cannot-work"] = "cannot-work"
     error: str  # class name in hpo.errors
     message: Sentence
 
     def as_error(self) -> HpoError:
-        """Return the error as the class that it was in the worker."""
+        """Return an error of the class that the worker raised."""
         kind = getattr(errors, self.error, HpoError)
         error: HpoError = kind(self.message)
         return error
@@ -108,10 +108,10 @@ class EpochDone(_Message):
 
 
 class Started(_Message):
-    """The network stands; `epochs` are those that a checkpoint brought back.
+    """The network is built; `epochs` are those restored from a checkpoint.
 
     Attributes:
-        passed_over: Why checkpoints that are there were not used, a sentence each.
+        passed_over: For each checkpoint that was not used, a sentence that says why.
     """
 
     kind: Literal["started"] = "started"
@@ -133,7 +133,7 @@ class Tick(_Message):
 
 
 class TrialDone(_Message):
-    """All epochs are done and the results are beside the last checkpoint."""
+    """All epochs are done, and the results lie beside the last checkpoint."""
 
     kind: Literal["trial-done"] = "trial-done"
     trial: int
@@ -141,7 +141,7 @@ class TrialDone(_Message):
 
 
 class TrialFailed(_Message):
-    """This trial alone cannot be finished."""
+    """This trial cannot be finished; the worker can train others."""
 
     kind: Literal["trial-failed"] = "trial-failed"
     trial: int

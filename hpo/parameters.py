@@ -1,6 +1,6 @@
-"""What a parameter of a search space may be: fixed, a range of whole or of any numbers, or choices; each with its default.
+"""Kinds of parameters of a search space: fixed values, ranges of integers or real numbers, and choices, each with a default.
 
-pydantic models, so that space files and databases are checked with errors that name key and bound.
+They are pydantic models: errors in space files and databases name key and bound.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ Value = bool | int | float | str
 
 
 def _plain(value: object) -> object:
-    """Refuse what is no Value in one sentence, where pydantic would say one for each member of the union."""
+    """Refuse anything but a Value, with one sentence; pydantic would write one per member of the union."""
     if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise ValueError(f"{value!r} is not a finite number, a text, true or false")
+    raise ValueError(f"{value!r} is not a finite number, a string, true or false")
 
 
 PlainValue = Annotated[Value, BeforeValidator(_plain)]
-WholeNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]  # what a float holds exactly: ranges are computed with
+WholeNumber = Annotated[int, Field(ge=-(2**53), le=2**53)]  # a float holds these exactly, and ranges are computed as floats
 
 
 def same(one: Value, other: Value) -> bool:
-    """Whether two values are one: 1 is 1.0, and not true."""
+    """Whether two values are equal: 1 equals 1.0 but not true."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
@@ -34,7 +34,7 @@ class _Parameter(BaseModel):
 
 
 class Fixed(_Parameter):
-    """A parameter that does not vary."""
+    """A parameter with one value."""
 
     type: Literal["fixed"] = "fixed"
     value: PlainValue
@@ -67,13 +67,15 @@ class _Range(_Parameter):
         if self.log and self.low <= 0:
             raise ValueError(f"low = {self.low:g} must be above 0, since log = true")
         if self.log and self.step is not None:
-            raise ValueError("log and step do not go together")
+            raise ValueError("log and step cannot be combined")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"step = {self.step:g} must be above 0")
         if not self.low <= self.default <= self.high:
             raise ValueError(f"default = {self.default:g} is outside {self.low:g} to {self.high:g}")
         if not self.holds(self.default):
-            raise ValueError(f"default = {self.default:g} is not a whole number of steps of {self.step:g} above {self.low:g}")
+            raise ValueError(
+                f"default = {self.default:g} is not a whole number of steps (step = {self.step:g}) above low = {self.low:g}"
+            )
         return self
 
     def ends(self) -> tuple[Value, ...]:
@@ -98,11 +100,11 @@ class IntRange(_Range):
     default: WholeNumber
 
     def holds(self, value: Value) -> bool:
-        """Whether `value` is a whole number of the range, on its grid; 3.0 is one."""
+        """Whether `value` is a whole number (3.0 is one) in the range and on its grid."""
         return super().holds(value) and (int(value) - self.low) % (self.step or 1) == 0 and int(value) == value
 
     def ends(self) -> tuple[Value, ...]:
-        """Return the values that must satisfy Config's bounds: the first few too, since those of `kernel` have gaps."""
+        """Return the values that must satisfy Config's bounds; the first few too, since `kernel` allows only odd numbers."""
         return (*range(self.low, self.high + 1, self.step or 1)[:8], self.high)
 
 
@@ -113,7 +115,7 @@ class FloatRange(_Range):
 
 
 class Choices(_Parameter):
-    """One of a few values without an order."""
+    """One of a few unordered values."""
 
     type: Literal["categorical"]
     choices: Annotated[tuple[PlainValue, ...], Field(min_length=1, strict=False)]
@@ -122,7 +124,7 @@ class Choices(_Parameter):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if len(set(self.choices)) < len(self.choices):
-            raise ValueError(f"choices = {list(self.choices)} names a value twice")
+            raise ValueError(f"choices = {list(self.choices)} contains a value twice")
         if not any(type(c) is type(self.default) and c == self.default for c in self.choices):  # true is not 1 here
             raise ValueError(f"default = {self.default!r} is not among choices = {list(self.choices)}")
         return self

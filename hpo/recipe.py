@@ -1,8 +1,8 @@
-"""What a training does beyond its Config, by version, so that a study made by an older hpo continues as it was made.
+"""Versions of the training recipe beyond Config, so that a study made by an older hpo continues unchanged.
 
-A study stores the version that it was made with; one that stores none was made with version 1. To change what a training of the
-same Config does, add a version: a field here that says what is new, and one branch where training obeys it. To add a field to
-Config, say in `BEFORE` which value trains as before; a stored space that lacks the field takes it.
+A study stores the version that it was made with; a study that stores none was made with version 1. To change what a training of
+the same Config does, add a version: a field here that describes the change, and one branch in training. To add a field to
+Config, add to `BEFORE` the value that trains as before; a stored space that lacks the field gets this value.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from hpo.parameters import Value
 
 FIRST = 1  # the version of studies that store none
-BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # what trains as it was before the field existed
+BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What trainings of one version do.
+    """How trainings of one version differ from other versions.
 
     Attributes:
-        version: As a study stores it.
-        adamw_decay: AdamW's weight decay over `weight_decay`.
-        width_step: Filters of blocks that grow are multiples of this, as far as those of the first block are.
-        joined_counts: The batch that a lone last image would have been counts as a step, though the image joins the batch before.
-        stem_shuffled: The images that the stem's filters are computed from are drawn at random, not in the order of the data set.
-        blank_is_mean: Cutout blanks to the images' mean whatever their scale, not to the value 0.
+        version: The number that a study stores.
+        adamw_decay: Factor between `weight_decay` and AdamW's weight decay.
+        width_step: Blocks that grow have a multiple of this many filters, if the first block has.
+        joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
+        stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
+        blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
     """
 
     version: int
@@ -46,12 +46,12 @@ LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
 
 
 def of_version(version: object) -> Recipe | None:
-    """Return the recipe of a stored version, or None where this hpo does not know it."""
+    """Return the recipe of a stored version, or None if this hpo does not know it."""
     return RECIPES.get(version) if isinstance(version, int) else None
 
 
 def as_made(space: object) -> object:
-    """Complete a stored space by the fields of Config that are younger than it, so that it trains as when it was made."""
+    """Add the fields of Config that are newer than a stored space, so that it trains as when it was made."""
     parameters = space.get("parameters") if isinstance(space, dict) else None
     if not isinstance(space, dict) or not isinstance(parameters, dict):
         return space

@@ -1,7 +1,7 @@
-"""What a study is run with, in two halves.
+"""Settings of a study and options of a run.
 
-`Settings` is equal for all trials of a study, is stored in it, and cannot change afterwards: scores of different settings
-do not compare. `RunOptions` is about one run: how long, how many workers, on which device; every run may choose anew.
+`Settings` is the same for all trials of a study, is stored with it, and cannot change afterwards: scores under different
+settings are not comparable. `RunOptions` applies to one run: how long, how many workers, on which device.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
-_TAGS = ("parameters", "fixed", "int", "float", "categorical")  # parts of pydantic's paths that say nothing to a user
+_TAGS = ("parameters", "fixed", "int", "float", "categorical")  # parts of pydantic's paths that mean nothing to a user
 _STUDY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -54,10 +54,10 @@ def duration(text: str | float) -> float:
 
 
 def study_name(name: str) -> str:
-    """Return `name` if a study may be called so.
+    """Return `name` if it is a valid name of a study.
 
     Raises:
-        UsageError: Empty, over 100 characters, or characters that do not belong in a file name.
+        UsageError: The name is empty, has over 100 characters, or has characters that do not belong in a file name.
     """
     if not is_study_name(name):
         shown = name if len(name) <= 40 else name[:40] + "…"
@@ -66,14 +66,14 @@ def study_name(name: str) -> str:
 
 
 def is_study_name(name: str) -> bool:
-    """Whether a study may be called so: a name that is also a safe name of a folder."""
+    """Whether a name is valid for a study: it must also be a safe name of a folder."""
     return bool(_STUDY_NAME.fullmatch(name)) and not set(name) <= {"."}
 
 
 def data_folder(given: Path | None = None, remembered: Path | None = None) -> Path:
     """Return the folder for data sets.
 
-    What is named for this run; else where the study's data were, if that folder is still there; else $HPO_DATA_DIR; else `data`.
+    The folder given for this run; else the study's previous folder, if it still exists; else $HPO_DATA_DIR; else `data`.
     """
     if given is None and remembered is not None and remembered.is_dir():
         return remembered
@@ -115,7 +115,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Given(BaseModel):
-    """Values that somebody gives: wrong ones are our own error, with one sentence per value."""
+    """Values given by a user: invalid ones raise a UsageError with one sentence per value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,7 +143,7 @@ class _Given(BaseModel):
 
 
 class Settings(_Given):
-    """What is equal for all trials of a study.
+    """Settings that all trials of a study share.
 
     Attributes:
         dataset: `cifar10` or `digits`.
@@ -151,8 +151,8 @@ class Settings(_Given):
         score: Images that a trial's accuracy is measured on: the `test` set, or a `validation` part held out of the training set.
         sampler: Optuna sampler that proposes configurations.
         pruner: What stops trials early: hpo's halving (search/halving.py), or a pruner of Optuna's.
-        seed: Root of every random number of the study.
-        warm_start: Another study of the same database, whose best configurations are tried first.
+        seed: Seed from which all random numbers of the study are derived.
+        warm_start: Another study in the same database, whose best configurations are tried first.
         limit_train: Train on a stratified subset of this many images; None: all.
         limit_test: Score on a stratified subset of this many images; None: all.
     """
@@ -169,21 +169,21 @@ class Settings(_Given):
 
 
 class RunOptions(_Given):
-    """What one run may choose anew.
+    """Options that each run can choose.
 
     Attributes:
-        trials: Finished trials (complete and pruned) that the study shall have in total; None: as many as the study was asked
-            for last, or `DEFAULT_TRIALS`.
-        timeout: Seconds after which no epoch is begun any more.
+        trials: Total number of finished trials (complete and pruned) to reach; None: the number that the study's last run
+            was given, or `DEFAULT_TRIALS`.
+        timeout: Seconds after which no new epoch is started.
         target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
         patience: Trials in a row without a new best, counted once there is a best, that end the run.
-        workers: Processes, or `auto`: one a core, or four a GPU; fewer where cores or memory would not suffice.
+        workers: Processes, or `auto`: one per core, or four per GPU; fewer if cores or memory do not suffice.
         device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
         data_dir: Folder for data sets; None: see `data_folder`.
-        trial_timeout: Seconds of silence after which a worker is ended.
-        grace: Seconds that an ending run waits for epochs in training at most; None: until they are done.
-        keep_checkpoints: Keep the weights of this many best trials (the best's are always kept); None: of as many as the study
-            kept last, or of one.
+        trial_timeout: Seconds of silence after which a worker is replaced.
+        grace: Most seconds that a stopping run waits for epochs in training; None: until they are done.
+        keep_checkpoints: Keep the weights of this many best trials (the best trial's are always kept); None: as many as the
+            study's last run kept, or one.
     """
 
     trials: Count | None = None
@@ -199,7 +199,7 @@ class RunOptions(_Given):
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:
-    """Return one sentence a problem: key, value, bound."""
+    """Return one sentence per problem, with key, value and bound."""
     return [_sentence(problem, prefix) for problem in error.errors()]
 
 
@@ -209,9 +209,9 @@ def _sentence(problem: ErrorDetails, prefix: str) -> str:
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     match problem["type"]:
         case "extra_forbidden":
-            return f"{key}: there is no such key"
+            return f"{key}: unknown key"
         case "missing":
-            return f"{key}: is missing"
+            return f"{key} is missing"
         case "union_tag_not_found" | "union_tag_invalid":
             return f'{key}: needs type = "int", "float" or "categorical", or a value'
         case "value_error" if not prefix:  # our own checks name what they are about
@@ -224,5 +224,5 @@ def _shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python's limit
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= 60 else text[:60] + "…"

@@ -1,8 +1,8 @@
-"""Search spaces: which parameters a study varies, in what ranges, and the point it starts from.
+"""Search spaces: which parameters a study varies, in which ranges, and the point that it starts from.
 
-A `Config` is one complete description of a network and its training: every knob that hpo has, with its hard bounds. A
-`SearchSpace` says for each knob whether it is varied (a range or choices) or fixed; it is flat, since Optuna's joint TPE drops
-conditional parameters. Every space has a default point, which trial 0 tries: so a report can say what tuning bought.
+A `Config` describes a network and its training completely: all of hpo's parameters, with their hard bounds. A `SearchSpace`
+says for each parameter whether it is varied (a range or choices) or fixed. It is flat, since Optuna's joint TPE drops
+conditional parameters. Every space has a default point, which trial 0 tries, so that a report can say what tuning gained.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # The four that the project is about.
+    # The four parameters that the project is about.
     depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
     filters: int = Field(32, ge=1, le=2048, description="filters of the first block")
-    dropout: float = Field(0.05, ge=0, le=0.95, description="before the last layer; 0.6 of it inside the blocks")
-    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate, a batch; adamw takes a hundredth of it")
+    dropout: float = Field(0.05, ge=0, le=0.95, description="rate before the last layer; inside the blocks 0.6 of it")
+    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
     # The network.
-    growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block over those of the one before")
-    kernel: Literal[1, 3, 5, 7] = Field(3, description="edge of the blocks' convolutions, pixels")
+    growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block relative to the block before")
+    kernel: Literal[1, 3, 5, 7] = Field(3, description="kernel size of the blocks' convolutions, pixels")
     stem: Literal["none", "whiten"] = Field("whiten", description="frozen 2x2 layer that whitens patches of the training images")
     norm: Literal["none", "batch", "group"] = Field("batch", description="normalization after each convolution")
     activation: Literal["relu", "gelu", "silu"] = "relu"
-    pool: Literal["early", "late"] = Field("early", description="2x2 maximum after a block's first or last convolution")
-    hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global maximum instead")
+    pool: Literal["early", "late"] = Field("early", description="2x2 max pooling after a block's first or last convolution")
+    hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global max pooling")
     # The training.
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw takes 1,000 times it")
-    batch_size: int = Field(128, ge=1, le=65536, description="images a step")
-    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="learning rate over the training")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
+    batch_size: int = Field(128, ge=1, le=65536, description="images per step")
+    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
     # The images.
     tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
-    standardize: bool = Field(default=True, description="zero mean and unit variance a channel; else values 0 to 1")
+    standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
     shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels")
     cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels")
@@ -65,9 +65,9 @@ class SearchSpace(BaseModel):
     """A named set of parameters, one for every field of `Config`.
 
     Attributes:
-        name: What the study stores and shows.
-        parameters: For every field of Config a range, choices or a fixed value. Those not given are fixed at Config's defaults.
-        starts: Points to try after the default one and to train to the end; what they leave out takes its default.
+        name: The name that the study stores and shows.
+        parameters: For every field of Config a range, choices or a fixed value. Fields not given are fixed at their defaults.
+        starts: Points that are tried after the default point and trained to the end. Values not given take their defaults.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,7 +90,7 @@ class SearchSpace(BaseModel):
                 self._check_bounds(name, value)
         for name, value in (pair for start in self.starts for pair in start.items()):
             if name not in self.varied or not self.varied[name].holds(value):
-                raise ValueError(f"starts: {name} = {value!r} is not in the range of a parameter that is varied")
+                raise ValueError(f"starts: {name} = {value!r} is not a value of a varied parameter")
         return self
 
     @staticmethod
@@ -114,11 +114,11 @@ class SearchSpace(BaseModel):
 
     @property
     def first(self) -> list[dict[str, Value]]:
-        """The points that are tried first: the default one, then `starts`."""
+        """The points that are tried first: the default point, then `starts`."""
         return [self.default | start for start in ({}, *self.starts)]
 
     def config(self, point: dict[str, Value] | None = None) -> Config:
-        """Return the full configuration of a point; what the point leaves out takes its default.
+        """Return the full configuration of a point; values not given take their defaults.
 
         Raises:
             SpaceError: The point has an unknown parameter or one outside its range.
@@ -143,7 +143,7 @@ class SearchSpace(BaseModel):
         path = expanded(name)
         if path.suffix == ".toml" or "/" in name or os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a name is too long
             return cls.from_toml(path)
-        raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} A file's name ends in .toml.")
+        raise SpaceError(f"there is no space {name!r}.{nearest(name, PRESETS)} The name of a space file ends in .toml.")
 
     @classmethod
     def of(cls, name: str, parameters: dict[str, Any], starts: Any = ()) -> Self:  # noqa: ANN401  # what a file holds
@@ -163,26 +163,26 @@ class SearchSpace(BaseModel):
         """Read a space file.
 
         Raises:
-            SpaceError: Missing, no file, too large, not TOML, or a parameter breaks a rule.
+            SpaceError: The file is missing, not a file, too large or not TOML, or a parameter breaks a rule.
         """
         try:
             if path.exists() and not path.is_file():
-                raise SpaceError(f"space file {path} is no file.")
+                raise SpaceError(f"space file {path} is not a file.")
             if (size := path.stat().st_size) > LARGEST_FILE:
-                raise SpaceError(f"space file {path} has {size:,} bytes; {LARGEST_FILE:,} are enough for any space.")
+                raise SpaceError(f"space file {path} has {size:,} bytes; the limit is {LARGEST_FILE:,}.")
             table = tomllib.loads(_text(path.read_bytes()))
         except FileNotFoundError:
-            raise SpaceError(f"there is no space file {path}. `hpo space --toml > {path.name}` writes one.") from None
+            raise SpaceError(f"there is no space file {path}. To write one: hpo space --toml > {path.name}") from None
         except OSError as error:
             raise SpaceError(f"space file {path} cannot be read: {error.strerror}.") from None
         except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits
             raise SpaceError(f"space file {path} is not TOML: {error}") from None
         name = table.pop("name", path.stem)
         if not isinstance(name, str):
-            raise SpaceError(f"space file {path}: name = {name!r} must be a text.")
+            raise SpaceError(f"space file {path}: name = {name!r} must be a string.")
         starts = table.pop("starts", ())
         if not table:
-            raise SpaceError(f"space file {path} names no parameter. `hpo space --toml` prints one to start from.")
+            raise SpaceError(f"space file {path} names no parameter. For an example, see: hpo space --toml")
         try:
             return cls.of(name, table, starts)
         except SpaceError as error:
@@ -212,7 +212,7 @@ def _text(content: bytes) -> str:
 
 
 def _expand(value: object) -> object:
-    """Allow `lr = 0.1` for a fixed value and leave out `type` where the keys tell it."""
+    """Accept `lr = 0.1` for a fixed value, and ranges and choices without `type` where the keys imply it."""
     if not isinstance(value, dict):
         return {"type": "fixed", "value": value}
     if "type" not in value and "choices" in value:
@@ -253,7 +253,7 @@ _BASIC = {
     "lr": _float(0.03, 3.0, 0.2, log=True),
 }
 
-_LARGE: dict[str, Value] = {"filters": 64, "lr": 0.1}  # the largest of `basic`: good, and dear (tests/bench/recipe.md)
+_LARGE: dict[str, Value] = {"filters": 64, "lr": 0.1}  # the largest of `basic`: accurate but slow (tests/bench/recipe.md)
 STARTS: dict[str, tuple[dict[str, Value], ...]] = {"basic": (_LARGE,), "wide": (_LARGE,)}
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -263,7 +263,7 @@ def test_a_space_file_is_a_file_of_reasonable_size(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.toml")
     Path("huge.toml").write_bytes(b"# comment\n" * 200_000)
-    for name, says in (("pipe.toml", "is no file"), ("/dev/zero", "is no file"), ("huge.toml", "2,000,000 bytes")):
+    for name, says in (("pipe.toml", "is not a file"), ("/dev/zero", "is not a file"), ("huge.toml", "2,000,000 bytes")):
         code, _, err = answered("space", name)
         assert code == 2
         assert says in err

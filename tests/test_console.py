@@ -48,7 +48,7 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
     assert "1,234" in text
     assert "waiting" in text
     assert "7 of 50 finished: 2 complete, 5 pruned, 1 failed, 3 waiting, 1 running" in text
-    assert "best 90.00%, trial 1, +2.50 points against trial 0" in text
+    assert "best 90.00%, trial 1, +2.50 points over trial 0" in text
     assert "about 20 min left" in text  # 40 trials of half a minute
 
 
@@ -81,7 +81,7 @@ def test_an_ending_run_says_why_and_what_a_second_ctrl_c_does(board: Board) -> N
     board.stopping = "interrupted"
     text = drawn(board)
     assert "interrupted: workers finish their epoch" in text
-    assert "Ctrl-C again ends at once" in text
+    assert "Press Ctrl-C again to stop immediately" in text
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> Non
     [
         ("total", 10, False, "finished: 10 of 10 trials (2 complete, 8 pruned)"),
         ("total", 10, True, "nothing to do; finished: 10 of 10 trials (2 complete, 8 pruned)"),
-        ("total", 3, True, "nothing to do; 10 trials are finished, and 3 were asked for (2 complete, 8 pruned)"),
+        ("total", 3, True, "nothing to do; 10 trials are finished and 3 were requested (2 complete, 8 pruned)"),
         ("timeout", 50, False, "timeout; 10 of 50 trials finished (2 complete, 8 pruned)"),
     ],
 )

@@ -28,7 +28,7 @@ def run(hpo):
 @pytest.fixture(scope="module")
 def dashboard(hpo, run):
     assert run.process.poll() is None
-    return hpo.start("dashboard").says("Ctrl-C ends it.")
+    return hpo.start("dashboard").says("Press Ctrl-C to stop.")
 
 
 @pytest.fixture(scope="module")

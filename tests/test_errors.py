@@ -35,8 +35,8 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     ("name", "hint"),
     [
         ("tpee", " Did you mean 'tpe'?"),
-        ("halfing", " There is: gp, qmc, random, tpe."),
-        ("", " There is: gp, qmc, random, tpe."),
+        ("halfing", " Available: gp, qmc, random, tpe."),
+        ("", " Available: gp, qmc, random, tpe."),
     ],
 )
 def test_a_near_miss_is_named_and_else_all_there_is(name, hint):

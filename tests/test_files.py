@@ -240,7 +240,7 @@ def test_a_tilde_is_what_a_shell_makes_of_it(monkeypatch, path, there):
 def test_a_tilde_without_a_home_folder_is_a_sentence(monkeypatch):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 54_321)  # without an entry in the system's list
-    with pytest.raises(UsageError, match=r"^~/x: this user has no home folder, which ~ stands for\."):
+    with pytest.raises(UsageError, match=r"^~/x: ~ stands for the home folder, and this user has none\."):
         expanded("~/x")
 
 

@@ -34,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
     ("words", "says"),
     [
         (("run", "first"), "10 of 10 trials"),
-        (("run", "first", "--trials", "3"), "10 trials are finished, and 3 were asked for"),
+        (("run", "first", "--trials", "3"), "10 trials are finished and 3 were requested"),
         (("resume", "first"), "10 of 10 trials"),
         (("resume", "first", "--trials", "50", "--target", "0.1"), "target: trial"),
     ],

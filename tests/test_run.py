@@ -233,7 +233,7 @@ def test_sigterm_ends_a_run_at_once_that_is_ending_already_and_that_is_no_error(
     program.signal(signal.SIGTERM)
     assert program.ended() == 143
     assert time.monotonic() - began < AT_ONCE
-    assert "\nended at once. What was finished is kept" in program.err
+    assert "\nstopped immediately. Finished work is kept" in program.err
     assert "error" not in program.err
 
 

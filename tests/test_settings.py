@@ -76,7 +76,7 @@ BAD_SETTINGS = [
     ({"seed": 2**63}, ["--seed", str(2**63), "less than"]),
     ({"limit_train": 0}, ["--limit-train", "0", "greater than or equal to 1"]),
     ({"limit_test": 10**9}, ["--limit-test", "1000000000", "less than or equal to 1000000"]),
-    ({"colour": 1}, ["--colour", "no such key"]),
+    ({"colour": 1}, ["--colour", "unknown key"]),
 ]
 
 BAD_OPTIONS = [
@@ -124,7 +124,7 @@ def test_a_bad_value_is_refused_in_a_line_with_option_value_and_bound(model, val
     [
         (lambda: RunOptions(trials=0), "RunOptions: trials = 0: should be greater than or equal to 1"),
         (lambda: Settings(epochs=0, sampler="tpee"), "Settings: epochs = 0: should be greater than or equal to 1; sampler"),
-        (lambda: Settings(colour=1), "Settings: colour: there is no such key"),
+        (lambda: Settings(colour=1), "Settings: colour: unknown key"),
     ],
 )
 def test_from_python_a_bad_value_is_an_error_of_hpos_in_a_line(make, says):

@@ -207,7 +207,7 @@ BROKEN = [
     ("x" * 5000, ["is not TOML"]),
     ("learning_rate = 0.1", ["no parameter 'learning_rate'"]),
     ("dept = 3", ["no parameter 'dept'", "Did you mean 'depth'?"]),
-    (INT + ", min = 3 }", ["depth.min", "no such key"]),
+    (INT + ", min = 3 }", ["depth.min", "unknown key"]),
     ('depth = { type = "int", low = 1, default = 2 }', ["depth.high", "missing"]),
     ('depth = { type = "int", low = 1, high = 3 }', ["depth.default", "missing"]),
     ("depth = { low = 1, high = 3, default = 2 }", ["depth", 'type = "int", "float" or "categorical"']),
@@ -287,7 +287,7 @@ def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("folder.toml", "is no file"),
+        ("folder.toml", "is not a file"),
         ("file/below.toml", "Not a directory"),
         ("x" * 300 + ".toml", "File name too long"),
         ("latin1.toml", "is not TOML"),

@@ -125,8 +125,8 @@ def test_a_live_run_fits_any_terminal_and_leaves_the_cursor_visible(hpo, columns
 def test_a_language_without_our_letters_is_no_failure(hpo, environment):
     program = hpo.start_python("-c", ONE_AFTER_THE_OTHER, "doctor", "run --help", "space wide", "show first", **environment)
     assert program.ended() == 0, program.err
-    assert re.fullmatch(r"(The winner was picked on .*\n.*\n)?", program.err)
-    for said in ("running trials", "Finished trials of the study", "weight_decay", "best: trial "):
+    assert re.fullmatch(r"(The winner was chosen on .*\n.*\n)?", program.err)
+    for said in ("running trials", "Total number of finished", "weight_decay", "best: trial "):
         assert said in program.out
 
 

@@ -1,1 +1,1 @@
-"""The commands, one function each: options in, exit code out. `hpo.cli` puts them together."""
+"""The commands, one function each: options in, exit code out. `hpo.cli` registers them."""

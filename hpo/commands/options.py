@@ -1,4 +1,4 @@
-"""Options that several commands have, and how Typer is told of them.
+"""Options that several commands share, declared for Typer.
 
 Typer reads annotations at run time, so `Optional[str]` stays where `str | None` would do elsewhere.
 """
@@ -26,7 +26,7 @@ class Format(StrEnum):
 
 
 class State(StrEnum):
-    """How far a trial is."""
+    """State of a trial."""
 
     complete = "complete"
     pruned = "pruned"

@@ -1,4 +1,4 @@
-"""The commands that look: at studies, spaces, data and the machine, and that write pages of what they see."""
+"""The commands that read: they show studies, spaces, data and the machine, and write reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
     location = locate(storage)
     problems: dict[str | bytes, StorageError] = {}
     found = load_all(location, problems) if storage or exists(location) else []
-    empty = "" if problems else f"{location}: no studies yet. Begin one: hpo run"
+    empty = "" if problems else f"{location}: no studies yet. Create one: hpo run"
     tables.show_studies(found, form, empty=empty)
     for problem in problems.values():
         streams.complain(str(problem))
@@ -33,7 +33,7 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
 
 @app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json")
 def show(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
-    """Show one study: what it was run with, how far it is, its best trial."""
+    """Show one study: its settings, progress and best trial."""
     from hpo.console import tables
     from hpo.search.record import load
     from hpo.search.storage import locate
@@ -47,15 +47,14 @@ def trials(
     study: Study,
     storage: Storage = None,
     form: Form = Format.table,
-    state: Annotated[States, option("--state", help="Only trials of this state; may be given several times.")] = None,
+    state: Annotated[States, option("--state", help="Only trials in this state; can be repeated.")] = None,
     sort: Annotated[
-        str, option("--sort", metavar="COLUMN", help="Sort by a column: lr, or -lr for the largest first; accuracy: best first.")
+        str,
+        option("--sort", metavar="COLUMN", help="Sort by a column: lr, or -lr (largest first); accuracy puts the best first."),
     ] = "",
-    top: Annotated[
-        Whole, option("--top", metavar="N", min=1, help="Only the first N; the best N, if --sort names nothing else.")
-    ] = None,
+    top: Annotated[Whole, option("--top", metavar="N", min=1, help="Only the first N; without --sort, the best N.")] = None,
 ) -> int:
-    """Show the trials of a study; JSON and CSV have every column."""
+    """Show the trials of a study. JSON and CSV have every column."""
     from hpo.console import tables
     from hpo.search.record import load
     from hpo.search.storage import locate
@@ -71,8 +70,8 @@ def trials(
 
 @app.command(epilog="Examples:  hpo space wide    hpo space --toml > mine.toml")
 def space(
-    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="basic, wide, tutorial or a TOML file.")] = "basic",
-    toml: Annotated[bool, option("--toml", help="Print it as a file to start from.")] = False,
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="basic, wide, tutorial, or a TOML file.")] = "basic",
+    toml: Annotated[bool, option("--toml", help="Print it as a TOML file to start from.")] = False,
 ) -> int:
     """Show a search space."""
     from hpo.console import tables
@@ -92,7 +91,7 @@ def data(
     data_dir: DataDir = None,
     preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
 ) -> int:
-    """Fetch a data set if need be, verify it, and say what it holds."""
+    """Download a data set if necessary, verify it and describe it."""
     from hpo.console import streams, tables, views
     from hpo.settings import data_folder
     from hpo.training import data as sets
@@ -110,10 +109,10 @@ def data(
 @app.command(epilog="Examples:  hpo dashboard    hpo dashboard --open    hpo dashboard --port 8080")
 def dashboard(
     storage: Storage = None,
-    port: Annotated[int, option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+    port: Annotated[int, option("--port", min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 0,
     open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
 ) -> int:
-    """Serve optuna-dashboard for the database, on this machine alone, until Ctrl-C."""
+    """Serve optuna-dashboard for the database until Ctrl-C. Only this machine can connect."""
     from hpo.console import streams
     from hpo.search.server import HOST, server
     from hpo.search.storage import locate
@@ -121,7 +120,7 @@ def dashboard(
     with server(locate(storage), port) as made:
         address = f"http://{HOST}:{made.server_port}/dashboard/"
         streams.out().print(address)
-        streams.err().print("Ctrl-C ends it.")
+        streams.err().print("Press Ctrl-C to stop.")
         sys.stdout.flush()
         if open_it:  # the port listens already: the browser is answered once we serve
             typer.launch(address)
@@ -132,12 +131,12 @@ def dashboard(
 @app.command(epilog="Examples:  hpo report cifar10    hpo report cifar10 --out page.html --open")
 def report(
     study: Annotated[str, typer.Argument(metavar="[STUDY]", help="Name of a study.")] = "cifar10",
-    out: Annotated[File, option("--out", metavar="FILE", help="Where to. Default: reports/STUDY.html.")] = None,
+    out: Annotated[File, option("--out", metavar="FILE", help="File to write. Default: reports/STUDY.html.")] = None,
     title: Annotated[Text, option("--title", help="Heading of the page.")] = None,
     open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
     storage: Storage = None,
 ) -> int:
-    """Write the page that explains a study: one file that works offline."""
+    """Write a study's report: one HTML file that works offline."""
     from hpo import api
     from hpo.console import streams
 
@@ -151,11 +150,11 @@ def report(
 @app.command(epilog="Examples:  hpo compare cifar10 cifar10-wide    hpo compare a b c --out reports/abc.html")
 def compare(
     studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of two or more studies.")],
-    out: Annotated[File, option("--out", metavar="FILE", help="Where to. Default: reports/A-B….html.")] = None,
+    out: Annotated[File, option("--out", metavar="FILE", help="File to write. Default: reports/A-B….html.")] = None,
     storage: Storage = None,
     form: Form = Format.table,
 ) -> int:
-    """Compare studies: a table here, and a page with curves and intervals."""
+    """Compare studies: print a table, and write a page with curves and intervals."""
     from hpo.console import streams
     from hpo.console.rows import show_rows
     from hpo.report import Comparison
@@ -164,7 +163,7 @@ def compare(
     from hpo.search.storage import locate
 
     if len(studies) < 2:
-        raise UsageError("compare needs two studies or more: hpo compare A B")
+        raise UsageError("compare needs at least two studies: hpo compare A B")
     location = locate(storage)
     records = [load(name, location) for name in studies]
     comparison = Comparison([record.study for record in records], [record.folder for record in records])
@@ -177,12 +176,12 @@ def compare(
 
 @app.command(epilog="Examples:  hpo doctor    hpo doctor cifar10 --repair    hpo doctor --json")
 def doctor(
-    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Only this one.", show_default=False)] = None,
-    repair: Annotated[bool, option("--repair", help="Do the safe repairs, after a backup of the database.")] = False,
+    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Check only this study.", show_default=False)] = None,
+    repair: Annotated[bool, option("--repair", help="Make the safe repairs, after a backup of the database.")] = False,
     as_json: Annotated[bool, option("--json", help="Print the findings as JSON.")] = False,
     storage: Storage = None,
 ) -> int:
-    """Say what is wrong with database, checkpoints and machine, and the command that mends it."""
+    """Check database, checkpoints and machine, and name the command that fixes each problem."""
     from hpo.console import streams, tables
     from hpo.search import doctor as checks
     from hpo.search.storage import locate
@@ -197,5 +196,5 @@ def doctor(
             mend()
             streams.err().print(streams.visible(f"repaired: {found}"), soft_wrap=True)
         if copy:
-            streams.err().print(streams.visible(f"The database as it was: {copy}"), soft_wrap=True)
+            streams.err().print(streams.visible(f"Backup of the database: {copy}"), soft_wrap=True)
     return StorageError.exit_code if any(finding.state == "bad" for finding in findings) else 0

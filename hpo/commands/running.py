@@ -1,4 +1,4 @@
-"""The commands that run a study: `run` and `resume`. What both can be told about a run is declared once, in `ThisRun`."""
+"""The commands that run a study: `run` and `resume`. The options that both share are declared once, in `ThisRun`."""
 
 from __future__ import annotations
 
@@ -25,36 +25,34 @@ app = typer.Typer()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ThisRun:
-    """What is told about one run, by options that `run` and `resume` share."""
+    """Options of one run, which `run` and `resume` share."""
 
-    trials: Annotated[Whole, option("--trials", "-n", help="Finished trials of the study, in total. Default: 50.")] = None
-    timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Begin no epoch after this long: 90s, 30m, 1h30m.")] = None
-    target: Annotated[Text, option("--target", metavar="ACCURACY", help="End once a trial reaches it: 0.93 or 93%.")] = None
-    patience: Annotated[
-        Whole, option("--patience", metavar="N", help="End after N trials without a better one than the best.")
-    ] = None
+    trials: Annotated[Whole, option("--trials", "-n", help="Total number of finished trials. Default: 50.")] = None
+    timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Start no epoch after this time: 90s, 30m, 1h30m.")] = None
+    target: Annotated[Text, option("--target", metavar="ACCURACY", help="Stop once a trial reaches it: 0.93 or 93%.")] = None
+    patience: Annotated[Whole, option("--patience", metavar="N", help="Stop after N trials without a new best.")] = None
     workers: Annotated[
-        str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one a core, or four a GPU.")
+        str, option("--workers", "-j", metavar="auto|N", help="Training processes; auto: one per core, or four per GPU.")
     ] = "auto"
     device: Annotated[str, option("--device", metavar="auto|cpu|cuda|cuda:0,cuda:1", help="Where to train.")] = "auto"
     trial_timeout: Annotated[
-        Text, option("--trial-timeout", metavar="TIME", help="End a worker that is silent for this long.")
+        Text, option("--trial-timeout", metavar="TIME", help="Replace a worker that is silent for this long.")
     ] = None
     grace: Annotated[
         Text,
-        option("--grace", metavar="TIME", help="When ending, wait this long at most for epochs. Default: until they end."),
+        option("--grace", metavar="TIME", help="When stopping, wait at most this long for epochs. Default: no limit."),
     ] = None
     keep_checkpoints: Annotated[
         Whole, option("--keep-checkpoints", metavar="N", help="Keep the weights of the N best trials. Default: 1.")
     ] = None
     data_dir: DataDir = None
-    no_report: Annotated[bool, option("--no-report", help="Write no page at the end.")] = False
+    no_report: Annotated[bool, option("--no-report", help="Do not write the report at the end.")] = False
     storage: Storage = None
-    quiet: Annotated[bool, option("--quiet", "-q", help="Only the result.")] = False
-    verbose: Annotated[bool, option("--verbose", "-v", help="Also notes, and, without a terminal, each epoch.")] = False
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print only the result.")] = False
+    verbose: Annotated[bool, option("--verbose", "-v", help="Print notes too, and, without a terminal, every epoch.")] = False
 
     def options(self) -> RunOptions:
-        """Return them validated, as the runner takes them."""
+        """Return the validated options, as the runner takes them."""
         from hpo.settings import RunOptions
 
         given = {name: getattr(self, name) for name in RunOptions.model_fields}
@@ -80,28 +78,32 @@ def _with_options_of_a_run(command: Callable[..., int]) -> Callable[..., int]:
 @_with_options_of_a_run
 def run(
     *,
-    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Name; default: the data set's.", show_default=False)] = None,
-    dataset: Annotated[Text, option("--dataset", metavar="cifar10|digits", help="Images to learn. Default: cifar10.")] = None,
-    epochs: Annotated[Whole, option("--epochs", help="Of a trial that is not stopped early. Default: 10.")] = None,
-    space: Annotated[
-        Text, option("--space", metavar="basic|wide|tutorial|FILE.toml", help="What to vary. Default: basic.")
+    study: Annotated[
+        Text, typer.Argument(metavar="[STUDY]", help="Name of the study. Default: the data set's name.", show_default=False)
     ] = None,
-    score: Annotated[Text, option("--score", metavar="test|validation", help="Images that pick a winner. Default: test.")] = None,
+    dataset: Annotated[Text, option("--dataset", metavar="cifar10|digits", help="Images to train on. Default: cifar10.")] = None,
+    epochs: Annotated[Whole, option("--epochs", help="Epochs per trial (unless stopped early). Default: 10.")] = None,
+    space: Annotated[
+        Text, option("--space", metavar="basic|wide|tutorial|FILE.toml", help="Search space: what to vary. Default: basic.")
+    ] = None,
+    score: Annotated[
+        Text, option("--score", metavar="test|validation", help="Images that trials are scored on. Default: test.")
+    ] = None,
     sampler: Annotated[
-        Text, option("--sampler", metavar="tpe|gp|random|qmc", help="Chooses configurations. Default: tpe.")
+        Text, option("--sampler", metavar="tpe|gp|random|qmc", help="How configurations are chosen. Default: tpe.")
     ] = None,
     pruner: Annotated[
-        Text, option("--pruner", metavar="halving|median|hyperband|none", help="Stops losers. Default: halving.")
+        Text, option("--pruner", metavar="halving|median|hyperband|none", help="How poor trials are stopped. Default: halving.")
     ] = None,
-    seed: Annotated[Whole, option("--seed", help="Root of every random number. Default: 0.")] = None,
-    warm_start: Annotated[Text, option("--warm-start", metavar="STUDY", help="First try what was best in this study.")] = None,
+    seed: Annotated[Whole, option("--seed", help="Seed of all random numbers. Default: 0.")] = None,
+    warm_start: Annotated[Text, option("--warm-start", metavar="STUDY", help="Start with the best trials of that study.")] = None,
     limit_train: Annotated[Whole, option("--limit-train", metavar="N", help="Train on N images only.")] = None,
     limit_test: Annotated[Whole, option("--limit-test", metavar="N", help="Score on N images only.")] = None,
     this_run: ThisRun,
 ) -> int:
-    """Create the study or continue it, until it has --trials finished trials in total; write the report.
+    """Create or continue a study until it has --trials finished trials; then write the report.
 
-    Ctrl-C, SIGTERM or SIGUSR1 once: workers finish their epoch, and the same command continues. Twice: at once.
+    On Ctrl-C, SIGTERM or SIGUSR1, workers finish their epoch first; a second one stops immediately. The same command continues.
     """
     from hpo import api
     from hpo.settings import Settings
@@ -123,7 +125,7 @@ def run(
 @app.command(epilog="Examples:  hpo resume cifar10    hpo resume cifar10 --trials 100")
 @_with_options_of_a_run
 def resume(*, study: Study, this_run: ThisRun) -> int:
-    """Continue a study as it was, with everything read from it; --trials may raise the total."""
+    """Continue a study with its stored settings; --trials may raise the total."""
     from hpo import api
 
     return _run(functools.partial(api.resume, study), this_run)
@@ -138,7 +140,7 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
             outcome = begin(options=options, storage=storage, watcher=watcher)
     except (KeyboardInterrupt, SystemExit):
         streams.tell(
-            "ended at once. What was finished is kept; the same command continues, each trial from its last whole epoch."
+            "stopped immediately. Finished work is kept; run the same command to continue each trial from its last epoch."
         )
         raise
     page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
@@ -147,7 +149,7 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
 
 
 def _page(record: StudyRecord, *, quiet: bool) -> Path | None:
-    """Write a study's report; a report that cannot be written does not undo a run."""
+    """Write a study's report; if that fails, the run still counts."""
     from hpo import api
     from hpo.console import streams
 
@@ -160,7 +162,7 @@ def _page(record: StudyRecord, *, quiet: bool) -> Path | None:
 
 
 def _fraction(text: str | None) -> float | str | None:
-    """Read `0.93` and `93%`; what is neither goes on as it is, for RunOptions to refuse."""
+    """Read `0.93` and `93%`; any other text is passed on for RunOptions to refuse."""
     if text is None:
         return None
     try:

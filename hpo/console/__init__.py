@@ -1,1 +1,1 @@
-"""What a person sees: `views` of a run while it goes on, `tables` of what is stored, `streams` that both print to."""
+"""Terminal output: `views` show a run in progress, `tables` show what is stored, and both print to `streams`."""

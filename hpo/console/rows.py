@@ -22,7 +22,7 @@ STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cy
 
 
 class Share(float):
-    """An accuracy: a float that people read in per cent."""
+    """An accuracy, or another fraction that is shown in per cent."""
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str, kept: Iterable[str] = ()) -> None:
@@ -31,8 +31,8 @@ def show_rows(rows: Sequence[Mapping[str, Any]], form: str, *, empty: str, kept:
     Args:
         rows: A missing value is None.
         form: table, json or csv.
-        empty: What to say of no rows, under a table.
-        kept: Columns that a table has at any width; of the others as many as fit.
+        empty: Message if a table has no rows.
+        kept: Columns that a table has at any width; the other columns appear as far as they fit.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if form == "json":
@@ -59,7 +59,7 @@ def _finite(value: object) -> object:
 
 
 def _to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Numbers at full precision (inf and nan included), nothing for what is missing, JSON for anything with parts."""
+    """Return CSV: numbers at full precision (inf and nan included), missing values empty, lists and mappings as JSON."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if columns:
@@ -69,7 +69,7 @@ def _to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _csv_cell(value: object) -> object:
-    """A value; a text so that no terminal obeys it and no spreadsheet runs it as a formula."""
+    """Return a value; text is escaped so that no terminal obeys it and no spreadsheet runs it as a formula."""
     if isinstance(value, bool | dict | list | tuple):
         return json.dumps(_finite(value), default=str)
     if not isinstance(value, str):
@@ -92,7 +92,7 @@ def _show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], kept:
         table.add_row(*(Text(text, style=STYLES.get(text, "")) for text in texts))
     console.print(table)
     if left_out := [_heading(column) for column in filled if column not in shown]:
-        said = f"Not shown, for want of room: {', '.join(left_out)}. A wider terminal shows more, --format csv all."
+        said = f"Columns that do not fit: {', '.join(left_out)}. A wider terminal shows more; --format csv shows all."
         err().print(Text(said, style="dim"))
 
 
@@ -101,13 +101,13 @@ def _heading(column: str) -> str:
 
 
 def _least_width(column: str, cells: Iterable[str]) -> int:
-    """Columns that a table needs for a column; words of headings stay whole, cells up to a length."""
+    """Return the characters that a column needs: words of the heading stay whole, and so do cells up to a length."""
     words = max(len(word) for word in f"{_heading(column)} ".split(" "))
     return min(LONG, max(words, *map(len, cells)))
 
 
 def _fitting(least: Mapping[str, int], kept: set[str], width: int) -> list[str]:
-    """Return the columns that fit, in order: those to keep, and of the others the first."""
+    """Return the columns that fit, in order: those to keep, then the first of the others."""
     room = width - sum(least[column] + 2 for column in least if column in kept)  # 2: one space on either side
     shown, full = [], False
     for column, needed in least.items():
@@ -120,7 +120,7 @@ def _fitting(least: Mapping[str, int], kept: set[str], width: int) -> list[str]:
 
 
 def cell(column: str, value: object) -> str:
-    """Return a value of a column for a person: accuracies in per cent, counts with thousands."""
+    """Format a value of a column: accuracies in per cent, counts with thousands separators."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool) and column in ("n_parameters", "macs"):
@@ -132,7 +132,7 @@ def cell(column: str, value: object) -> str:
 
 
 def plain(value: object) -> str:
-    """Return a value as short as a person would write it."""
+    """Format a value as briefly as a person would write it."""
     if isinstance(value, Share):
         return f"{value:.2%}"
     return f"{value:.4g}" if isinstance(value, float) else visible(str(value))

@@ -1,6 +1,6 @@
 """Standard output for data, standard error for progress and errors.
 
-Texts from studies (names, reasons, parameters) are shown as they are: none of them is markup.
+Texts from studies (names, reasons, parameters) are never read as markup.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PASSWORD = re.compile(r"(\w:/+[^\s:/@]*:|:)(?:\S+(?=@)|[^\s@]+(?=…))|((?:pass
 
 
 class _Deaf(io.TextIOWrapper):
-    """Standard error whose reader may go away: a run that nobody watches any more goes on."""
+    """Standard error whose reader may go away: the run continues without it."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -38,9 +38,9 @@ class _Deaf(io.TextIOWrapper):
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output that ends the program as a shell expects when its reader is gone, and with our own error when it is full.
+    """Standard output. If its reader goes away, the program ends as a shell expects; if the disk is full, with our error.
 
-    Here rather than around the program, since rich and click end it with 1 on the way.
+    This is handled here, not around the program, because rich and click would first exit with 1.
     """
 
     def write(self, text: str) -> int:
@@ -56,16 +56,16 @@ class _Output(io.TextIOWrapper):
         try:
             yield
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # for what is in the buffer still
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())  # for what is still in the buffer
             if isinstance(error, BrokenPipeError):
                 raise SystemExit(128 + 13) from None  # as killed by SIGPIPE
             raise StorageError(f"standard output cannot be written: {error.strerror}.") from None
 
 
 def prepare() -> None:
-    """Let no state of this program's streams end it: closed, full, without a reader, or of an encoding that lacks our letters.
+    """Make all three streams usable: closed, full, unread, or in an encoding that lacks our characters.
 
-    A closed stream gets /dev/null, so that no database is opened under its number.
+    A closed stream is replaced by /dev/null, so that no database is opened under its number.
     """
     for number in range(3):
         try:
@@ -111,10 +111,10 @@ def show_trace() -> None:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text without the passwords of URLs that were typed somewhere, the wrong place included."""
+    """Return a text without the passwords of URLs, wherever in it they were typed."""
     return _PASSWORD.sub(r"\1\2***", text)
 
 
 def visible(text: str) -> str:
-    """Return a text that no terminal obeys: what cannot be printed is escaped, each newline, tab and no-break space a space."""
+    """Escape what a terminal would obey or cannot print; each newline, tab and no-break space becomes a space."""
     return "".join(c if c.isprintable() else " " if c in "\n\t\N{NO-BREAK SPACE}" else ascii(c)[1:-1] for c in text)

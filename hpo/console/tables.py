@@ -1,4 +1,4 @@
-"""What is stored, for a person or a program: studies, trials, the best trial, a space, a data set, what the doctor found."""
+"""Stored things for people and programs: studies, trials, the best trial, a space, a data set, the doctor's findings."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ REASONS = 5  # failures that a table of trials explains
 
 
 def score(value: float | None, record: StudyRecord) -> float | None:
-    """Return a value of a study's trials for a table: a share where hpo made the study, else the plain number."""
+    """Return a trial's value for a table: an accuracy if hpo made the study, else the plain number."""
     return Share(value) if value is not None and record.is_accuracy and 0 <= value <= 1 else value
 
 
 def best(record: StudyRecord) -> None:
-    """Print the best trial as a table; in a study of hpo's beside trial 0, the default point."""
+    """Print the best trial as a table; in hpo's own studies next to trial 0, the default point."""
     trial, first = record.best, record.trials[0]
     settings, environment = record.settings, record.attributes.get("environment")
     n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
@@ -53,7 +53,7 @@ def best(record: StudyRecord) -> None:
     out().print(table)
     if settings and settings.score == "test" and record.n_finished > 1:
         err().print(
-            "The winner was picked on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
+            "The winner was chosen on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
             style="dim",
         )
 
@@ -83,7 +83,7 @@ def show_studies(records: Sequence[StudyRecord], form: str, *, empty: str) -> No
 
 
 def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: str) -> None:
-    """Print trials of a study; a table has what there is room for, and below it why the latest failures failed."""
+    """Print trials of a study; a table has the columns that fit, and below it the reasons of the latest failures."""
     if form != "table":
         show_rows(rows, form, empty=empty)
         return
@@ -100,7 +100,7 @@ def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: s
     for row in failed[-REASONS:]:
         out().print(Text(cell("reason", f"trial {row['number']} {WORDS[row['state']]}: {row['reason']}"), style=STYLES["fail"]))
     if len(failed) > REASONS:
-        err().print(Text(f"{len(failed) - REASONS} more failed: --state fail --format csv tells why.", style="dim"))
+        err().print(Text(f"{len(failed) - REASONS} more failed: --state fail --format csv shows the reasons.", style="dim"))
 
 
 def show_study(record: StudyRecord, form: str) -> None:
@@ -175,11 +175,11 @@ def show_space(space: SearchSpace) -> None:
     out().print(table)
     for start in space.starts:
         point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())
-        out().print(f" tried after the default point, and trained to the end: {point}", markup=False, highlight=False)
+        out().print(f" tried after the default point and trained to the end: {point}", markup=False, highlight=False)
 
 
 def show_findings(findings: Sequence[Diagnosis], *, as_json: bool) -> None:
-    """Print what the doctor found, what is wrong first, with the command that mends it; then one line of summary."""
+    """Print the doctor's findings, problems first, each with the command that fixes it; then one line of summary."""
     order = {"bad": 0, "note": 1, "ok": 2}
     findings = sorted(findings, key=lambda finding: order[finding.state])
     if as_json:

@@ -1,4 +1,4 @@
-"""A run while it goes on: a live table on a terminal, plain lines where there is none; and how it ended."""
+"""A run in progress, as a live table on a terminal or else as plain lines; and how it ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOST = 6  # parameters that a line has room for
 
 @contextlib.contextmanager
 def watching(*, quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """Show a run in the way that suits where we are: a live table on a terminal, else plain lines, or nothing."""
+    """Show a run: as a live table on a terminal, else as plain lines; if `quiet`, not at all."""
     console = err()
     if quiet:
         yield Watcher()
@@ -53,7 +53,7 @@ class PlainView(Watcher):
     """One line per event, for logs and pipes.
 
     Args:
-        console: Where to.
+        console: Where to print.
         verbose: One line per epoch, not only each trial.
     """
 
@@ -61,14 +61,14 @@ class PlainView(Watcher):
         self._console, self._verbose = console, verbose
         self._prepared: set[str] = set()
         self._said_stopping = False
-        self._held: tuple[int, float, str] | None = None  # trial, time and line: that it waits, which may be over at once
+        self._held: tuple[int, float, str] | None = None  # trial, time, line "waits …": it may continue immediately
 
     def _say(self, text: str) -> None:
         self._release(0.0)
         self._print(text)
 
     def _release(self, seconds: float) -> None:
-        """Say what is held back once so many seconds have passed."""
+        """Print the held-back line once so many seconds have passed."""
         if self._held and time.monotonic() - self._held[1] >= seconds:
             text, self._held = self._held[2], None
             self._print(text)
@@ -77,59 +77,59 @@ class PlainView(Watcher):
         self._console.print(f"{time.strftime('%H:%M:%S')}  {visible(text)}", soft_wrap=True)
 
     def preparing(self, what: str, done: int, total: int) -> None:  # noqa: ARG002  # lines need no bar
-        """Say each step once; several workers may be at different ones in turns."""
+        """Print each step once; several workers may report different steps in turn."""
         if what not in self._prepared:
             self._prepared.add(what)
             self._say(f"{what} …")
 
     def opened(self, board: Board) -> None:
-        """Say what is going to happen."""
+        """Print the first line of the run."""
         self._say(opening(board))
 
     def changed(self, board: Board) -> None:
-        """Say once that the run is ending."""
+        """Print once that the run is ending."""
         self._release(1.0)
         if board.stopping and not self._said_stopping:
             self._said_stopping = True
             self._say(f"{finishing(board)}; nothing is lost")
 
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
-        """Say where a trial continues."""
+        """Print where a trial continues."""
         self._say(f"trial {trial.number} continues after epoch {epoch}/{board.epochs}")
 
     def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
-        """Say how an epoch went."""
+        """Print the result of an epoch."""
         if self._verbose or epoch.seconds > 20:
             speed = f"{epoch.images_per_second:,.0f} images/s"
             self._say(f"trial {trial.number} epoch {epoch.epoch}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
-        """Say after which epoch a trial waits, unless that is over at once."""
+        """Print after which epoch a trial waits, unless it continues immediately."""
         self._release(0.0)
         self._held = trial.number, time.monotonic(), _line(board, trial, f"waits after epoch {trial.epoch}")
 
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
-        """Say how a trial ended."""
+        """Print how a trial ended."""
         if self._held and self._held[0] == trial.number:
             self._held = None
         self._say(_line(board, trial, state))
 
     def closing(self, board: Board) -> None:  # noqa: ARG002  # the end is told by `result`
-        """Say what is held back."""
+        """Print the line that is held back."""
         self._release(0.0)
 
     def warned(self, text: str) -> None:
-        """Say it."""
+        """Print a warning."""
         self._say(f"warning: {text}")
 
     def noted(self, text: str) -> None:
-        """Say it where details are asked for."""
+        """Print a note if `verbose`."""
         if self._verbose:
             self._say(text)
 
 
 class LiveView(Watcher):
-    """A table that redraws itself: one line per worker, totals, the best so far, time spent and left."""
+    """A table that redraws itself: one line per worker, totals, best so far, time spent and time left."""
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console, self._verbose = console, verbose
@@ -154,7 +154,7 @@ class LiveView(Watcher):
         self._console.print(Text(opening(board), style="dim"))
 
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
-        """Leave a line for a failure and for a new best."""
+        """Print a line for a failure and for a new best."""
         if state == "fail":
             reason = visible(str(trial.attributes.get("reason", "")))
             self._console.print(Text(f"trial {trial.number} failed: {reason}", style=STYLES["fail"]))
@@ -162,11 +162,11 @@ class LiveView(Watcher):
             self._console.print(Text(f"trial {trial.number} is the best so far: {board.best[1]:.2%}  {parameters(trial.params)}"))
 
     def warned(self, text: str) -> None:
-        """Leave a line."""
+        """Print a warning above the table."""
         self._console.print(Text(f"warning: {visible(text)}", style="yellow"))
 
     def noted(self, text: str) -> None:
-        """Leave a line where details are asked for."""
+        """Print a note above the table if `verbose`."""
         if self._verbose:
             self._console.print(Text(visible(text), style="dim"))
 
@@ -178,14 +178,14 @@ def _line(board: Board, trial: OpenTrial, what: str) -> str:
 
 
 def opening(board: Board) -> str:
-    """Return the sentence that a run begins with."""
+    """Return the first line of a run."""
     goal = f"{board.n_finished} of {board.total} trials finished" if board.n_finished else f"{board.total} trials"
     workers = f"{len(board.rows)} worker{'s' if len(board.rows) != 1 else ''}"
     return f"study {board.study}: {goal}, {board.epochs} epochs each at most, {workers}"
 
 
 def draw(board: Board, width: int = 120) -> RenderableType:
-    """Return the live table of a board, for a terminal of so many columns."""
+    """Return the live table of a board for a terminal of `width` columns."""
     bar, most = (12, MOST) if width >= 100 else (6, 4)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     for heading in ("worker", "trial", "parameters", "epoch", "", "accuracy", "images/s"):
@@ -213,12 +213,12 @@ def draw(board: Board, width: int = 120) -> RenderableType:
         Text(f" {clock(board)}", style="dim"),
     ]
     if board.stopping:
-        lines.append(Text(f" {finishing(board)}. Ctrl-C again ends at once.", style="yellow"))
+        lines.append(Text(f" {finishing(board)}. Press Ctrl-C again to stop immediately.", style="yellow"))
     return Group(*lines)
 
 
 def finishing(board: Board) -> str:
-    """Return `terminated: workers finish their epoch, about 40 s`, or how long they are given for it."""
+    """Return `terminated: workers finish their epoch, about 40 s`, or with the grace that they have for it."""
     left = board.left_of_epochs
     about = "" if left is None else f", about {span(left)}"
     if board.grace is None or (left is not None and left <= board.grace):
@@ -234,19 +234,19 @@ def totals(board: Board) -> str:
 
 
 def standing(board: Board) -> str:
-    """Return the best so far and by how much it beats trial 0."""
+    """Return the best accuracy so far and its gain over trial 0."""
     if board.best is None:
         return "no trial complete yet"
     number, accuracy = board.best
     if number == 0 or board.baseline is None:
         gain = " (the default point)" if number == 0 else ""
     else:
-        gain = f", {100 * (accuracy - board.baseline):+.2f} points against trial 0, the default point"
+        gain = f", {100 * (accuracy - board.baseline):+.2f} points over trial 0, the default point"
     return f"best {accuracy:.2%}, trial {number}{gain}"
 
 
 def clock(board: Board) -> str:
-    """Return time spent, and an estimate of the time left."""
+    """Return the time spent and an estimate of the time left."""
     left = f"about {span(board.left)} left" if board.left is not None else "time left: known after three trials"
     return f"{span(board.spent)} spent, {left}"
 
@@ -260,7 +260,7 @@ def span(seconds: float) -> str:
 
 
 def parameters(params: Mapping[str, Any], most: int = MOST) -> str:
-    """Return `depth 3  filters 48  lr 0.21`; of many, the first."""
+    """Return `depth 3  filters 48  lr 0.21`; only the first `most` of them."""
     shown = [f"{name} {plain(value)}" for name, value in list(params.items())[:most]]
     more = len(params) - len(shown)
     return "  ".join([*shown, *([f"… {more} more"] if more else [])])
@@ -269,7 +269,7 @@ def parameters(params: Mapping[str, Any], most: int = MOST) -> str:
 def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | None) -> None:
     """Print how a run ended: the best trial, and the commands that continue from here.
 
-    With `quiet` only the best trial's line. Data (the table) goes to standard output, the rest to standard error.
+    With `quiet`, print only the best trial's line. Data (the table) goes to standard output, everything else to standard error.
     """
     record = outcome.record
     if quiet:
@@ -292,12 +292,12 @@ def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | N
 
 
 def ending(outcome: Outcome) -> str:
-    """Return `finished: 10 of 10 trials (4 complete, 6 pruned)`, or why else a run ended, or that it had nothing to do."""
+    """Return `finished: 10 of 10 trials (4 complete, 6 pruned)`, or another reason of the end, or that nothing was to do."""
     n, total, reason = outcome.record.n_finished, outcome.total, outcome.reason
     words = {"fail": "failed", "running": "to be continued", "waiting": "enqueued", FOREIGN: "not hpo's"}
     counted = ", ".join(f"{n} {words.get(state, state)}" for state, n in sorted(outcome.record.counts.items()))
     details = f" ({counted})" if counted else ""
     if reason == "total" and outcome.idle and n > total:
-        return f"nothing to do; {n} trials are finished, and {total} were asked for{details}"
+        return f"nothing to do; {n} trials are finished and {total} were requested{details}"
     ended = f"finished: {n} of {total} trials" if reason == "total" else f"{reason}; {n} of {total} trials finished"
     return f"{'nothing to do; ' if outcome.idle else ''}{ended}{details}"

@@ -79,7 +79,7 @@ def test_folders_that_no_trial_needs_are_removed_by_repair_after_a_backup(finish
     assert "1 MiB" in finding.found
     assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
     assert not stray.exists()
-    assert "database as it was" in capsys.readouterr().err
+    assert "Backup of the database" in capsys.readouterr().err
     assert len(list(finished.location.path.parent.glob("*.bak"))) == 1
     assert bad(finished) == []
 
@@ -132,7 +132,7 @@ def in_training(study, *contents):
 @pytest.mark.parametrize(
     ("newest", "why"),
     [
-        (sealed(b"weights")[:-3], "is torn or damaged"),
+        (sealed(b"weights")[:-3], "is incomplete or damaged"),
         (b"", "it is empty"),
         (b"PNG and so on", "is not a checkpoint of hpo"),
         (sealed(b"weights").replace(b" 1 ", b" 0 "), "is a checkpoint of another version"),
@@ -165,7 +165,7 @@ def test_one_changed_bit_of_the_best_trials_weights_is_found_without_torch(finis
     path.write_bytes(content)
     (finding,) = found(finished, "checkpoints")
     assert finding.state == "bad"
-    assert "is torn or damaged" in finding.found
+    assert "is incomplete or damaged" in finding.found
     assert main(["doctor", "--storage", str(finished.location)]) == 4
 
 

@@ -221,6 +221,6 @@ def test_a_current_folder_that_is_gone_is_a_sentence(monkeypatch, tmp_path):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(StorageError, match="the current folder is gone"):
+    with pytest.raises(StorageError, match="the current folder no longer exists"):
         locate("hpo.db")
     assert locate(f"{tmp_path}/hpo.db").path == tmp_path / "hpo.db"

@@ -72,8 +72,8 @@ def test_what_is_saved_is_loaded(folder):
     ("damage", "says"),
     [
         ("empty", "is not a checkpoint of hpo: it is empty"),
-        ("torn", "is torn or damaged"),
-        ("one bit flipped", "is torn or damaged"),
+        ("torn", "is incomplete or damaged"),
+        ("one bit flipped", "is incomplete or damaged"),
         ("of another program", "is not a checkpoint of hpo"),
         ("plain torch.save", "is not a checkpoint of hpo"),
         ("of another version", "is a checkpoint of another version of hpo"),
