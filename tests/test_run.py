@@ -244,7 +244,7 @@ def test_when_the_grace_is_over_a_run_ends_in_the_middle_of_an_epoch(hpo):
     assert re.search(
         r"terminated: workers have 1 s to finish their epoch(, which takes about \d+ \w+)?; nothing is lost", program.err
     )
-    assert "the grace of 1 s is over: trial 0 goes on from its last whole epoch." in program.err
+    assert "the grace of 1 s is over: trial 0 continues from its last completed epoch." in program.err
     assert states(hpo.study("graceful")) == ["RUNNING"]
 
 
@@ -274,7 +274,7 @@ def test_after_a_worker_is_killed_another_goes_on_with_its_trial(hpo):
     program = hpo.start("run", "orphan", "--trials", 1, *TWELVE[2:]).says("trial 0 epoch 3/12")
     program.children()[0].kill()
     assert program.ended() == 0
-    assert "worker 0 killed, signal 9 (SIGKILL); out of memory? in trial 0; it goes on from its last epoch" in program.err
+    assert "worker 0 killed, signal 9 (SIGKILL); out of memory? in trial 0, which continues from its last epoch" in program.err
     record = hpo.study("orphan")
     assert len(record.trials) == record.n_finished == 1
     assert list(record.trials[0].intermediate_values) == list(range(1, 13))

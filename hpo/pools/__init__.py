@@ -24,7 +24,7 @@ class Died(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that a worker said, or its death."""
+    """A message of a worker, or its death."""
 
     worker: int
     message: FromWorker | Died

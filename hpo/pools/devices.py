@@ -42,7 +42,7 @@ def seats(workers: int | str, device: str) -> list[Seat]:
     """Plan the workers of this machine.
 
     Args:
-        workers: A number, or "auto": one a core, or four a GPU; fewer where cores or memory would not suffice.
+        workers: A number, or "auto": one per core, or four per GPU; fewer if cores or memory do not suffice.
         device: "auto", "cpu", "cuda" or "cuda:0,cuda:1".
 
     Raises:
@@ -86,7 +86,7 @@ def _chosen(device: str, gpus: list[int]) -> list[int]:
     for gpu in chosen:
         if gpu >= len(gpus):
             raise DeviceError(
-                f"--device {device}: there is no cuda:{gpu} here; torch sees {len(gpus)} CUDA device(s), from cuda:0."
+                f"--device {device}: this machine has no cuda:{gpu}; torch sees {len(gpus)} CUDA device(s), from cuda:0."
             )
     return list(dict.fromkeys(chosen))
 

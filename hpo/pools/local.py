@@ -1,7 +1,7 @@
-"""Worker processes on this machine: started once, fed with one job after the other, over their standard input and output.
+"""Worker processes on this machine: each is started once and gets its jobs through its standard input.
 
-A thread a worker reads its messages into one queue, and puts its death there when the pipe closes. Workers are in a session of
-their own, so the terminal's Ctrl-C reaches the runner alone; they end when their input closes, however the runner ends.
+One thread per worker puts its messages, and finally its death, into a shared queue. Workers have sessions of their own, so the
+terminal's Ctrl-C reaches only the runner. They end when their input closes, however the runner ends.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LocalPool:
         return [process.pid for process in self._processes if process]
 
     def start(self) -> None:
-        """Start one process a seat."""
+        """Start one process per seat."""
         for worker in range(self.size):
             self.restart(worker)
 

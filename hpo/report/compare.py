@@ -1,7 +1,7 @@
-"""Several studies side by side: who is ahead, by how much, how soon, and what was set differently.
+"""Comparison of several studies: results, gains, speed, and the settings that differ.
 
-The first study is the one that the others are held against. Scores compare only where they were counted on the same images;
-elsewhere the table says so instead of a gain.
+The others are compared with the first study. Scores are comparable only if they were measured on the same images;
+otherwise the table says so instead of giving a gain.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Comparison:
         folders: Of each, where its files are, which tell which images each trial got right.
 
     Raises:
-        UsageError: No study, one of several objectives, or some maximize and others minimize.
+        UsageError: There is no study, one has several objectives, or some maximize and others minimize.
         StorageError: A database cannot be read.
     """
 
@@ -49,7 +49,7 @@ class Comparison:
         return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in self._named.items()])
 
     def values(self) -> list[dict[str, Any]]:
-        """Return the same as values for a program: scores and gains as they are, seconds, None for what there is none of."""
+        """Return the same as values for a program: scores and gains as fractions, times in seconds, None where missing."""
         first = next(iter(self._named.values()))
         return [{"study": name} | _values(summary, first) for name, summary in self._named.items()]
 
@@ -86,14 +86,14 @@ def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
 def _named(studies: Sequence[optuna.Study], folders: Sequence[Path | None]) -> dict[str, Summary]:
     """Summaries by name; studies of one name, from two databases, get a number."""
     if not studies:
-        raise UsageError("there is nothing to compare. Name at least one study: hpo compare A B")
+        raise UsageError("there is nothing to compare. Name at least two studies: hpo compare A B")
     named: dict[str, Summary] = {}
     for study, folder in zip(studies, folders, strict=True):
         name = study.study_name
         times = sum(one.name == name for one in named.values())
         named[f"{name} ({times + 1})" if times else name] = summarize(study, folder)
     if len({summary.maximize for summary in named.values()}) > 1:
-        raise UsageError("some of these studies maximize and others minimize; they do not compare.")
+        raise UsageError("some of these studies maximize and others minimize, so they cannot be compared. Leave out one kind.")
     return named
 
 
@@ -145,7 +145,7 @@ def _gain(summary: Summary, first: Summary) -> str:
 
 
 def _same_images(summary: Summary, first: Summary) -> bool:
-    """Whether two studies' scores were counted on the same images; which these are, the seed decides where not all are scored."""
+    """Whether two studies were scored on the same images. If not all images are scored, the seed decides which ones are."""
     some = summary.settings.get("score") == "validation" or summary.settings.get("limit_test")
     keys = (*_SAME, "seed") if some else _SAME
     about = ("data_digest", "n_scored")

@@ -25,8 +25,8 @@ def note_of(summary: Summary) -> str:
 
 
 def trial_note(state: str, reason: str | None, value: str = "") -> str:
-    """Return why a trial failed or was stopped, as Markdown, and how far it had come."""
-    said = literal(clipped(reason, LONGEST_REASON)) if reason else "the study does not tell why"
+    """Return, as Markdown, why a trial failed or was stopped, and its last score."""
+    said = literal(clipped(reason, LONGEST_REASON)) if reason else "no reason was recorded"
     return f"**{'Failed' if state == 'FAIL' else 'Stopped early'}:** {said}" + (f" ({literal(value)})" if value else "") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Whether early scores tell later ones: rank agreement between each epoch at which trials are stopped and the next.
+"""Whether early scores predict later ones: rank agreement between each epoch at which trials are stopped and the next.
 
 Only trials that reached both can be compared, and those went on because they were good: among all trials the agreement would be
 higher (restriction of range). The interval is Bonett and Wright's (Psychometrika 2000) for Spearman's correlation.

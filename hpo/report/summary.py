@@ -52,10 +52,10 @@ class Summary:
         recipe: Version of what its trainings do beyond their Config.
         command: The command that made the study; empty where missing.
         ended: Why its last run ended, as that run stored it; empty where missing.
-        trials: One row a trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
+        trials: One row per trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.report.trials.Trials`.
-        folder: The study's folder, where it is told which images each trial got right; None where nobody knows.
+        folder: The study's folder, which records the images that each trial got right; None if unknown.
     """
 
     name: str

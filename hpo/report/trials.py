@@ -63,8 +63,8 @@ class Trials:
     Attributes:
         table: state (FOREIGN for what is not hpo's), value (NaN without one), epochs, last (the last reported value), start and
             complete (UTC), and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
-        params: One column a parameter that some trial varied, NaN where a trial did not.
-        curves: Reported values; one column a step.
+        params: One column per parameter that some trial varied, NaN where a trial did not.
+        curves: Reported values; one column per step.
         distributions: Of each parameter: what hpo varies, or in a study that hpo did not make as the latest trial had it.
     """
 

@@ -1,4 +1,4 @@
-"""A study's system attributes, where Optuna's dashboard keeps notes and artifacts: read at once, written in one transaction.
+"""A study's system attributes, where Optuna's dashboard keeps notes and artifacts: read in one query, written in one transaction.
 
 Through Optuna each attribute is a transaction of its own, which is a wait for the disk; a note takes several, and a reader
 could see half of them.

@@ -1,4 +1,4 @@
-"""What a run knows about itself at any moment: the runner writes it, whoever shows a run reads it."""
+"""The current state of a run: the runner writes it, and the views read it."""
 
 from __future__ import annotations
 

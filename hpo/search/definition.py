@@ -1,6 +1,6 @@
 """What a study was made with: stored when it is created, checked when it is continued.
 
-Scores of other settings do not compare.
+Scores under different settings are not comparable.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def create(
     command: str,
     starts: Sequence[Mapping[str, Value]] = (),
 ) -> WritableStudy:
-    """Make a study with all that it takes to do it again; one of that name without trials and settings is made whole.
+    """Create a study and store all that repeating it needs. One left empty by a crash is completed.
 
     Raises:
         UsageError: An empty study of that name has another direction.
@@ -125,8 +125,8 @@ def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]
     for key in _LASTING:
         if key in before and before[key] != now.get(key):
             raise UsageError(
-                f"study {name!r} was run with {key} = {before[key]!r}, and here it is {now.get(key)!r}; "
-                f"their scores would not compare. "
+                f"study {name!r} was run with {key} = {before[key]!r}, but here it is {now.get(key)!r}, "
+                f"so the scores would not be comparable. "
                 f"Use the same data, or give the new study a name: hpo run {name}-2"
             )
 
@@ -153,7 +153,7 @@ def check_same(name: str, before: Stored, wanted: Mapping[str, Any], space: Sear
     if differences:
         raise UsageError(
             f"study {name!r} was run with {'; '.join(differences[:4])}{' …' if len(differences) > 4 else ''}. "
-            f"Scores of different settings do not compare. "
+            f"Scores under different settings are not comparable. "
             f"Continue as it was: hpo resume {name}. Or give the new study a name: hpo run {name}-2 …"
         )
 

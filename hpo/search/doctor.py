@@ -1,4 +1,4 @@
-"""What is wrong with a study, its files and this machine, and the command that mends it.
+"""Checks of a study, its files and this machine; each finding names the command that fixes it.
 
 Each check is a function that looks and yields findings; none changes anything. Findings whose mending is safe (nothing that
 anybody needs is lost) carry a `repair`, to be called after a `backup` of the database.
@@ -117,8 +117,8 @@ def _stale(record: StudyRecord) -> Iterator[Diagnosis]:
         return
     if free:
         if running:
-            found = f"study {record.name}: trials {some(running)} are RUNNING, and nobody runs the study."
-            yield Diagnosis("running trials", "note", found, f"they go on from their last epoch with: hpo resume {record.name}")
+            found = f"study {record.name}: trials {some(running)} are RUNNING, and no process runs the study."
+            yield Diagnosis("running trials", "note", found, f"continue them from their last epoch: hpo resume {record.name}")
         else:
             yield Diagnosis("running trials", "ok", f"study {record.name}: none is left behind.")
     else:
@@ -141,9 +141,9 @@ def _space(record: StudyRecord) -> Iterator[Diagnosis]:
         yield Diagnosis("space", "note", found, mend, partial(_end, record, lock))
     if drawn:
         found = f"study {record.name}: trials {some(drawn)} were drawn from another space, or scored by another program."
-        yield Diagnosis("space", "bad", found, f"they count for nothing; to begin anew beside them: hpo run {record.name}-2")
+        yield Diagnosis("space", "bad", found, f"they are not counted; to start a new study: hpo run {record.name}-2")
     if added:
-        found = f"study {record.name}: trials {some(added)} are another program's; they count for nothing."
+        found = f"study {record.name}: trials {some(added)} are another program's; they are not counted."
         yield Diagnosis("space", "note", found)
     if not foreign:
         yield Diagnosis("space", "ok", f"study {record.name}: all trials are hpo's.")

@@ -1,4 +1,4 @@
-"""Where the trials of a study keep checkpoints and results: those of the best stay, those of others go when the trial ends."""
+"""Folders of a study's trials, with checkpoints and results: the best trials' are kept, others are removed at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a study's files are: names and paths out of a database become paths here, or nowhere.
+"""Where a study's files are. Only this module turns names and paths from a database into paths.
 
 Anybody may have written a database. So a study's name is never a path, a stored checkpoint is looked for in its study's own
 folder alone, and what is removed lies in that folder, links followed.

@@ -1,4 +1,4 @@
-"""What a run writes about its trials: Optuna's rows in Optuna's tables, one transaction a trial's begin, epoch and end.
+"""What a run writes about its trials: rows in Optuna's tables, one transaction per start, epoch and end of a trial.
 
 Through Optuna's storage each parameter, value and attribute is looked up, checked and committed by itself, and a commit is four
 waits for the disk (journal, its folder, journal, file). Tables and encodings are Optuna's own, so that whatever reads its

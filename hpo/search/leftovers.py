@@ -1,6 +1,6 @@
-"""What lies in a study's folder and should not, and what should and does not: checkpoints and half-written files.
+"""Files in a study's folder that do not belong there, and files that are missing.
 
-Repairs look again, with the study's lock in hand: what was left over a minute ago may be needed by a run that has begun since.
+A repair checks again while holding the study's lock: a run that started meanwhile may need what was left over before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Optuna's storage in memory, which shows a sampler or a pruner of a long history what it makes use of, and in its own terms.
+"""Optuna's storage in memory, which shows samplers and pruners only the part of a long history that they use.
 
 TPE goes through every finished trial several times for each new one, successive halving through every trial at each rung: at
 10,000 trials they take a fifth of a second, and a Gaussian process never finishes. Of a history, TPE models the 25 best trials

@@ -1,15 +1,15 @@
-"""What goes wrong in a row, and what follows: a trial fails, a worker's seat is given up, the run stops with advice.
+"""Repeated failures and their consequences: a trial fails, a worker is not restarted, or the run stops with advice.
 
-A worker's death is held against its trial (too large a network?), its seat (a broken card?) and the run (a full machine?), since
-nobody knows which of them is at fault. An epoch acquits the seat, a trial that ends well the run.
+A worker's death counts against its trial (network too large?), its seat (broken card?) and the run (machine full?), since the
+cause is unknown. A finished epoch resets the count of the seat; a trial that ends well resets the count of the run.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 
-TRIAL_DEATHS = 3  # of workers over one trial: the trial fails
-DEATHS_IN_A_ROW = 5  # over different trials: of one seat, it is given up; of all, the run stops
+TRIAL_DEATHS = 3  # of workers on one trial: the trial fails
+DEATHS_IN_A_ROW = 5  # on different trials: of one seat, it is not restarted; of all seats, the run stops
 SAME_FAILURES = 5  # in a row with one cause: the run stops, since the next would fail too
 FAILURES_IN_A_ROW = 10  # whatever their causes
 
@@ -53,7 +53,7 @@ class Mishaps:
         return len(self._over.get(trial, ())) >= TRIAL_DEATHS
 
     def lost(self, seat: int) -> bool:
-        """Whether a seat's workers died so often without an epoch in between that it is given up."""
+        """Whether a seat's workers died so often without an epoch in between that it is not restarted."""
         return len(self._of_seat[seat]) >= DEATHS_IN_A_ROW
 
     def too_many_deaths(self, why: str) -> str:
@@ -65,7 +65,7 @@ class Mishaps:
         if not all(self._of_seat) or not (len(self._deaths) >= DEATHS_IN_A_ROW or all(map(self.lost, seats))):
             return ""
         return (
-            f"deaths: workers died {DEATHS_IN_A_ROW} times in a row, not over one trial ({why}). "
+            f"deaths: workers died {DEATHS_IN_A_ROW} times in a row, on different trials ({why}). "
             "Try --workers 1 or smaller networks."
         )
 
@@ -80,5 +80,5 @@ class Mishaps:
         counted = ", ".join(f"{one} {n}" for one, n in sorted(Counter(self._causes).items()))
         return (
             f"failures: {FAILURES_IN_A_ROW} in a row, of several causes ({counted}); the last: {reason}. "
-            "Leave out of the space what cannot be trained, and give the new study a name."
+            "Remove from the space what cannot be trained, and run it as a new study."
         )

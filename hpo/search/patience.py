@@ -1,4 +1,4 @@
-"""Connections to SQLite that wait for a lock as long as it takes a person to notice, and say that they wait.
+"""SQLite connections that wait up to a minute for a lock and warn after five seconds.
 
 A reader such as the dashboard or a backup may hold the file for longer than SQLite's own five seconds, which wait in silence and
 then are an error. Here a busy statement or commit is tried again for a minute (SQLite lets both be tried again), with a warning

@@ -1,7 +1,7 @@
-"""A run that is published while it goes on, for whoever looks at the study from elsewhere: now and then, and at its end.
+"""Keeps a running study's place in the dashboard current: at most once a minute, and at the end.
 
-In between it is done beside the run, in a process of its own: the runner neither waits for it nor keeps what it needed. What is
-published, and where, is the caller's; this side knows no report.
+During the run a separate process publishes, so the runner neither waits for it nor keeps its memory. The caller decides what is
+published and where: this module knows nothing of reports.
 """
 
 from __future__ import annotations

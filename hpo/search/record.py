@@ -1,4 +1,4 @@
-"""A study as it is stored, for whoever only reads: list, show, trials, report, and the Python API's `hpo.load`."""
+"""Stored studies for reading: used by list, show, trials, report and the Python API's `hpo.load`."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class StudyRecord:
         return self.checkpoint.parent if self.checkpoint else None
 
     def dataframe(self) -> pd.DataFrame:
-        """Return one row a trial: number, state, accuracy, parameters, and what was measured."""
+        """Return one row per trial: number, state, accuracy, parameters, and what was measured."""
         import pandas as pd
 
         return pd.DataFrame([self.row(trial) for trial in self.trials])
@@ -262,7 +262,7 @@ def load(name: str, location: Location) -> StudyRecord:
     with guarded(location):
         known = names(storage)
     if name not in known:
-        hint = nearest(name, known) if known else " It has none yet; `hpo run` makes one."
+        hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
         raise UsageError(f"there is no study {name!r} in {location}.{hint}")
     found = _loaded(name, storage, location)
     if isinstance(found, int):

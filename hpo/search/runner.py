@@ -1,7 +1,7 @@
-"""The loop: ask for a configuration, hand it out, record each epoch, stop losers, tell the result; until it is time to end.
+"""The main loop: ask for configurations, hand them to workers, record epochs, stop poor trials, until a limit is reached.
 
-One process, one writer. Whatever happens to a worker is seen here at once; whatever happens to this process, the database and
-the checkpoints hold all but the epochs in flight.
+Only this process writes the study. It notices at once when a worker dies. If this process dies, database and checkpoints still
+have everything except the epochs in training.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Runner:
         self.board = Board.of(study, options, pool.size)
 
     def stop(self, reason: str) -> None:
-        """Let workers finish their epoch and then end; trials in training stay to be continued. The first reason stands."""
+        """Let workers finish their epoch, then end; a later run continues their trials. Only the first reason counts."""
         self.board.stop(reason)
 
     def run(self) -> str:
-        """Go on until there is nothing left to do; return why it ended: `total`, `exhausted: …`, or the reason of a `stop`."""
+        """Run until nothing is left to do; return why the run ended: `total`, `exhausted: …`, or the reason given to `stop`."""
         self.stop(limit_reached(self.board, self._options))
         if self._wanted():
             self._study.claim()
@@ -85,7 +85,7 @@ class Runner:
     # -- handing out ---------------------------------------------------------------------------------------------------
 
     def _assign(self) -> bool:
-        """Give idle workers something to do; return whether there is more to hand out than there are workers ready."""
+        """Hand trials to idle workers; return whether any remain to be handed out."""
         while self._idle and self._wanted():
             worker = min(self._idle)
             trial = self._next(worker)
@@ -99,7 +99,10 @@ class Runner:
         return self._wanted()
 
     def _next(self, worker: int) -> OpenTrial:
-        """Return a trial to go on with or a new one; one whose worker died is rather another's, to tell whose fault it was."""
+        """Return an interrupted, a waiting or a new trial.
+
+        A trial whose worker died goes to another worker if possible, to learn which of them was at fault.
+        """
         others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
         called = self._study.calls(last=not self._has_room())
         if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
@@ -258,10 +261,10 @@ class Runner:
         if trial is None:
             self._watcher.warned(f"{who} while idle. {died.last_line}")
         elif self._mishaps.deadly(trial.number):
-            self._watcher.warned(f"{who} in trial {trial.number}, as others before it. {died.last_line}")
+            self._watcher.warned(f"{who} in trial {trial.number}, as earlier workers did. {died.last_line}")
             self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
-            self._watcher.warned(f"{who} in trial {trial.number}; it goes on from its last epoch. {died.last_line}")
+            self._watcher.warned(f"{who} in trial {trial.number}, which continues from its last epoch. {died.last_line}")
             self._release(worker)
             self._interrupted.appendleft(trial)
         self._idle.discard(worker)
@@ -269,7 +272,7 @@ class Runner:
         if self._mishaps.lost(worker) and not self.board.stopping:
             self._watcher.warned(
                 f"worker {worker} died {DEATHS_IN_A_ROW} times in a row without an epoch in between ({died.why}) "
-                f"and is given up; the others go on."
+                f"and will not be restarted; the others continue."
             )
         elif not self.board.stopping:
             self._pool.restart(worker)
@@ -277,9 +280,10 @@ class Runner:
     # -- limits --------------------------------------------------------------------------------------------------------
 
     def _check_clock(self, now: float, deaf: float) -> None:
-        """Look at the limits of time, `deaf` seconds of which nobody listened: a database was locked, or the machine slept.
+        """Check the time limits.
 
-        What workers said meanwhile is not heard yet.
+        For the last `deaf` seconds the runner did not listen (the database was locked, or the machine slept). Messages of that
+        time are not read yet, so it does not count as the workers' silence.
         """
         self.stop(limit_reached(self.board, self._options))
         for worker, seated in list(self._seated.items()):
@@ -293,8 +297,8 @@ class Runner:
     def _leave_all(self) -> None:
         """End workers in the middle of their epoch."""
         numbers = ", ".join(str(number) for number in sorted(seated.trial.number for seated in self._seated.values()))
-        who = f"trials {numbers} go on from their" if len(self._seated) > 1 else f"trial {numbers} goes on from its"
+        who = f"trials {numbers} continue from their" if len(self._seated) > 1 else f"trial {numbers} continues from its"
         for worker in list(self._seated):
             self._pool.end(worker)
             self._study.leave(self._release(worker))
-        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last whole epoch.")
+        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last completed epoch.")

@@ -175,7 +175,9 @@ class _Asked:
             return definition.create(database, self.location, self.name, settings, self._space, described, command, starts)
         definition.check_same(self.name, before, self.given, self.space)
         if (before.settings, before.recipe) != (settings, recipe):
-            raise UsageError(f"study {self.name!r} was made by another run in the meantime. Continue it: hpo resume {self.name}")
+            raise UsageError(
+                f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
+            )
         definition.check_same_data(self.name, before.environment, environment)
         return study.WritableStudy(database, self.location, self.name, before.settings, before.space, before.starts)
 
@@ -268,7 +270,9 @@ def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], lis
                 if deaths[event.worker] < TRIAL_DEATHS:
                     pool.restart(event.worker)
                 elif min(deaths) < TRIAL_DEATHS:
-                    watcher.warned(f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and is given up.")
+                    watcher.warned(
+                        f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and will not be restarted."
+                    )
                 else:
                     raise DeviceError(
                         f"{sum(deaths)} workers died before they were ready; the last {died.why}. {died.last_line}".strip()

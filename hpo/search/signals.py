@@ -31,7 +31,7 @@ def stopping_by_signals() -> Iterator[list[Runner]]:
     was told to ignore (by `nohup`, or a shell that put it in the background) stays ignored, and a SIGUSR1 that a program has
     taken for itself stays its own.
 
-    Yields a list to put the runner into; before it is there, and when the run is ending anyway, a signal ends it at once.
+    Yields an empty list; append the runner. Before that, and once the run is stopping, a signal ends the process immediately.
     """
     runners: list[Runner] = []
 

@@ -1,4 +1,4 @@
-"""Open a database safely: looked at read-only before Optuna may touch it, made whole or not at all.
+"""Open databases safely: each is first inspected read-only, and a new one appears complete or not at all.
 
 Optuna would add thirteen tables to somebody else's SQLite file, and several processes that open a new file at once crash each
 other. So a SQLite file is recognized first, and a new one is built under a temporary name and linked into place.
@@ -110,7 +110,9 @@ def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
     if location.path is not None:
         if not exists(location):
             if not create:
-                raise StorageError(f"there is no database {location.path} yet. `hpo run` makes one; --storage names another.")
+                raise StorageError(
+                    f"there is no database {location.path} yet. Create one with hpo run, or name another with --storage."
+                )
             with guarded(location):
                 _make(location.path)
         recognize(location.path)

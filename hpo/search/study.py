@@ -1,9 +1,9 @@
-"""The study that a run writes: the record in the database, and a mirror of it in memory that samplers and pruners look at.
+"""The study that a run writes: the database, and a mirror of it in memory for samplers and pruners.
 
-Optuna asks its storage for everything, each time; on a database that costs hundreds of milliseconds a trial, growing with the
-study. Here Optuna's own samplers and pruners work on a storage in memory, and what they decided goes into the database: one
-transaction a new trial, one an epoch. The mirror is rebuilt from the database at the start of every run, so nothing lives in
-memory alone. Only one process may write a study; the runner's lock sees to that.
+Optuna reads everything from its storage each time. With a database that costs hundreds of milliseconds per trial, and more as
+the study grows. Here Optuna's samplers and pruners work on a storage in memory, and their decisions go into the database: one
+transaction per new trial, one per epoch. Every run rebuilds the mirror from the database, so nothing is kept in memory only.
+Only one process may write a study; the runner's lock ensures that.
 """
 
 from __future__ import annotations
@@ -240,9 +240,9 @@ class WritableStudy:
     def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Judgement:
         """Record an epoch's accuracy and return what the pruner would have the trial do.
 
-        An epoch that is known already changes nothing. Where it was to stop the trial, and this process died before it did, it is
-        judged again, and alike. Trial 0 is never stopped: the others are compared with it. Nor is one that the space names to
-        begin with: it is known to be good. Nor is a trial at its last epoch: it is complete.
+        Reporting a known epoch again records nothing. If the process died before a stopped trial was ended, the epoch is judged
+        again, with the same result. Three kinds of trials are never stopped: trial 0, which the others are compared with; the
+        space's starting points, which are known to be good; and trials at their last epoch, which are complete.
         """
         known = epoch in trial.accuracies
         if not known:

@@ -38,7 +38,7 @@ FOLDER = "cifar-10-batches-py"
 TIMEOUT = 30.0  # seconds without a byte before a download is given up
 CHUNK = 1 << 20  # bytes
 LARGEST = 1 << 26  # bytes that a file of batches may have; the official ones have half of it
-REMEDY = "Remove it, and hpo looks further or downloads it again."
+REMEDY = "Delete it; hpo will look elsewhere or download it again."
 
 _TOO_MUCH = (OverflowError, RecursionError, MemoryError)  # what a pickle may ask for
 _reconstruct = np.empty(0).__reduce__()[0]  # lives in numpy.core before numpy 2 and in numpy._core since

@@ -21,7 +21,7 @@ Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, total); a total of 0 means that nobody knows."""
+"""Called with (what is being done, done, total); a total of 0 means unknown."""
 
 
 def silent(what: str, done: int, total: int) -> None:

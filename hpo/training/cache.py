@@ -1,4 +1,4 @@
-"""Decoded once ever: data sets as raw arrays on disk, memory-mapped by every process that trains.
+"""Cache of decoded data sets: raw arrays on disk, memory-mapped by every process that trains.
 
 An entry is a folder that appears whole or not at all (written aside, synced, renamed), named after a hash of the
 source's key. It is checked by sizes and shapes when it is opened, not by its digest: 180 MB are mapped in a
@@ -140,6 +140,6 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
 
 def _refused(folder: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot keep decoded images in {folder}: {error.strerror or error}.\n"
+        f"cannot write decoded images to {folder}: {error.strerror or error}.\n"
         "Make it writable, free some space, or set HPO_CACHE_DIR to another folder."
     )

@@ -56,7 +56,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise StorageError(f"{path} holds something else than tensors and numbers.") from error
+        raise StorageError(f"{path} holds something other than tensors and numbers.") from error
     if not isinstance(state, dict):
         raise StorageError(f"{path} holds no state of a training.")
     return state

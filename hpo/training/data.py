@@ -79,7 +79,7 @@ def verify(data: DataSet) -> None:
 
 
 def preview(data: DataSet, path: Path) -> None:
-    """Draw 64 random training images with their classes, eight a row, as a PNG at `path`.
+    """Draw 64 random training images with their classes, eight per row, as a PNG at `path`.
 
     Raises:
         StorageError: `path` cannot be written.

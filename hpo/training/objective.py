@@ -1,7 +1,7 @@
-"""The function that a study maximizes: a configuration becomes a trained network and its accuracy, epoch by epoch.
+"""The objective of a study: trains the network of a configuration and measures its accuracy after each epoch.
 
-As a generator it lets the caller stop a trial after any epoch; as a pure function of (configuration, seed, data) with a
-checkpoint after each epoch, it lets anybody continue one.
+It is a generator, so the caller can stop a trial after any epoch. It is a pure function of (configuration, seed, data) and
+writes a checkpoint after each epoch, so a trial can be continued.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Trial:
     Attributes:
         size: Parameters, multiply-adds, layers.
         history: Epochs done, those that a checkpoint brought back included.
-        passed_over: Why checkpoints that are there were not used, a sentence each.
+        passed_over: For each checkpoint that was not used, a sentence that says why.
 
     Raises:
         TrialError: The network cannot be built on these images, or would not fit into memory.
@@ -156,7 +156,7 @@ class Trial:
                 self.passed_over.append(f"{path} holds no state of this training.")
                 self._training = self._begun()  # half restored
         if self.passed_over:
-            self.passed_over.append("it begins anew.")
+            self.passed_over.append("it starts from the beginning.")
 
     def _restore(self, state: dict[str, Any]) -> None:
         history = [Epoch(int(number), *map(float, measured)) for number, *measured in state["history"]]

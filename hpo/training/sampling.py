@@ -31,7 +31,7 @@ def take(labels: Labels, limit: int | None, seed: int) -> Indices:
         return np.arange(len(labels), dtype=np.int64)
     classes, counts = np.unique(labels, return_counts=True)
     if limit > len(labels):
-        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} that there are.")
+        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} images of the data set.")
     if limit < len(classes):
         raise UsageError(f"a limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
     return _choose(labels, _equal_quota(counts, limit), seed)

@@ -146,7 +146,7 @@ def _device(name: str) -> torch.device:
         if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
             there = torch.cuda.device_count() if torch.cuda.is_available() else 0
             raise DeviceError(
-                f"device {name} is not here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
+                f"device {name} does not exist here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
             )
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True

@@ -134,7 +134,7 @@ def test_parameters_of_which_too_little_is_known_have_neutral_titles():
     assert "that decide first" not in page(few)
     many = summarize(made.searched())
     assert importance(many).title == "What decides the score"
-    assert map_of_two(many).title == "The two that matter most"
+    assert map_of_two(many).title == "The two most important parameters"
 
 
 def test_slices_of_a_wide_space_are_not_called_the_most_important_where_nothing_is_known():

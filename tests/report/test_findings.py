@@ -117,9 +117,9 @@ def test_a_running_study_says_so():
 def test_pure_noise_is_called_noise():
     found = findings(over(ONE, lambda _p, rng: made.counted(0.8, rng)))
     assert found.keys() == {"winner", "optimism", "progress", "undecided"}
-    assert found["winner"].endswith("within noise, so the search has found none that is better.")
+    assert found["winner"].endswith("within noise, so the search found nothing better.")
     assert "unlikely to help" in found["progress"]
-    assert found["undecided"].startswith("Which parameters matter cannot be told from 60 finished trials")
+    assert found["undecided"].startswith("Which parameters matter is not clear from 60 finished trials")
 
 
 def test_pure_noise_is_called_noise_nearly_always():
@@ -142,7 +142,7 @@ def test_a_clear_winner_is_clear():
     assert found.keys() == {"winner", "optimism", "progress"}
     assert "+30.0 points over trial 0" in found["winner"]
     assert "noise" not in found["winner"]
-    assert found["optimism"].endswith("Luck hardly helped it: no other trial is near enough to have won by chance.")
+    assert found["optimism"].endswith("Luck hardly contributed: no other trial is close enough to have won by chance.")
     assert "unlikely to help" in found["progress"]
 
 
@@ -155,7 +155,7 @@ def test_a_default_that_nothing_beats_stays_the_winner():
 def test_a_search_that_still_improves_is_worth_going_on():
     found = findings(made.study(finished(np.linspace(0.5, 0.9, 40))))
     assert found.keys() == {"winner", "optimism", "progress"}
-    assert "more trials look worth it" in found["progress"]
+    assert "more trials are likely to help" in found["progress"]
     assert "trial 39, the last one" in found["progress"]
 
 
@@ -345,7 +345,7 @@ def test_few_trials_say_nothing_about_parameters(n):
 def test_that_no_effect_was_seen_is_not_said_to_be_none():
     found = findings(over(made.SPACE, lambda _p, rng: made.counted(0.8, rng), 20))
     assert found["undecided"] == (
-        "Which parameters matter cannot be told from 20 finished trials: none explains more of the scores than chance does."
+        "Which parameters matter is not clear from 20 finished trials: none explains more of the scores than chance would."
     )
     assert "idle" not in found
 
@@ -403,7 +403,7 @@ def test_a_gain_is_compared_image_by_image_where_the_answers_are_known(tmp_path)
     assert "+0.9 points over trial 0, the default point (95 % interval 0.0 to +1.7 points)" in apart or "within noise" in apart
     assert "within noise" not in paired
     told = {f.topic: f for f in find(summarize(study))}["winner"].basis
-    assert "which images each trial got right is not known" in told
+    assert "does not record which images each trial got right" in told
     assert "image by image" in {f.topic: f for f in find(summarize(study, tmp_path))}["winner"].basis
 
 
@@ -418,8 +418,8 @@ def test_what_the_search_has_added_to_the_best_point_that_was_given_is_said(star
     ]
     text = findings(made.study(trials, space={"name": "mine", "parameters": {}, "starts": [{"filters": 64}]}))["winner"]
     assert "points over trial 0, the default point" in text
-    assert ("the search has found none that is better" in text) == (start != 0.77)
-    assert ("over the best point that the space names, trial 1 with" in text) == (start != 0.8)
+    assert ("the search found nothing better" in text) == (start != 0.77)
+    assert ("over the best starting point of the space, trial 1 with" in text) == (start != 0.8)
 
 
 def test_a_small_network_that_is_worse_is_not_offered():
@@ -457,7 +457,7 @@ def test_a_winner_that_the_space_named_is_no_find_of_the_search(starts, said):
         for i, (filters, accuracy) in enumerate(tried)
     ]
     winner = findings(made.study(trials, space={"name": "mine", "starts": starts}))["winner"]
-    assert ("names this point to begin with: the search has found none that is better." in winner) == said
+    assert ("gave this starting point; the search found nothing better." in winner) == said
 
 
 def test_a_strangers_study_gets_no_sentence_about_accuracy():

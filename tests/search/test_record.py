@@ -29,7 +29,7 @@ def test_an_unknown_study_is_refused_with_the_nearest(study):
 def test_an_empty_database_says_how_to_begin(tmp_path):
     location = locate(str(tmp_path / "hpo.db"))
     open_storage(location, create=True)
-    with pytest.raises(UsageError, match="`hpo run` makes one"):
+    with pytest.raises(UsageError, match="create one: hpo run"):
         record.load("first", location)
 
 

@@ -243,7 +243,7 @@ class TestStops:
         pool = InstantPool(workers, fate=fails(lambda trial: ("memory", "shape")[trial % 2] if trial >= 3 else None))
         reason = run(study, 50, pool)
         assert reason.startswith("failures: 10 in a row, of several causes (memory 5, shape 5); the last: it was ")
-        assert "Leave out of the space" in reason
+        assert "Remove from the space" in reason
         assert states(study)[:13] == ["complete"] * 3 + ["fail"] * 10
 
     def test_the_first_reason_stands(self, study):
@@ -298,7 +298,9 @@ def test_a_trial_whose_worker_dies_goes_on_under_its_number_from_its_last_epoch(
     assert states(study) == ["complete"] * 6
     assert sorted(pool.handed_out) == [0, 1, 1, 1, 2, 2, 3, 4, 4, 5]
     assert len(notes.warnings) == 4
-    assert "killed, signal 9 (SIGKILL); out of memory? in trial 1; it goes on from its last epoch. Killed" in notes.warnings[0]
+    assert (
+        "killed, signal 9 (SIGKILL); out of memory? in trial 1, which continues from its last epoch. Killed" in notes.warnings[0]
+    )
     assert sum(verdict.go_on for verdict in pool.verdicts) == 6 * (EPOCHS + 1) + 4  # each death cost one epoch
 
 
@@ -330,7 +332,7 @@ class TestABadSeat:
         assert run(study, total, pool, notes) == "total"
         assert states(study) == ["complete"] * total
         assert len([w for w in notes.warnings if "worker 1 died 5 times in a row" in w]) == 1
-        assert "killed, signal 9 (SIGKILL); out of memory?) and is given up; the others go on." in notes.warnings[-1]
+        assert "killed, signal 9 (SIGKILL); out of memory?) and will not be restarted; the others continue." in notes.warnings[-1]
         return notes
 
     def test_where_workers_die_before_they_are_ready(self, study):
@@ -359,7 +361,7 @@ class TestABadSeat:
         pool, notes = InstantPool(2, fate=dies(*((trial, 3) for trial in range(20)))), Notes()
         assert run(study, 20, pool, notes) == "total"
         assert len(notes.warnings) == 20
-        assert "given up" not in "".join(notes.warnings)
+        assert "will not be restarted" not in "".join(notes.warnings)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -447,7 +449,7 @@ def test_when_the_grace_is_over_epochs_in_training_are_left_to_the_next_run(stud
     pool.start()
     assert runner.run() == "terminated"
     assert states(study) == ["running"] * workers
-    assert notes.warnings == ["the grace of 0.3 s is over: trial 0 goes on from its last whole epoch."]
+    assert notes.warnings == ["the grace of 0.3 s is over: trial 0 continues from its last completed epoch."]
     assert run(reopen(study), 2) == "total"
     assert states(study) == ["complete"] * 2
     assert all(len(trial.intermediate_values) == EPOCHS for trial in record.load("first", study.location).trials)

@@ -49,7 +49,7 @@ def _umask() -> int:
 
 
 def test_a_missing_database_is_refused_and_not_made_by_those_who_only_read(tmp_path):
-    with pytest.raises(StorageError, match=r"there is no database .*hpo\.db yet\. `hpo run` makes one"):
+    with pytest.raises(StorageError, match=r"there is no database .*hpo\.db yet\. Create one with hpo run"):
         open_storage(locate(str(tmp_path / "hpo.db")))
     assert list(tmp_path.iterdir()) == []
 

@@ -203,7 +203,10 @@ def test_a_trial_that_is_done_is_scored_again_from_its_checkpoint_alone(task, do
 def test_a_checkpoint_of_another_configuration_seed_or_setting_is_not_used(digits, done, configuration, seed, settings):
     other = Trial(Task.of(settings, digits, CPU, GIB), configuration, seed, done[0].folder)
     assert other.history == []
-    assert other.passed_over == [f"{done[1]} is of another configuration, seed, recipe or other settings.", "it begins anew."]
+    assert other.passed_over == [
+        f"{done[1]} is of another configuration, seed, recipe or other settings.",
+        "it starts from the beginning.",
+    ]
 
 
 def test_a_network_that_cannot_be_built_is_refused_with_the_reason(task, tmp_path):

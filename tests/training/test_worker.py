@@ -188,7 +188,7 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
 @pytest.mark.parametrize(  # data that are missing: test_run.py
     ("setup", "error", "says"),
     [
-        ({"device": "cuda:7"}, "DeviceError", "device cuda:7 is not here: torch "),
+        ({"device": "cuda:7"}, "DeviceError", "device cuda:7 does not exist here: torch "),
         ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "a limit of 5,000 images is more than"),
         ({"recipe": LATEST.version + 1}, "UsageError", "this worker's hpo is older than the study's"),
     ],

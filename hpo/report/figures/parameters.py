@@ -57,7 +57,7 @@ def importance(summary: Summary) -> Figure | None:
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
     alt = f"Part of the differences in rank that each parameter explains beside those that decide: {said}."
     title = "What decides the score" if summary.deciding else "Influence of the parameters"
-    grey = "" if all(one.decides for one in found) else "Grey: cannot be told from chance, or too small to name. "
+    grey = "" if all(one.decides for one in found) else "Grey: not distinguishable from chance, or too small to matter. "
     note = f"{grey}Whiskers: the middle 80 % over bootstrap resamples of the trials."
     return Figure("importance", title, alt, [bar], layout, 140 + 34 * len(found), note)
 
@@ -111,7 +111,11 @@ def map_of_two(summary: Summary) -> Figure | None:
     layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
     alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
     note = f"Pruned trials, small and without a score's colour, show where the search has been. {note}" if len(stopped) else note
-    title = "The two that matter most" if len(summary.deciding) > 1 else f"Scores over {listed([clipped(n, 40) for n in names])}"
+    title = (
+        "The two most important parameters"
+        if len(summary.deciding) > 1
+        else f"Scores over {listed([clipped(n, 40) for n in names])}"
+    )
     return Figure("map", title, alt, data, layout, 420, note.strip())
 
 

@@ -1,7 +1,7 @@
-"""Which worker trained which trial when.
+"""Worker timeline: the trials that each worker trained, over time.
 
-A trial may be trained in several stints: halving lets it wait in between, or a run ends and another goes on with it. The stints
-that the study tells are drawn; a trial without any, as in a stranger's study, fills the time from its start to its end.
+A trial may be trained in several stints: halving lets it wait in between, or a run ends and another continues it. Recorded
+stints are drawn as they are; a trial without any, as in a study that hpo did not make, fills the time from start to end.
 """
 
 from __future__ import annotations

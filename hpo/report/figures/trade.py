@@ -1,4 +1,4 @@
-"""What accuracy costs: every finished trial against its size or its training time, with the Pareto front."""
+"""Accuracy against cost: every finished trial by size or by training time, with the Pareto front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the best trial: how it learned, which classes it confuses, and whether its confidence can be believed."""
+"""Figures of the best trial: learning curve, confusion matrix, accuracy by class, and calibration."""
 
 from __future__ import annotations
 

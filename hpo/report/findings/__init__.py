@@ -1,8 +1,8 @@
-"""What a study says, in sentences: each is computed, names its numbers and points at the figure that shows them.
+"""Findings: sentences about a study, computed from its numbers, each with a link to the figure that shows them.
 
-A finding is a pure function of the summary that returns None where it does not apply; `find` asks them in the
-order in which a reader wants to know. Nothing is said that the numbers do not carry: "within noise" means that the
-95 % interval of a difference holds zero. Each has a least basis, and is absent below it.
+Each finding is a pure function of the summary that returns None if it does not apply; `find` calls them in the order
+in which they are read. Sentences claim only what the numbers support: "within noise" means that the 95 % interval of
+a difference contains zero. A finding that needs more data than the study has is left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the search went: is it over, when did it last improve, what did pruning save, what do early scores tell, what failed."""
+"""How the search went: whether it is over, its last improvement, what pruning saved, whether early scores predict, failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def state_of_study(summary: Summary) -> Finding | None:
 
 
 def last_improvement(summary: Summary) -> Finding | None:
-    """When the best came, and whether more trials look worth it: only where the last third had a chance."""
+    """When the best trial came, and whether more trials are likely to help, if the last third had a chance to improve it."""
     ended = summary.trials[summary.trials["state"].isin(["COMPLETE", "PRUNED"])]
     best, n = summary.best, summary.n_scored
     if best is None or n is None or len(ended) < FEWEST:
@@ -54,7 +54,7 @@ def last_improvement(summary: Summary) -> Finding | None:
     gain = summary.best_value - float(before.max())
     tried = f"the last {count(len(third), 'trial')} ({whole:,} trained to the end)"
     if gain > stats.standard_error(summary.best_value, n):
-        text += f"; {tried} brought {points(gain)}, so more trials look worth it."
+        text += f"; {tried} brought {points(gain)}, so more trials are likely to help."
     else:
         text += f"; {tried} brought nothing beyond noise, so more trials of this kind are unlikely to help."
     basis = f"Best so far before and after trial {third[0]}; noise is one standard error on {n:,} images."
@@ -89,7 +89,7 @@ def early_scores(summary: Summary) -> Finding | None:
     elif any(one.high < AGREES for one in found):
         verdict = "Early scores are a poor guide to later ones, so pruning may have stopped better networks"
     else:
-        verdict = "How well early scores tell later ones"
+        verdict = "How well early scores predict later ones"
     weakest = min(found, key=lambda one: one.correlation)
     shown = found if len(found) <= MOST_SHOWN else [weakest]
     parts = [
@@ -97,7 +97,7 @@ def early_scores(summary: Summary) -> Finding | None:
         f"(95 % interval {one.low:.2f} to {one.high:.2f}, {count(one.n, 'trial')})".replace("-", MINUS)
         for one in shown
     ]
-    text = f"{verdict}: {listed(parts)}{'' if shown is found else f', the weakest of {len(found)} such steps'}."
+    text = f"{verdict}: {listed(parts)}{'' if shown is found else f', the weakest of {len(found)} such pairs'}."
     basis = (
         "Spearman's rank correlation over all trials that reached both epochs, interval by Bonett and Wright. Trials that "
         "went on were chosen for being good: among all trials it would be higher."

@@ -1,4 +1,4 @@
-"""What was won: the best trial, against trial 0, named points and the tutorial; its luck; cheaper networks that are as good."""
+"""The result: the best trial against trial 0, the space's own points and the tutorial; its luck; cheaper networks as good."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _PAIRED = "95 % intervals from {n:,} images; trials are compared image by image."
 _UNPAIRED = (
-    "Wilson's 95 % interval on {n:,} images; for differences Newcombe's, which takes the two for independent and is too wide: "
-    "which images each trial got right is not known of this study."
+    "Wilson's 95 % interval on {n:,} images. For differences Newcombe's, which assumes independent scores and is too wide: this "
+    "study does not record which images each trial got right."
 )
-_CHOSEN = "They allow for the winner's having been chosen for its score."
-_ONE_SEED = "One training each: another seed moves a score too."
-_FOUND_NONE = "the search has found none that is better"
+_CHOSEN = "They account for the winner having been chosen by its score."
+_ONE_SEED = "One training each: another seed changes a score, too."
+_FOUND_NONE = "the search found nothing better"
 LEAST_SHOWN = 0.0005  # half of the last digit that a sentence shows
 CHEAPER = 0.8  # a trade is worth a sentence where it costs at most so much of what the winner costs
 MOST_ASKED = 64  # best trials among which a cheaper one is looked for
@@ -51,7 +51,7 @@ def _over_default(summary: Summary, default: float) -> str:
     gain = gains.over(summary, 0)
     if gain is None:
         return f"against {score(default, summary)} of trial 0, the default point"
-    only = ", the best point that the space names" if summary.best_named == 0 and summary.space.get("starts") else ""
+    only = ", the best starting point of the space" if summary.best_named == 0 and summary.space.get("starts") else ""
     told = f"{points(gain.points)} over trial 0, the default point{only} ({_interval(gain)})"
     if not gain.within_noise:
         return told
@@ -64,13 +64,13 @@ def _over_named(summary: Summary) -> str:
     if named in (None, 0):
         return ""
     if named == best:
-        return f" The space names this point to begin with: {_FOUND_NONE}."
+        return f" The space gave this starting point; {_FOUND_NONE}."
     value = score(float(summary.trials["value"][named]), summary)
     gain = gains.over(summary, named)
     if gain is None:
-        return f" The best point that the space names, trial {named}, has {value}."
+        return f" The best starting point of the space, trial {named}, has {value}."
     noise = f": within noise, so {_FOUND_NONE}" if gain.within_noise else ""
-    over = f"{points(gain.points)} over the best point that the space names, trial {named} with {value}"
+    over = f"{points(gain.points)} over the best starting point of the space, trial {named} with {value}"
     return f" It gains {over} ({_interval(gain)}){noise}."
 
 
@@ -117,11 +117,11 @@ def optimism(summary: Summary) -> Finding | None:
         return Finding("optimism", f"The only finished trial was scored on {n:,} {where}.", "", "distribution")
     text = f"The winner was chosen on {n:,} {where}. "
     if choice.luck < LEAST_SHOWN:
-        text += "Luck hardly helped it: no other trial is near enough to have won by chance."
+        text += "Luck hardly contributed: no other trial is close enough to have won by chance."
     else:
         about = "about" if choice.paired else "up to"
         text += (
-            f"{count(choice.rivals, 'trial')} are near enough to the top to have won by chance, so its score is probably "
+            f"{count(choice.rivals, 'trial')} are close enough to the top to have won by chance, so its score is probably "
             f"optimistic by {about} {100 * choice.luck:.1f} points: expect about {percent(summary.best_value - choice.luck)} on "
             "new images."
         )
@@ -160,7 +160,7 @@ def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | N
     )
     basis = (
         f"Shown to be at most {margin} worse on new images (one-sided 95 %, compared image by image); "
-        "another training seed moves a score about as much."
+        "another training seed changes a score by about as much."
     )
     return Finding(figure, text, basis, figure)
 

@@ -27,8 +27,8 @@ def edges(summary: Summary) -> Finding | None:
     if not found:
         return None
     basis = (
-        f"The best trial lies in the outer {percent(EDGE, 0)} of the range, the parameter decides, and beside the other ones "
-        f"ranks still rise in the outer quarter (regression, p < {RISES}). Points that the space names count too."
+        f"The best trial lies in the outer {percent(EDGE, 0)} of the range, the parameter decides, and beside the others "
+        f"ranks still rise in the outer quarter (regression, p < {RISES}). The starting points of the space count, too."
     )
     return Finding("edge", f"The best values lie at the edge of the range: {'; '.join(found)}.", basis, "slices")
 
@@ -41,7 +41,7 @@ def decisive(summary: Summary) -> Finding | None:
     parts = [f"{clipped(one.name, 60)} ({percent(one.share, 0)}, {_spread(one)})" for one in found]
     verb = "decides" if len(parts) == 1 else "decide"
     basis = (
-        f"Part of the differences in rank among {_sample(summary)} that it explains beside the others. {_METHOD} Spread: the "
+        f"Share of the differences in rank among {_sample(summary)} that it explains beyond the others. {_METHOD} Spread: the "
         f"middle 80 % of {importance.RESAMPLES} bootstrap resamples."
     )
     return Finding("decisive", f"{listed(parts)} {verb} most about the score.", basis, "importance")
@@ -51,8 +51,8 @@ def undecided(summary: Summary) -> Finding | None:
     """That no parameter's effect could be seen, which does not say that there is none."""
     if not summary.importance or any(one.decides or one.hardly_matters for one in summary.importance):
         return None
-    text = f"Which parameters matter cannot be told from {_sample(summary)}: none explains more of the scores than chance does."
-    return Finding("undecided", text, f"{_METHOD} That does not show that none matters.", "importance")
+    text = f"Which parameters matter is not clear from {_sample(summary)}: none explains more of the scores than chance would."
+    return Finding("undecided", text, f"{_METHOD} This does not show that none matters.", "importance")
 
 
 def idle(summary: Summary) -> Finding | None:
@@ -68,15 +68,15 @@ def idle(summary: Summary) -> Finding | None:
         text = f"{names} hardly matter: over its whole range each {what}."
     sure = percent(importance.SURE, 0)
     basis = (
-        f"{sure} bound by regression of the ranks of {_sample(summary)}, beside the parameters that decide. Nothing is said of a "
-        "parameter that the search hardly varied, or that may matter together with another."
+        f"{sure} bound by a regression of the ranks of {_sample(summary)} that includes the parameters that decide. Parameters "
+        "that the search hardly varied, or that may matter together with another, are not mentioned."
     )
     return Finding("idle", text, basis, "importance")
 
 
 _METHOD = (
-    "Regression of ranks on the parameters, with a bend for each range; a parameter enters while it explains more than chance, "
-    f"by {importance.SHUFFLES} permutations of what is left."
+    "Regression of ranks on the parameters, with a quadratic term for each range. A parameter enters if it explains more than "
+    f"chance, tested by {importance.SHUFFLES} permutations of the residuals."
 )
 
 
