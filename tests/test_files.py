@@ -293,5 +293,5 @@ def test_only_a_regular_file_is_read(tmp_path, make):
 def test_a_file_that_is_too_large_is_not_read(tmp_path):
     (tmp_path / "file").write_bytes(b"x" * 11)
     assert read_regular(tmp_path / "file", 11) == b"x" * 11
-    with pytest.raises(OSError, match="11 bytes, and 10 are the most"):
+    with pytest.raises(OSError, match="11 bytes; the limit is 10"):
         read_regular(tmp_path / "file", 10)

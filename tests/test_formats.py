@@ -95,7 +95,7 @@ def test_a_table_that_does_not_fit_leaves_columns_out_and_says_which(wide, colum
     assert max(map(len, lines)) <= columns
     assert len(lines) <= 2 + 6  # headings of two words are two lines; no row is more than one
     varied = [name.replace("_", " ") for name in SearchSpace.named("wide").varied]
-    left_out = " ".join(err.split()).partition("room: ")[2].partition(". ")[0].split(", ")
+    left_out = " ".join(err.split()).partition("do not fit: ")[2].partition(". ")[0].split(", ")
     assert left_out == varied[-len(left_out) :]
     assert "--format csv" in err
     monkeypatch.setenv("COLUMNS", "400")

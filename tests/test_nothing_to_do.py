@@ -66,7 +66,7 @@ def test_what_a_run_was_told_is_remembered_unless_it_is_told_anew(finished, tmp_
     [
         ({"settings": {"epochs": 3}}, "settings should be an hpo.Settings, such as hpo.Settings(epochs=5), but is a dict."),
         ({"options": {"trials": 3}}, "options should be an hpo.RunOptions, such as hpo.RunOptions(trials=10), but is a dict."),
-        ({"space": {"lr": 0.1}}, "space should be a preset's name, a TOML file's path or an hpo.SearchSpace, and is a dict."),
+        ({"space": {"lr": 0.1}}, "space should be a preset's name, a TOML file's path or an hpo.SearchSpace, but is a dict."),
     ],
 )
 def test_from_python_a_plain_dict_is_refused_with_what_to_write(wrong, says, tmp_path, monkeypatch):

@@ -199,7 +199,7 @@ INT = 'depth = { type = "int", low = 1, high = 4, default = 2'
 BROKEN = [
     ("", ["names no parameter", "hpo space --toml"]),
     ('name = "x"', ["names no parameter"]),
-    ("name = 3\nlr = 0.1", ["name = 3", "text"]),
+    ("name = 3\nlr = 0.1", ["name = 3", "string"]),
     ('name = ""\nlr = 0.1', ["name"]),
     ("lr = ", ["is not TOML"]),
     ("lr = 0.1\nlr = 0.2", ["is not TOML", "Cannot overwrite"]),
@@ -221,7 +221,7 @@ BROKEN = [
     ('depth = { type = "int", low = 1, high = 9, default = 2 }', ["depth = 9", "less than or equal to 8"]),
     (INT + ", step = 0 }", ["depth", "step = 0 must be above 0"]),
     (INT + ", step = -1 }", ["depth", "step = -1 must be above 0"]),
-    (INT + ", step = 2 }", ["depth", "default = 2", "steps of 2 above 1"]),
+    (INT + ", step = 2 }", ["depth", "default = 2", "whole number of steps (step = 2)"]),
     (INT + ", step = 1, log = true }", ["depth", "log and step"]),
     ('shift = { type = "int", low = 0, high = 4, default = 2, log = true }', ["shift", "low = 0 must be above 0", "log = true"]),
     ('lr = { type = "float", low = 0.0, high = 1.0, default = 0.1, log = true }', ["lr", "low = 0 must be above 0"]),
