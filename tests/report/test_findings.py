@@ -246,7 +246,7 @@ def test_of_many_rungs_the_weakest_step_is_named():
     stops = [1 + i % 8 for i in range(80)]
     trials = [made.trial(i, "PRUNED", [*np.sort(rng.uniform(0.2, 0.8, stop))]) for i, stop in enumerate(stops)]
     trials += [made.trial(80 + i, accuracies=made.curve(accuracy)) for i, accuracy in enumerate(rng.uniform(0.5, 0.9, 12))]
-    assert "the weakest of 8 such steps" in findings(made.study(trials))["early-scores"]
+    assert "the weakest of 8 such pairs" in findings(made.study(trials))["early-scores"]
 
 
 def test_the_interval_of_a_rank_correlation_covers_the_truth():
