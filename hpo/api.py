@@ -14,7 +14,7 @@ from hpo.errors import UsageError
 from hpo.search import layout, record, session
 from hpo.search.board import Watcher, Watchers
 from hpo.search.publishing import Publishing
-from hpo.search.storage import locate
+from hpo.search.storage import guarded, locate
 from hpo.settings import RunOptions, Settings
 from hpo.space import SearchSpace
 
@@ -105,6 +105,20 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
 
     place = Path("reports", f"{layout.file_name(record.name)}.html") if out is None else Path(out)
     return write(record.study, place, title=title, artifacts=record.winner_folder, folder=record.folder)
+
+
+def verdict(record: StudyRecord) -> str:
+    """Return what tuning brought, in a sentence or two: the page's first finding; empty without a finished trial.
+
+    Raises:
+        StorageError: The database cannot be read.
+    """
+    from hpo.report.findings.result import winner
+    from hpo.report.summary import summarize
+
+    with guarded(record.location):
+        finding = winner(summarize(record.study, record.folder))
+    return finding.text if finding else ""
 
 
 def _check_kinds(**given: object) -> None:

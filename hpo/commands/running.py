@@ -132,6 +132,7 @@ def resume(*, study: Study, this_run: ThisRun) -> int:
 
 
 def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
+    from hpo import api
     from hpo.console import streams, views
 
     quiet, storage, options = this_run.quiet, this_run.storage, this_run.options()
@@ -144,7 +145,7 @@ def _run(begin: Callable[..., Outcome], this_run: ThisRun) -> int:
         )
         raise
     page = None if this_run.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
-    views.result(outcome, quiet=quiet, storage=storage, page=page)
+    views.result(outcome, quiet=quiet, storage=storage, page=page, found="" if quiet else api.verdict(outcome.record))
     return outcome.exit_code
 
 

@@ -266,8 +266,8 @@ def parameters(params: Mapping[str, Any], most: int = MOST) -> str:
     return "  ".join([*shown, *([f"… {more} more"] if more else [])])
 
 
-def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | None) -> None:
-    """Print how a run ended: the best trial, and the commands that continue from here.
+def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | None, found: str) -> None:
+    """Print how a run ended: the best trial, what was `found`, and the commands that continue from here.
 
     With `quiet`, print only the best trial's line. Data (the table) goes to standard output, everything else to standard error.
     """
@@ -279,6 +279,7 @@ def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | N
     console.print(visible(f"study {record.name}: {ending(outcome)}."), soft_wrap=True)
     if record.winner:
         best(record)
+        console.print(visible(found.replace("\N{NO-BREAK SPACE}", " ")), markup=False, highlight=False)
     database = f" --storage {shlex.quote(visible(str(record.location)))}" if storage else ""
     if page:
         console.print(f"  {'page:':9} {page}", soft_wrap=True)

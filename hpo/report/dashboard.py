@@ -196,7 +196,7 @@ def _learning(summary: Summary, best: int) -> bytes | None:
     curves.append(_curve(f"trial {best}", BEST, summary.curves.T[best].dropna()))
     losses = []
     for key, name, color in (
-        ("train_loss", "training", COLORS["COMPLETE"]),
+        ("train_loss", "training, smoothed labels" if summary.label_smoothing else "training", COLORS["COMPLETE"]),
         ("score_loss", "scored images", COLORS["PRUNED"]),
     ):
         given = summary.trials[key][best]

@@ -224,6 +224,16 @@ class Summary:
         return [one.name for one in self.importance if one.decides]
 
     @cached_property
+    def label_smoothing(self) -> float:
+        """The best trial's label smoothing, which its training loss contains; 0 where there is none or nobody knows."""
+        stored = self.space.get("parameters")
+        fixed = stored.get("label_smoothing") if isinstance(stored, dict) else None
+        value = fixed.get("value") if isinstance(fixed, dict) else None
+        if "label_smoothing" in self.params and self.best is not None:
+            value = self.params["label_smoothing"][self.best]
+        return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
+
+    @cached_property
     def classes(self) -> list[str]:
         """Names of the classes; empty where unknown."""
         names = self.environment.get("classes")

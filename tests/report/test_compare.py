@@ -9,7 +9,7 @@ from hpo.cli import main
 from hpo.errors import StorageError, UsageError
 from hpo.report import Comparison
 from hpo.report.compare import differences
-from hpo.report.figures.comparison import band
+from hpo.report.figures.comparison import band, by_trials
 from hpo.report.summary import summarize
 
 
@@ -95,6 +95,22 @@ def test_a_band_holds_the_middle_of_what_chance_would_give():
     assert (high <= line).all(), "a draw has no trial that the study has not"
     fresh = np.maximum.accumulate(rng.random((2000, 50)), axis=1)[:, -1]
     assert low[-1] == pytest.approx(np.quantile(fresh, 0.1), abs=0.06)
+
+
+def test_a_band_is_drawn_where_trials_are_enough_and_the_caption_says_where_not(recwarn):
+    few = made.study(
+        [made.trial(i, "PRUNED", [0.3]) if i % 5 else made.trial(i, accuracies=[0.8]) for i in range(20)], name="few"
+    )
+    many = study("many", np.linspace(0.5, 0.9, 20))
+    named = {"few": summarize(few), "many": summarize(many)}
+    figure = by_trials(named)
+    assert [trace["legendgroup"] for trace in figure.data] == ["few", "many", "many", "many"]
+    low, high, _ = (trace for trace in figure.data if trace["legendgroup"] == "many")
+    assert low["x"] == high["x"]
+    assert None not in low["y"] + high["y"]
+    assert figure.note.endswith("No band for few: fewer than 5 finished trials.")
+    assert by_trials({"few": summarize(few)}).note == "No band for few: fewer than 5 finished trials."
+    assert not recwarn.list
 
 
 def test_the_page_shows_both_studies_and_is_the_same_every_time(tmp_path):

@@ -1,11 +1,14 @@
 """What the figures say that a reader could misread: who trained a trial, when, and what an axis' ticks mean."""
 
 import datetime as dt
+import re
 
 import made
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from hpo.report.artifacts import read_artifacts
+from hpo.report.figures import history, winner
 from hpo.report.figures.figure import log_axis, round_step
 from hpo.report.figures.history import distribution, early_scores
 from hpo.report.figures.parameters import importance, map_of_two, parallel
@@ -167,3 +170,55 @@ def test_a_study_that_was_interrupted_lasted_as_long_as_it_trained():
     left[1].user_attrs["stints"] = [[1, zero, zero + 300]]
     assert summarize(made.study(left)).lasted == 300
     assert "elapsed" in page(summarize(made.study(left)))
+
+
+def traces(figure):
+    return {trace["name"]: trace for trace in figure.data}
+
+
+def test_scores_of_few_and_of_many_epochs_are_told_apart():
+    trials = [made.trial(0, accuracies=made.curve(0.8)), made.trial(1, accuracies=made.curve(0.7))]
+    trials += [made.trial(2 + i, "PRUNED", made.curve(0.6)[:epochs]) for i, epochs in enumerate((1, 1, 2, 4))]
+    summary = summarize(made.study(trials))
+    drawn = history.history(summary)
+    marks = traces(drawn)
+    assert marks["pruned"]["customdata"] == [" after epoch 1 of 10", " after epoch 1 of 10", *_after(2, 4)]
+    assert marks["pruned"]["marker"]["size"] == sorted(marks["pruned"]["marker"]["size"])
+    assert max(marks["pruned"]["marker"]["size"]) < min(marks["finished"]["marker"]["size"])
+    assert "Smaller marks: fewer epochs." in drawn.note
+    bars = traces(history.distribution(summary))
+    assert list(bars) == ["finished", "pruned after epoch 4", "pruned after epoch 2", "pruned after epoch 1"]
+    assert [sum(bar["y"]) for bar in bars.values()] == [2, 1, 1, 2]
+    alike = summarize(made.study(trials[:2]))
+    assert history.history(alike).note == ""
+
+
+def _after(*epochs):
+    return [f" after epoch {epoch} of 10" for epoch in epochs]
+
+
+def test_many_epochs_at_which_trials_stopped_share_a_few_shades():
+    trials = [made.trial(i, "PRUNED", made.curve(0.5 + i / 30)[:i]) for i in range(1, 10)]
+    bars = traces(history.distribution(summarize(made.study(trials))))
+    assert list(bars) == [f"pruned after epochs {part}" for part in ("7 to 9", "5 to 6", "3 to 4", "1 to 2")]
+
+
+def test_the_training_loss_is_said_to_be_another_quantity_than_the_scored_one():
+    trials = [made.trial(0, accuracies=made.curve(0.8), train_loss=[1.0] * 10, score_loss=[0.5] * 10)]
+    space = {"name": "basic", "parameters": {"label_smoothing": {"value": 0.1}}}
+    smoothed = summarize(made.study(trials, space=space, environment={"classes": made.CLASSES}))
+    assert winner.learning(smoothed).note == (
+        "The two losses are not one quantity: the training loss has label smoothing 0.1 (its floor is 0.50), dropout and "
+        "augmentation in it."
+    )
+    assert "label smoothing" not in winner.learning(summarize(made.study(trials))).note
+
+
+def test_a_bin_of_few_images_has_no_whiskers(tmp_path):
+    scores = read_artifacts(made.artifacts(tmp_path, n=60)).scores
+    drawn = winner.calibration(scores)
+    assert min(drawn.data[1]["customdata"]) >= 10
+    assert re.fullmatch(r"Bins of fewer than 10 images are not drawn \(\d+ images in all\)\.", drawn.note)
+    few = tmp_path / "few"
+    few.mkdir()
+    assert winner.calibration(read_artifacts(made.artifacts(few, n=12)).scores) is None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 COLORS = (BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")
 DRAWS = 200
+FEWEST = 5  # finished trials below which a band would show little but the draws that missed them
 MOST = 300  # points of a line; it is a staircase of few steps anyway
 
 
@@ -57,8 +58,17 @@ def _figure(named: dict[str, Summary], name: str, title: str, noun: str, *, time
     first = next(summary for summary in named.values() if not summary.finished.empty)
     bests = [f"{study} {score(one.best_value, one)} in {count(len(one.trials), 'trial')}" for study, one in named.items()]
     layout = {"xaxis": axis(noun, rangemode="tozero"), "yaxis": value_axis(first)}
-    note = "Bands: the middle 80 % over the same trials drawn with replacement."
-    return Figure(name, title, f"{title}: {listed(bests)}.", data, layout, 440, note)
+    return Figure(name, title, f"{title}: {listed(bests)}.", data, layout, 440, _note(named))
+
+
+def _note(named: dict[str, Summary]) -> str:
+    """Say what the bands are, and which studies have none."""
+    without = [study for study, summary in named.items() if 0 < len(summary.finished) < FEWEST]
+    drawn = any(len(summary.finished) >= FEWEST for summary in named.values())
+    told = ["Bands: the middle 80 % over the same trials drawn with replacement, from where nine draws in ten have a score."]
+    if without:
+        told.append(f"No band for {listed(without)}: fewer than {FEWEST} finished trials.")
+    return " ".join(told if drawn else told[1:])
 
 
 def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> list[dict[str, Any]]:
@@ -68,14 +78,19 @@ def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> l
     value = sign * ended["value"].where(ended.index.isin(summary.finished.index), -sign * np.inf).to_numpy()
     x = ended["ended"].to_numpy() / 60 if time else np.arange(1, len(ended) + 1, dtype=float)
     line, low, high = band(value)
-    shown = np.unique(np.concatenate([_even(len(x)), np.flatnonzero(np.diff(line, prepend=-np.inf) > 0)]))
+    rises = np.flatnonzero(line[1:] > line[:-1]) + 1
+    shown = np.unique(np.concatenate([_even(len(x)), rises]))
     shown = shown[np.isfinite(line[shown]) & np.isfinite(x[shown])]
     base = {"type": "scatter", "mode": "lines", "x": numbers(x[shown]), "legendgroup": name}
-    edge = base | {"line": {"width": 0, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip"}
+    within = shown[np.isfinite(low[shown])]
+    edge = base | {"x": numbers(x[within]), "line": {"width": 0, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip"}
     hover = f"{name}<br>%{{x:.4g}}: {value_format(summary)}<extra></extra>"
+    edges = [
+        edge | {"y": numbers(sign * low[within])},
+        edge | {"y": numbers(sign * high[within]), "fill": "tonexty", "fillcolor": _faint(color)},
+    ]
     return [
-        edge | {"y": numbers(sign * low[shown])},
-        edge | {"y": numbers(sign * high[shown]), "fill": "tonexty", "fillcolor": _faint(color)},
+        *(edges if len(summary.finished) >= FEWEST and len(within) > 1 else []),
         base
         | {"y": numbers(sign * line[shown]), "name": name, "hovertemplate": hover}
         | {"line": {"color": color, "dash": dash, "width": 2.5, "shape": "hv"}},

@@ -82,6 +82,22 @@ def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]
 
 
+MIXED = "Smaller marks: fewer epochs. The score is that of the last epoch trained."
+
+
+def reached(summary: Summary, trials: pd.DataFrame) -> tuple[list[float], list[str]]:
+    """Return marker sizes by the part of the epochs that trials were trained for, and the same in words."""
+    planned = max(summary.epochs, int(trials["epochs"].max()) if len(trials) else 0, 1)
+    sizes = [round(4 + 4 * min(1.0, epochs / planned), 1) if epochs else 7.0 for epochs in trials["epochs"]]
+    return sizes, [f" after epoch {epochs} of {planned}" if epochs else "" for epochs in trials["epochs"]]
+
+
+def mixed(trials: pd.DataFrame) -> str:
+    """Return a note where trials were trained for different numbers of epochs, else nothing."""
+    known = trials["epochs"][trials["epochs"] > 0]
+    return MIXED if known.nunique() > 1 else ""
+
+
 def value_axis(summary: Summary) -> dict[str, Any]:
     """Return the axis of the trials' values."""
     if summary.is_accuracy:

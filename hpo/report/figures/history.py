@@ -14,8 +14,10 @@ from hpo.report.figures.figure import (
     WORDS,
     Figure,
     axis,
+    mixed,
     numbers,
     points,
+    reached,
     round_step,
     thinned,
     value_axis,
@@ -26,12 +28,16 @@ from hpo.report.rungs import agreements
 from hpo.report.words import count, listed, score
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
+    from hpo.report import stats
     from hpo.report.summary import Summary
 
 
 DASH = 0.08  # epochs to either side
+SHADES = 4  # groups of pruned trials, by the epoch where they were stopped
 
 
 def history(summary: Summary) -> Figure | None:
@@ -46,10 +52,12 @@ def history(summary: Summary) -> Figure | None:
         some = trials[trials["state"] == state]
         if state != "FAIL":
             some = some[np.isfinite(height[some.index])]
-        hover = f"trial %{{x}}, {WORDS[state]}<br>{value_format(summary)}<extra></extra>"
+        hover = f"trial %{{x}}, {WORDS[state]}%{{customdata}}<br>{value_format(summary)}<extra></extra>"
+        sizes, told = reached(summary, some)
         y = height[some.index].fillna(bottom)  # a failed trial without any score stands at the bottom
         if len(some):
-            data.append(points(state, x=[int(i) for i in some.index], y=numbers(y), hovertemplate=hover))
+            marks = points(state, {"size": sizes}, x=[int(i) for i in some.index], y=numbers(y), hovertemplate=hover)
+            data.append(marks | {"customdata": told})
     best = summary.trials["best"].dropna()
     steps = best[best.diff().fillna(1) != 0]
     x = [int(i) for i in steps.index] + ([int(summary.trials.index[-1])] if len(steps) else [])
@@ -57,6 +65,7 @@ def history(summary: Summary) -> Figure | None:
     line = {"color": BEST, "width": 2, "shape": "hv"}
     data.append({"type": "scatter", "mode": "lines", "name": "best so far", "x": x, "y": y_best, "line": line})
     layout = {"xaxis": whole_axis("trial", summary.trials.index[-1]), "yaxis": value_axis(summary), **_references(summary)}
+    note = f"{note} {mixed(trials[np.isfinite(height)])}".strip()
     return Figure("history", "Score of every trial", _history_alt(summary), data, layout, 420, note)
 
 
@@ -135,10 +144,10 @@ def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]
 
 def distribution(summary: Summary) -> Figure | None:
     """How many finished and pruned trials reached which score."""
-    reached = summary.trials[np.isfinite(summary.trials["value"])]
-    if len(reached) < 2:
+    reached_score = summary.trials[np.isfinite(summary.trials["value"])]
+    if len(reached_score) < 2:
         return None
-    values = reached["value"].to_numpy()
+    values = reached_score["value"].to_numpy()
     span = float(np.ptp(values))
     if 0 < span < max(1e-9 * float(np.abs(values).max()), 1e-300):
         return None  # too narrow for floating-point numbers to divide
@@ -147,12 +156,10 @@ def distribution(summary: Summary) -> Figure | None:
     heights = np.histogram(values, bins=edges)[0]
     middle = numbers((edges[1:] + edges[:-1]) / 2)
     data = []
-    for state in ("COMPLETE", "PRUNED"):
-        some = np.histogram(values[reached["state"] == state], bins=edges)[0]
-        hover = f"%{{y}} {WORDS[state]} near {value_format(summary, 'x')}<extra></extra>"
-        bar = {"type": "bar", "x": middle, "y": some.tolist(), "width": width}
-        if some.any():
-            data.append(bar | {"name": WORDS[state], "marker": {"color": COLORS[state]}, "hovertemplate": hover})
+    for name, state, opacity, some in _by_epochs(reached_score):
+        bar = {"type": "bar", "x": middle, "y": np.histogram(some, bins=edges)[0].tolist(), "width": width, "name": name}
+        hover = f"%{{y}} {name} near {value_format(summary, 'x')}<extra></extra>"
+        data.append(bar | {"marker": {"color": COLORS[state], "opacity": opacity}, "hovertemplate": hover})
     low, median, high = np.quantile(values, [0, 0.5, 1])
     low, median, high = (score(float(value), summary) for value in (low, median, high))
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
@@ -165,6 +172,20 @@ def distribution(summary: Summary) -> Figure | None:
         "yaxis": whole_axis("trials", heights.max()),
     }
     return Figure("distribution", "Distribution of scores", alt, data, layout)
+
+
+def _by_epochs(trials: pd.DataFrame) -> Iterator[tuple[str, str, float, stats.Floats]]:
+    """Yield name, state, opacity and scores of the finished trials, then of those pruned, the latest stopped first."""
+    for state in ("COMPLETE", "PRUNED"):
+        some = trials[trials["state"] == state]
+        stops = np.unique(some["epochs"])[::-1] if state == "PRUNED" else np.empty(0, dtype=int)
+        groups = np.array_split(stops, min(len(stops), SHADES)) if len(stops) > 1 else [stops]
+        for i, group in enumerate(groups):
+            part = some[some["epochs"].isin(group)] if len(group) else some
+            first, last = (int(group.min()), int(group.max())) if len(group) else (0, 0)
+            after = "" if not last else f" after epoch {last}" if first == last else f" after epochs {first} to {last}"
+            if len(part):
+                yield WORDS[state] + after, state, 1 - 0.6 * i / SHADES, part["value"].to_numpy()
 
 
 def early_scores(summary: Summary) -> Figure | None:

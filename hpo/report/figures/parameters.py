@@ -21,8 +21,10 @@ from hpo.report.figures.figure import (
     axis,
     literal,
     log_axis,
+    mixed,
     numbers,
     points,
+    reached,
     thinned,
     value_axis,
     value_format,
@@ -76,10 +78,12 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
     for state in ("PRUNED", "COMPLETE"):
         some = scored[scored["state"] == state]
         x = positions(summary.params.loc[some.index, name], summary.distributions[name])
-        hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x}}<br>{value_format(summary)}<extra></extra>"
-        dots = points(state, {"size": 6}, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover)
+        hover = f"trial %{{customdata}}, {WORDS[state]}%{{text}}<br>%{{x}}<br>{value_format(summary)}<extra></extra>"
+        sizes, told = reached(summary, some)
+        dots = points(state, {"size": sizes}, x=numbers(x), y=numbers(some["value"]), hovertemplate=hover, text=told)
         if len(some):
             data.append(dots | {"customdata": [int(n) for n in some.index]})
+    note = f"{note} {mixed(scored)}".strip() if i == 0 else note
     if summary.best is not None and not pd.isna(summary.params[name][summary.best]):
         at = positions(summary.params.loc[[summary.best], name], summary.distributions[name])
         star = {"color": BEST, "symbol": "star", "size": 14}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _LOSSES = (
     ("score_loss", "loss on scored images", COLORS["PRUNED"]),
 )
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
+LEAST_IN_BIN = 10  # images below which a bin's accuracy says nothing
 
 
 def learning(summary: Summary) -> Figure | None:
@@ -57,9 +59,23 @@ def learning(summary: Summary) -> Figure | None:
     if len(data) > 1:
         beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
         layout["yaxis2"] = axis("loss", rangemode="tozero", tickmode="auto", **beside)
+    smoothing = summary.label_smoothing
+    note = ""
+    if len(data) > 2:
+        smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
+        note = f"The two losses are not one quantity: the training loss has {smooth}dropout and augmentation in it."
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
-    return Figure("learning", "Learning curve of the winner", alt, data, layout)
+    return Figure("learning", "Learning curve of the winner", alt, data, layout, note=note)
+
+
+def _floor(smoothing: float, n: int) -> str:
+    """Say how low a loss with label smoothing over `n` classes can get: the entropy of the smoothed labels."""
+    if n < 2:
+        return ""
+    other = smoothing / n
+    true = 1 - smoothing + other
+    return f" (its floor is {-true * math.log(true) - (n - 1) * other * math.log(other):.2f})"
 
 
 def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "solid") -> dict[str, Any]:
@@ -125,15 +141,17 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     return Figure("classes", "Accuracy by class", alt, [dots], layout, max(240, min(900, 130 + 30 * len(seen))))
 
 
-def calibration(scores: Scores) -> Figure:
+def calibration(scores: Scores) -> Figure | None:
     """Confidence against accuracy in bins, with the expected calibration error."""
     sure, right = scores.confidence.max(axis=1), scores.predicted == scores.labels
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     n = np.bincount(place, minlength=BINS)
-    used = np.flatnonzero(n)
-    confidence = np.bincount(place, weights=sure, minlength=BINS)[used] / n[used]
-    accuracy = np.bincount(place, weights=right, minlength=BINS)[used] / n[used]
-    error = float(n[used] @ np.abs(confidence - accuracy) / len(sure))
+    sums, hits = (np.bincount(place, weights=weights, minlength=BINS) for weights in (sure, right))
+    error = float(np.abs(sums - hits).sum() / len(sure))
+    used = np.flatnonzero(n >= LEAST_IN_BIN)
+    if not len(used):
+        return None
+    confidence, accuracy = sums[used] / n[used], hits[used] / n[used]
     ends = np.array([stats.wilson(float(a), int(k)) for a, k in zip(accuracy, n[used], strict=True)])
     spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
     spread |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
@@ -148,4 +166,6 @@ def calibration(scores: Scores) -> Figure:
         f"in {BINS} bins."
     )
     layout = {"xaxis": axis("confidence", tickformat=PER_CENT), "yaxis": axis("right", tickformat=PER_CENT)}
-    return Figure("calibration", "Calibration: does confidence match accuracy?", alt, [ideal, line], layout)
+    rest = int(n.sum() - n[used].sum())
+    note = f"Bins of fewer than {LEAST_IN_BIN} images are not drawn ({count(rest, 'image')} in all)." if rest else ""
+    return Figure("calibration", "Calibration: does confidence match accuracy?", alt, [ideal, line], layout, note=note)
