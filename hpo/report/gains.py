@@ -29,7 +29,7 @@ class Choice(NamedTuple):
     """What having been chosen means for the winner's score.
 
     Attributes:
-        rivals: Trials that could have won by luck, the winner included.
+        rivals: Trials within noise of the winner's score, itself included: each could have won by chance.
         luck: By how much the score is probably too high.
         shared: Variance that the scored images, as a sample, give all trials alike.
         own: Variance of one trial's score beside that.
@@ -76,7 +76,7 @@ def choose(summary: Summary) -> Choice | None:
     values = summary.finished["value"].to_numpy(dtype=np.float64)
     known = _noise(summary, best)
     shared, own = known or (0.0, stats.standard_error(summary.best_value, n) ** 2)
-    rivals = int((values >= values.max() - stats.WINDOW * math.sqrt(own)).sum())
+    rivals = int((values >= values.max() - stats.Z * math.sqrt(2 * own)).sum())
     owed = stats.luck(values, own)
     return Choice(rivals, owed.points, shared, own, owed.left, owed.centre, owed.pull, known is not None)
 

@@ -110,7 +110,8 @@ def study(right: np.ndarray, known: bool = True) -> Summary:
     value = right.mean(axis=1)
     table = pd.DataFrame({"state": "COMPLETE", "own": True, "value": value, "epochs": 10, "last": value})
     nothing = pd.DataFrame(index=table.index)
-    made = Summary("made", True, Settings().model_dump(), {}, {"n_scored": right.shape[1]}, "", table, nothing, nothing)
+    about = {"settings": Settings().model_dump(), "space": {}, "environment": {"n_scored": right.shape[1]}, "recipe": None}
+    made = Summary(name="made", maximize=True, command="", trials=table, params=nothing, curves=nothing, **about)
     made._answers.update(dict(enumerate(right)) if known else dict.fromkeys(range(len(right))))
     return made
 

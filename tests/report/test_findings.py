@@ -137,12 +137,19 @@ def test_the_luck_of_the_choice_is_estimated_about_right():
     assert 0.8 * np.mean(true) < np.mean(said) < 1.05 * np.mean(true)  # less: some of the spread might have been true
 
 
+def test_rivals_as_good_as_the_winner_are_counted_and_a_score_that_luck_did_not_raise_is_not_called_optimistic():
+    found = findings(made.study(finished([0.7, 0.8, 0.8, 0.8, 0.6])))["optimism"]
+    assert found.endswith(
+        "3 trials are close enough to the top to have won by chance, but so much alike that its score is hardly optimistic."
+    )
+
+
 def test_a_clear_winner_is_clear():
     found = findings(made.study(finished(climbing())))
     assert found.keys() == {"winner", "optimism", "progress"}
     assert "+30.0 points over trial 0" in found["winner"]
     assert "noise" not in found["winner"]
-    assert found["optimism"].endswith("Luck hardly contributed: no other trial is close enough to have won by chance.")
+    assert found["optimism"].endswith("No other trial is close enough to it to have won by chance.")
     assert "unlikely to help" in found["progress"]
 
 

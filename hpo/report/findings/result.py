@@ -13,7 +13,7 @@ from hpo.report.summary import TUTORIAL_IMAGES
 from hpo.report.words import amount, count, duration, percent, points, points_between, score
 
 if TYPE_CHECKING:
-    from hpo.report.gains import Gain
+    from hpo.report.gains import Choice, Gain
     from hpo.report.summary import Summary
 
 _PAIRED = "95 % intervals from {n:,} images; trials are compared image by image."
@@ -115,20 +115,23 @@ def optimism(summary: Summary) -> Finding | None:
     where = "held-out training images; the test set stayed unread" if validation else "images of the test set itself"
     if len(summary.finished) == 1:
         return Finding("optimism", f"The only finished trial was scored on {n:,} {where}.", "", "distribution")
-    text = f"The winner was chosen on {n:,} {where}. "
-    if choice.luck < LEAST_SHOWN:
-        text += "Luck hardly contributed: no other trial is close enough to have won by chance."
-    else:
-        about = "about" if choice.paired else "up to"
-        text += (
-            f"{count(choice.rivals, 'trial')} are close enough to the top to have won by chance, so its score is probably "
-            f"optimistic by {about} {100 * choice.luck:.1f} points: expect about {percent(summary.best_value - choice.luck)} on "
-            "new images."
-        )
+    text = f"The winner was chosen on {n:,} {where}. {_by_chance(summary, choice)}"
     basis = "A hierarchical model of the finished trials' scores: true qualities with an unknown spread, and noise " + (
         "as the trials' answers show it." if choice.paired else "as if each trial were scored on other images."
     )
     return Finding("optimism", text, basis, "distribution")
+
+
+def _by_chance(summary: Summary, choice: Choice) -> str:
+    """Say how many trials might have won as well, and what that makes of the winner's score."""
+    rivals = choice.rivals
+    near = f"{count(rivals, 'trial')} are" if rivals > 1 else "No other trial is"
+    near += f" close enough to {'the top' if rivals > 1 else 'it'} to have won by chance"
+    if choice.luck < LEAST_SHOWN:
+        return f"{near}, but so much alike that its score is hardly optimistic." if rivals > 1 else f"{near}."
+    about = "about" if choice.paired else "up to"
+    so = f"{', so its' if rivals > 1 else '; its'} score is probably optimistic by {about} {100 * choice.luck:.1f} points"
+    return f"{near}{so}: expect about {percent(summary.best_value - choice.luck)} on new images."
 
 
 def smaller(summary: Summary) -> Finding | None:
