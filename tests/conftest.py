@@ -24,6 +24,12 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run the whole suite on all cores; tests that are named or chosen run here, where they may be debugged and timed."""
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or {"-k", "-m"} & set(config.invocation_params.args)
+    return 0 if chosen else min(8, os.cpu_count() or 1)
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HPO_STORAGE", "OPTUNA_STORAGE"):
