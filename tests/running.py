@@ -96,7 +96,7 @@ class Program:
 
     def trains(self) -> Program:
         """Wait until its workers, which are ready, have used seconds of CPU: they are in the middle of an epoch then."""
-        self.says("worker")
+        self.says("epochs each at most")
         workers = self.children()
         before = [sum(process.cpu_times()[:2]) for process in workers]
         while any(sum(p.cpu_times()[:2]) < seconds + 2 for p, seconds in zip(workers, before, strict=True)):
