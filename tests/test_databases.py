@@ -196,8 +196,8 @@ def test_a_database_of_ours_is_read_under_any_name_and_not_changed(name, tmp_pat
     assert snapshot(tmp_path) == before
 
 
-def test_commands_that_look_change_nothing(tmp_path, sound):
-    (tmp_path / "hpo.db").write_bytes(sound)
+def test_commands_that_look_change_nothing(tmp_path):
+    run(new_study(tmp_path / "hpo.db"), 3)
     before = snapshot(tmp_path)
     for words in (["list"], ["show", "first"], ["trials", "first"], ["doctor"], ["doctor", "first", "--json"]):
         code, out, err = in_process(*words, "--storage", tmp_path / "hpo.db")
