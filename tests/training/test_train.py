@@ -270,16 +270,16 @@ def test_without_averaging_the_weights_themselves_are_scored(digits):
     assert run.scored is run.net
 
 
-@pytest.mark.parametrize("space", ["basic", "tutorial", "wide"])
-def test_a_training_does_not_load_torchs_compiler(space):
-    code = f"""
+def test_a_training_does_not_load_torchs_compiler():
+    code = """
+import itertools
 import sys
 from tiny import noise
 from hpo.space import SearchSpace
 from hpo.training.model import measure
 from hpo.training.train import Training
-for optimizer in ("sgd", "adamw"):
-    config = SearchSpace.named({space!r}).config().model_copy(update={{"filters": 4, "hidden": 0, "optimizer": optimizer}})
+for space, optimizer in itertools.product(("basic", "tutorial", "wide"), ("sgd", "adamw")):
+    config = SearchSpace.named(space).config().model_copy(update={"filters": 4, "hidden": 0, "optimizer": optimizer})
     measure(config, 10)
     one, other = (Training(config, noise(64), noise(64), 10, 2, 0) for _ in range(2))
     next(one.epochs())
