@@ -165,5 +165,5 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused_with_the_way_out(mach
 def test_a_gpu_that_is_not_here_is_refused_with_what_is(machine, gpus):
     machine()
     gpus(f"echo '[{10 * GIB}]'")
-    with pytest.raises(DeviceError, match=r"--device cuda:0,cuda:3: there is no cuda:3 here; torch sees 1 CUDA device"):
+    with pytest.raises(DeviceError, match=r"--device cuda:0,cuda:3: this machine has no cuda:3; torch sees 1 CUDA device"):
         seats("auto", "cuda:0,cuda:3")

@@ -146,7 +146,7 @@ def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):
     dashboard.publish(record)
     assert note(record, 1) == f"**Stopped early:** {reason} (25.00 %)\n"
     assert note(record, 2) == "**Failed:** out of memory\n"
-    assert note(record, 3) == "**Failed:** the study does not tell why\n"
+    assert note(record, 3) == "**Failed:** no reason was recorded\n"
     assert note(record, 0) == note(record, 4) == ""
 
 

@@ -533,7 +533,7 @@ def test_the_same_settings_and_the_same_space_of_another_name_are_no_difference(
 def test_other_images_are_refused_with_both_values():
     before = {"data_digest": "aa", "n_train": 100, "cores": 2}
     check_same_data("first", before, {"data_digest": "aa", "n_train": 100, "cores": 64})
-    with pytest.raises(UsageError, match=r"n_train = 100, and here it is 200.*hpo run first-2"):
+    with pytest.raises(UsageError, match=r"n_train = 100, but here it is 200.*hpo run first-2"):
         check_same_data("first", before, {"data_digest": "aa", "n_train": 200})
 
 
