@@ -26,6 +26,7 @@ class Mirror:
     """One study.
 
     Args:
+        name: Of the study: Optuna's hyperband puts a trial into a bracket by its number and this.
         memory: Empty.
         settings: Of the study.
         varied: Its space, in Optuna's words.
@@ -35,6 +36,7 @@ class Mirror:
 
     def __init__(
         self,
+        name: str,
         memory: Memory,
         settings: Settings,
         varied: Mapping[str, BaseDistribution],
@@ -43,8 +45,9 @@ class Mirror:
     ) -> None:
         self._memory, self._settings, self._varied = memory, settings, dict(varied)
         with experimental():
-            self._study = optuna.create_study(storage=memory, direction="maximize", pruner=make_pruner(settings, levels))
-        self._id = memory.get_study_id_from_name(self._study.study_name)
+            pruner = make_pruner(settings, levels)
+            self._study = optuna.create_study(storage=memory, study_name=name, direction="maximize", pruner=pruner)
+        self._id = memory.get_study_id_from_name(name)
         # the dashboard's notes and artifacts stay out: there may be thousands, and these are looked through at every trial
         self._system = {k: v for k, v in system.items() if not k.startswith(("dashboard:", "artifacts:", "hpo:"))}
         for key, value in self._system.items():

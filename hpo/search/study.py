@@ -77,7 +77,8 @@ class WritableStudy:
             system = storage.get_study_system_attrs(self._study_id)
         levels = stored_rungs(system, settings.epochs)
         self._ledger = Ledger(storage.engine, location, self._study_id, name)
-        self._mirror = Mirror(Memory(self._plan.spared, self._counts_as_stopped), settings, self._distributions, system, levels)
+        memory = Memory(self._plan.spared, self._counts_as_stopped)
+        self._mirror = Mirror(name, memory, settings, self._distributions, system, levels)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
         self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number

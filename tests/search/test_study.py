@@ -212,6 +212,12 @@ def test_an_epoch_reported_twice_counts_once(tmp_path):
     assert_same(study)
 
 
+def test_hyperband_puts_a_trial_into_the_same_bracket_after_a_reopening(tmp_path):
+    study = new_study(tmp_path / "hpo.db", pruner="hyperband")
+    names = {opened._mirror._study.study_name for opened in (study, reopen(study))}
+    assert names == {"first"}  # its brackets are drawn by the study's name and the trial's number
+
+
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_loser_that_a_dying_run_did_not_come_to_stop_is_stopped_by_the_next(tmp_path, pruner):
     study = new_study(tmp_path / "hpo.db", pruner=pruner)
