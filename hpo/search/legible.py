@@ -120,7 +120,8 @@ def reading(study: optuna.Study) -> Iterator[None]:
 
 def unreadable(location: Location, name: object, why: str) -> StorageError:
     """Return the error about a study that cannot be read."""
-    return StorageError(f"study {name!r} in {location} cannot be read: {why}. Restore a copy of the database; others: hpo list")
+    shown = repr(name) if len(repr(name)) <= _CLIPPED else f"{repr(name)[:_CLIPPED]}…"
+    return StorageError(f"study {shown} in {location} cannot be read: {why}. Restore a copy of the database; others: hpo list")
 
 
 def check(engine: Engine, location: Location, name: str) -> None:

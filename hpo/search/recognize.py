@@ -161,5 +161,8 @@ def _versions(connection: sqlite3.Connection, *, alembic: bool) -> list[str] | N
 
 @contextlib.contextmanager
 def _opened(path: Path, flags: str, timeout: float) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True, timeout=timeout)) as connection:
-        yield connection
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True, timeout=timeout)) as connection:
+            yield connection
+    except UnicodeDecodeError:  # Python cannot repeat what SQLite says of a damaged schema
+        raise sqlite3.DatabaseError("malformed database schema") from None

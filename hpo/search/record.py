@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
+from optuna.storages._rdb.models import MAX_INDEXED_STRING_LENGTH
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
@@ -284,9 +285,9 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
     with guarded(location):
         every = study_names(storage)
     odd: dict[str | bytes, StorageError] = {} if problems is None else problems
-    odd |= {name: unreadable(location, name, "its name is no text") for name in every if isinstance(name, bytes)}
+    odd |= {name: unreadable(location, name, "its name is no text of Optuna's") for name in every if not _is_name(name)}
     records = []
-    for name in sorted(name for name in every if isinstance(name, str)):
+    for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
         try:
             found = _loaded(name, storage, location)
             if isinstance(found, StudyRecord) and (found.attributes, found.trials):
@@ -296,6 +297,10 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
     if problems is None and odd:
         raise next(iter(odd.values()))
     return records
+
+
+def _is_name(name: str | bytes) -> bool:
+    return isinstance(name, str) and len(name) <= MAX_INDEXED_STRING_LENGTH
 
 
 def names(storage: RDBStorage) -> list[str]:

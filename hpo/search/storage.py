@@ -119,6 +119,8 @@ def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
     with guarded(location):
         try:
             return _connect(location.url, make_tables=location.path is None and create)
+        except UnicodeDecodeError:
+            raise StorageError(f"{location} is damaged: it holds texts that are none. Restore a copy.") from None
         except RuntimeError as error:  # Optuna compares the schema's version with its own
             if "storage upgrade" in str(error):
                 raise older_optuna(str(location), location.url) from None

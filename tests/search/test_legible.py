@@ -135,3 +135,20 @@ def test_what_hpo_does_not_write_is_not_gone_on_with(edited, statement, why):
     location = locate(str(path))
     with pytest.raises(StorageError, match=f"cannot be continued.*{why}"):
         stored(open_storage(location), location, "first")
+
+
+def test_a_name_that_optuna_cannot_have_given_is_a_sentence_of_ordinary_length(edited):
+    path = edited("studies.study_name", "x" * 2_000_000)
+    code, out, err = in_process("list", "--storage", path)
+    assert (code, err.count("\n")) == (4, 1)
+    assert len(out + err) < 2000
+
+
+def test_a_schema_that_is_no_text_is_a_damaged_database(edited):
+    path = edited("studies.study_name", "first")
+    content = path.read_bytes()
+    at = content.index(b"CREATE TABLE studies")
+    path.write_bytes(content[:at] + b"CREATE \xab\xcd\xef" + content[at + 10 :])
+    code, _, err = in_process("list", "--storage", path)
+    assert (code, err.count("\n")) == (4, 1)
+    assert "damaged" in err
