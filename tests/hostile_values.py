@@ -161,9 +161,9 @@ def crafts() -> Iterator[tuple[str, Callable[[Path], object]]]:
         {"labels": np.full(300, 2**63 - 1)},
         {"logits": np.zeros((1, 1), np.float32), "labels": np.zeros(1, int), "picture_indices": np.zeros(4, int)},
     ):
-        yield "scores.npz", lambda path, odd=odd: np.savez_compressed(path.open("wb"), **good | odd)
+        yield "scores.npz", lambda path, odd=odd: np.savez_compressed(path, **good | odd)
     yield "scores.npz", bomb
-    yield "scores.npz", lambda path: np.savez(path.open("wb"), logits=np.array([{}], dtype=object))
+    yield "scores.npz", lambda path: np.savez(path, logits=np.array([{}], dtype=object))
 
 
 def bomb(path: Path) -> None:

@@ -198,11 +198,11 @@ class Trial:
             raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
 
     def _save(self) -> None:
-        path = self.folder / correct.FILE
+        path, answers = self.folder / correct.FILE, self._correct()
         try:
-            correct.write(path, self._correct())  # first: what goes on from the checkpoint finds its answers
+            correct.write(path, answers)  # first: what goes on from the checkpoint finds its answers
         except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}.") from error
+            raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {error.strerror}.") from error
         checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
 
     def _state(self, training: dict[str, Any]) -> dict[str, Any]:
