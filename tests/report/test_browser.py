@@ -154,7 +154,7 @@ def test_a_button_copies_the_command_that_trains_the_winner_again(browser, tmp_p
         return [box.querySelector("code").textContent, await kept.readText(), box.querySelector("button").textContent];
     }})()"""
     command, pasted, said = look(page, browser, script=script).answer
-    assert command.startswith("cat > winner.toml")
+    assert "cat > winner.toml" in command  # after a line on the recipe of a study that an older hpo made
     assert pasted == command
     assert said == "copied"
 
