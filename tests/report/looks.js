@@ -32,7 +32,7 @@
   const drawn = (one) => {
     const style = getComputedStyle(one);
     const line = style.stroke === "none" || parseFloat(style.strokeWidth) === 0 ? 1 : ratio(one, style.stroke, style.strokeOpacity);
-    const area = style.fill === "none" || one.matches(".js-line") ? 1 : ratio(one, style.fill, style.fillOpacity);
+    const area = style.fill === "none" || style.fill.startsWith("url") || one.matches(".js-line") ? 1 : ratio(one, style.fill, style.fillOpacity);
     return Math.max(line, area);
   };
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 DASH = 0.08  # epochs to either side
-SHADES = 4  # groups of pruned trials, by the epoch where they were stopped
+PATTERNS = ("", "/", ".", "x")  # of the bars of pruned trials: a group each, by the epoch where they were stopped
 
 
 def history(summary: Summary) -> Figure | None:
@@ -156,10 +156,13 @@ def distribution(summary: Summary) -> Figure | None:
     heights = np.histogram(values, bins=edges)[0]
     middle = numbers((edges[1:] + edges[:-1]) / 2)
     data = []
-    for name, state, opacity, some in _by_epochs(reached_score):
-        bar = {"type": "bar", "x": middle, "y": np.histogram(some, bins=edges)[0].tolist(), "width": width, "name": name}
+    for name, state, pattern, some in _by_epochs(reached_score):
+        tall = [int(n) or None for n in np.histogram(some, bins=edges)[0]]  # None: the edge of a bar of 0 would be drawn too
+        bar = {"type": "bar", "x": middle, "y": tall, "width": width, "name": name}
         hover = f"%{{y}} {name} near {value_format(summary, 'x')}<extra></extra>"
-        data.append(bar | {"marker": {"color": COLORS[state], "opacity": opacity}, "hovertemplate": hover})
+        color = COLORS[state]  # full at the edge, whatever the pattern: a lighter one cannot be seen on white
+        marker = {"color": color, "line": {"color": color, "width": 1}, "pattern": {"shape": pattern, "size": 6}}
+        data.append(bar | {"marker": marker, "hovertemplate": hover})
     low, median, high = np.quantile(values, [0, 0.5, 1])
     low, median, high = (score(float(value), summary) for value in (low, median, high))
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
@@ -174,18 +177,18 @@ def distribution(summary: Summary) -> Figure | None:
     return Figure("distribution", "Distribution of scores", alt, data, layout)
 
 
-def _by_epochs(trials: pd.DataFrame) -> Iterator[tuple[str, str, float, stats.Floats]]:
-    """Yield name, state, opacity and scores of the finished trials, then of those pruned, the latest stopped first."""
+def _by_epochs(trials: pd.DataFrame) -> Iterator[tuple[str, str, str, stats.Floats]]:
+    """Yield name, state, pattern and scores of the finished trials, then of those pruned, the latest stopped first."""
     for state in ("COMPLETE", "PRUNED"):
         some = trials[trials["state"] == state]
         stops = np.unique(some["epochs"])[::-1] if state == "PRUNED" else np.empty(0, dtype=int)
-        groups = np.array_split(stops, min(len(stops), SHADES)) if len(stops) > 1 else [stops]
+        groups = np.array_split(stops, min(len(stops), len(PATTERNS))) if len(stops) > 1 else [stops]
         for i, group in enumerate(groups):
             part = some[some["epochs"].isin(group)] if len(group) else some
             first, last = (int(group.min()), int(group.max())) if len(group) else (0, 0)
             after = "" if not last else f" after epoch {last}" if first == last else f" after epochs {first} to {last}"
             if len(part):
-                yield WORDS[state] + after, state, 1 - 0.6 * i / SHADES, part["value"].to_numpy()
+                yield WORDS[state] + after, state, PATTERNS[i], part["value"].to_numpy()
 
 
 def early_scores(summary: Summary) -> Figure | None:
