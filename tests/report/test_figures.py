@@ -197,7 +197,7 @@ def _after(*epochs):
     return [f" after epoch {epoch} of 10" for epoch in epochs]
 
 
-def test_many_epochs_at_which_trials_stopped_share_a_few_shades():
+def test_many_epochs_at_which_trials_stopped_share_a_few_patterns():
     trials = [made.trial(i, "PRUNED", made.curve(0.5 + i / 30)[:i]) for i in range(1, 10)]
     bars = traces(history.distribution(summarize(made.study(trials))))
     assert list(bars) == [f"pruned after epochs {part}" for part in ("7 to 9", "5 to 6", "3 to 4", "1 to 2")]

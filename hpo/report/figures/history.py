@@ -157,8 +157,10 @@ def distribution(summary: Summary) -> Figure | None:
     middle = numbers((edges[1:] + edges[:-1]) / 2)
     data = []
     for name, state, pattern, some in _by_epochs(reached_score):
-        tall = [int(n) or None for n in np.histogram(some, bins=edges)[0]]  # None: the edge of a bar of 0 would be drawn too
-        bar = {"type": "bar", "x": middle, "y": tall, "width": width, "name": name}
+        tall = np.histogram(some, bins=edges)[0]
+        bars = [(x, int(y)) for x, y in zip(middle, tall, strict=True) if y]  # of an empty one the edge would be drawn
+        x, y = map(list, zip(*bars, strict=True))
+        bar = {"type": "bar", "x": x, "y": y, "width": width, "name": name}
         hover = f"%{{y}} {name} near {value_format(summary, 'x')}<extra></extra>"
         color = COLORS[state]  # full at the edge, whatever the pattern: a lighter one cannot be seen on white
         marker = {"color": color, "line": {"color": color, "width": 1}, "pattern": {"shape": pattern, "size": 6}}
