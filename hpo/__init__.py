@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo.api import load, resume, run, write_report
     from hpo.errors import HpoError
-    from hpo.search.board import Watcher
-    from hpo.search.record import StudyRecord
-    from hpo.search.session import Outcome
+    from hpo.runner.board import Watcher
+    from hpo.runner.session import Outcome
     from hpo.settings import RunOptions, Settings
     from hpo.space import Config, SearchSpace
+    from hpo.store.record import StudyRecord
 
 __all__ = [
     "Config",
@@ -42,12 +42,12 @@ __all__ = [
 _HOMES = {
     "Config": "hpo.space",
     "HpoError": "hpo.errors",
-    "Outcome": "hpo.search.session",
+    "Outcome": "hpo.runner.session",
     "RunOptions": "hpo.settings",
     "SearchSpace": "hpo.space",
     "Settings": "hpo.settings",
-    "StudyRecord": "hpo.search.record",
-    "Watcher": "hpo.search.board",
+    "StudyRecord": "hpo.store.record",
+    "Watcher": "hpo.runner.board",
     "load": "hpo.api",
     "resume": "hpo.api",
     "run": "hpo.api",

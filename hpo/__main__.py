@@ -7,7 +7,7 @@ import sys
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     try:
-        from hpo.cli import main as command
+        from hpo.cli.main import main as command
 
         return command()
     except KeyboardInterrupt:

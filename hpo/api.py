@@ -9,18 +9,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo import folders
 from hpo.children import python
 from hpo.errors import UsageError
-from hpo.search import layout, record, session
-from hpo.search.board import Watcher, Watchers
-from hpo.search.publishing import Publishing
-from hpo.search.storage import guarded, locate
+from hpo.runner import session
+from hpo.runner.board import Watcher, Watchers
+from hpo.runner.publishing import Publishing
 from hpo.settings import RunOptions, Settings
 from hpo.space import SearchSpace
+from hpo.store import record
+from hpo.store.database import guarded, locate
 
 if TYPE_CHECKING:
-    from hpo.search.record import StudyRecord
-    from hpo.search.session import Outcome
+    from hpo.runner.session import Outcome
+    from hpo.store.record import StudyRecord
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "settings": ((Settings,), "an hpo.Settings, such as hpo.Settings(epochs=5)"),
@@ -103,7 +105,7 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
     """
     from hpo.report import write_report as write
 
-    place = Path("reports", f"{layout.file_name(record.name)}.html") if out is None else Path(out)
+    place = Path("reports", f"{folders.file_name(record.name)}.html") if out is None else Path(out)
     return write(record.study, place, title=title, artifacts=record.winner_folder, folder=record.folder)
 
 
@@ -142,9 +144,9 @@ def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.Ex
 
 def _publish(study: str, storage: str | None) -> None:
     """Update what the dashboard shows of a study."""
-    from hpo.report import dashboard
+    from hpo.dashboard import publish
 
-    dashboard.publish(load(study, storage))
+    publish.publish(load(study, storage))
 
 
 def _in_a_process(study: str, storage: str | None) -> None:

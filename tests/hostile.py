@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
-from hpo.cli import main
+from hpo.cli.main import main
 
 
 def in_process(*words: object) -> tuple[int, str, str]:

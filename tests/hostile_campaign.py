@@ -25,9 +25,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "search"))
-sys.path.insert(0, str(Path(__file__).resolve().parent / "report"))
-
 import made
 import numpy as np
 import optuna
@@ -35,9 +32,9 @@ from hostile import in_process
 from hostile_values import ATTRIBUTES, KEYS, TRIAL_KEYS, VALUES, crafts
 from instant import new_study, run
 
-from hpo.report import dashboard
-from hpo.search.record import load
-from hpo.search.storage import open_storage
+from hpo.dashboard import publish
+from hpo.store.database import open_storage
+from hpo.store.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +224,7 @@ def winners(ground: Ground, n: int) -> None:
             ground.answered(what, *words)
         try:
             with limited():
-                dashboard.publish(record)
+                publish.publish(record)
         except HangError:
             ground.faults.append(f"{what}: publishing hangs")
         except Exception as error:  # noqa: BLE001  # whatever it is
@@ -236,7 +233,7 @@ def winners(ground: Ground, n: int) -> None:
 
 def ground_location(ground: Ground) -> Any:
     """Return where the ground's database is."""
-    from hpo.search.storage import locate
+    from hpo.store.database import locate
 
     return locate(str(ground.path))
 

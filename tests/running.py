@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from hpo.search.record import StudyRecord, load
-from hpo.search.storage import locate
+from hpo.store.database import locate
+from hpo.store.record import StudyRecord, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

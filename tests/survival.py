@@ -32,7 +32,7 @@ from hpo.errors import StorageError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hpo.search.record import StudyRecord
+    from hpo.store.record import StudyRecord
 
 MAKING = (  # points that are passed while a study is made
     "database.made",

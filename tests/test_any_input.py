@@ -18,16 +18,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from search.instant import InstantPool, new_study, run
 
-from hpo import cli
+from hpo.cli.main import main
+from hpo.dashboard import server
 from hpo.messages import CannotWork
-from hpo.search import server, session
+from hpo.runner import session
 from hpo.space import PRESETS, Config, SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(7200)
-COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]
 CODES = {0, 2, 3, 4, 5}
 examples = hypothesis_settings(max_examples=max(100, hypothesis_settings().max_examples))
 

@@ -15,18 +15,18 @@ from running import Hpo
 from search.instant import new_study, run
 
 from hpo import api
-from hpo.report.note import note_of
+from hpo.dashboard.note import note_of
 from hpo.report.summary import summarize
-from hpo.search import attributes
-from hpo.search.record import load
-from hpo.search.storage import locate
+from hpo.store import attributes
+from hpo.store.database import locate
+from hpo.store.record import load
 
 SCRIPT = """
 import json
 import threading
 
 import hpo
-from hpo.search.board import Watcher
+from hpo.runner.board import Watcher
 
 class Counter(Watcher):
     epochs = 0

@@ -14,8 +14,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.search.samplers import distributions
 from hpo.space import SearchSpace
+from hpo.store.schema import distributions
 
 BENCH = Path(__file__).parent / "bench"
 pytestmark = [pytest.mark.cifar10, pytest.mark.timeout(300)]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli import main
-from hpo.search import definition
-from hpo.search.storage import locate, open_storage
+from hpo.cli.main import main
+from hpo.search.study import create
 from hpo.settings import Settings
 from hpo.space import SearchSpace
+from hpo.store.database import locate, open_storage
 
 ENVIRONMENT = {"n_scored": 360, "data_digest": "d", "classes": ["0", "1"]}
 
@@ -34,7 +34,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a study of a complete, a pruned, a failed (with a hostile reason) and a running trial."""
     location = locate(str(tmp_path_factory.mktemp("stored") / "hpo.db"))
-    writable = definition.create(
+    writable = create(
         open_storage(location, create=True),
         location,
         "first",
@@ -201,7 +201,7 @@ def test_commands_answer_at_once(stored: str, arguments: tuple[str, ...], limit:
 
 LOADED = """
 import sys
-from hpo.cli import main
+from hpo.cli.main import main
 
 for command in ("list", "show first", "trials first", "space", "report first"):
     assert main(command.split()) == 0, command

@@ -9,12 +9,12 @@ import types
 import pytest
 from rich.console import Console
 
-from hpo.console import tables, views
+from hpo.cli import tables, views
+from hpo.doctor.diagnosis import Diagnosis
 from hpo.messages import EpochDone
-from hpo.search.board import Board, Row
-from hpo.search.diagnosis import Diagnosis
+from hpo.runner.board import Board, Row
+from hpo.runner.session import Outcome
 from hpo.search.open_trial import OpenTrial
-from hpo.search.session import Outcome
 from hpo.space import SearchSpace
 
 SPACE = SearchSpace.named("basic")

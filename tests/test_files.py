@@ -19,7 +19,7 @@ import pytest
 from hpo import files
 from hpo.errors import StorageError, UsageError
 from hpo.files import Lock, atomic_file, expanded, read_regular, why_no_locks, write_atomically
-from hpo.search.storage import locate, open_storage
+from hpo.store.database import locate, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from optuna.trial import TrialState, create_trial
 from search.instant import new_study, run
 
 import hpo
-from hpo.search.storage import locate, open_storage
 from hpo.space import SearchSpace
+from hpo.store.database import locate, open_storage
 
 
 @pytest.fixture(scope="module")

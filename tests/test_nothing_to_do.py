@@ -11,8 +11,9 @@ from search.instant import new_study, run
 
 import hpo
 from hpo.errors import UsageError
-from hpo.search import record, session
+from hpo.runner import session
 from hpo.settings import RunOptions
+from hpo.store import record
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hostile import in_process
 from optuna.storages import _rdb
 from search.instant import new_study, run
 
-from hpo.search.recognize import recognize
+from hpo.store.recognize import recognize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

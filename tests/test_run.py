@@ -14,9 +14,9 @@ from hostile import in_process
 from running import DIGITS, Hpo, left_over
 from search.instant import InstantPool
 
-from hpo.search import session
-from hpo.search.record import load
-from hpo.search.storage import locate
+from hpo.runner import session
+from hpo.store.database import locate
+from hpo.store.record import load
 from hpo.training import checkpoint
 
 AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one

@@ -13,12 +13,12 @@ from running import DIGITS, Hpo, left_over
 from search.instant import new_study, run
 from survival import uses
 
-from hpo.cli import main
+from hpo.cli.main import main
 
 RUN = ("--trials", 2, "--epochs", 12, "--space", "short.toml", "--workers", 1, "-v", *DIGITS)
 ONE_AFTER_THE_OTHER = """
 import sys
-from hpo.cli import main
+from hpo.cli.main import main
 
 for command in sys.argv[1:]:
     sys.argv[1:] = command.split()

@@ -26,7 +26,7 @@ from hpo.report import stats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo.report.trials import Distribution
+    from hpo.store.trials import Distribution
 
 FEWEST = 12  # trials, and trials more than coefficients, below which nothing is said
 MOST = 1000  # trials that are looked at, evenly spaced

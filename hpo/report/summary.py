@@ -21,11 +21,11 @@ from hpo.errors import UsageError
 from hpo.recipe import FIRST, as_made
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
-from hpo.report.trials import read_trials, stints, texts
-from hpo.search.legible import reading
-from hpo.search.own import are_shares, best_first, is_our_study
-from hpo.search.record import stored_space
-from hpo.search.samplers import distributions
+from hpo.store.legible import reading
+from hpo.store.own import are_shares, best_first, is_our_study
+from hpo.store.record import stored_space
+from hpo.store.schema import distributions
+from hpo.store.trials import read_trials, stints, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from hpo.report.trials import Distribution
+    from hpo.store.trials import Distribution
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "FOREIGN")
 TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
@@ -52,9 +52,9 @@ class Summary:
         recipe: Version of what its trainings do beyond their Config.
         command: The command that made the study; empty where missing.
         ended: Why its last run ended, as that run stored it; empty where missing.
-        trials: One row per trial; `hpo.report.trials.Trials.table` with seconds filled from the times where missing,
+        trials: One row per trial; `hpo.store.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
-        params, curves, distributions: As in `hpo.report.trials.Trials`.
+        params, curves, distributions: As in `hpo.store.trials.Trials`.
         folder: The study's folder, which records the images that each trial got right; None if unknown.
     """
 

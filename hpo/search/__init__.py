@@ -1,1 +1,1 @@
-"""The side that knows Optuna and never imports torch: storage, study, samplers, pruners, the runner's loop."""
+"""Who is next, and who trains on: Optuna's samplers and pruners, over the study in memory. No torch."""

@@ -15,6 +15,8 @@ import bisect
 import math
 from typing import TYPE_CHECKING
 
+from hpo.store.schema import LEVELS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -23,8 +25,6 @@ REDUCTION = 3  # of the trials at a rung, one in three goes on
 LEAST_STEPS = 60  # batches before a rung: accuracies of fewer rank trials by chance (tests/bench/rungs.md)
 LEAST_RESULTS = 3  # at a rung, below which it stops nobody: one in three of two is none
 MAX_WAITING = 30  # trials: each has a checkpoint
-
-LEVELS = "hpo:rungs"  # a study's system attribute: its rungs; studies made before it was stored have those of their epochs
 
 Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
 

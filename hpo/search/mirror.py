@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from hpo.search.memory import FOR_PRUNERS
-from hpo.search.samplers import experimental, history_for, make_pruner, make_sampler
+from hpo.search.samplers import history_for, make_pruner, make_sampler
+from hpo.store.schema import experimental
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

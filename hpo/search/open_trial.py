@@ -6,11 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hpo.store.schema import STINTS
+
 if TYPE_CHECKING:
     from hpo.space import Config
-
-MEASURED = ("seconds", "images_per_second", "n_parameters", "macs")  # attributes of a trial that are numbers
-STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
 
 
 @dataclass

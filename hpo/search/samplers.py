@@ -6,19 +6,15 @@ repeating its first suggestions.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import warnings
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.parameters import Choices, IntRange
 from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
@@ -26,10 +22,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from hpo.parameters import FloatRange
     from hpo.search.memory import Part
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
 
@@ -86,26 +80,3 @@ def make_pruner(settings: Settings, levels: Sequence[int]) -> BasePruner:
             return optuna.pruners.HyperbandPruner(min_resource=levels[0], max_resource=settings.epochs, reduction_factor=3)
         case _:
             return optuna.pruners.NopPruner()
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return the varied parameters in Optuna's words."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a range that is no whole number of steps ends at its last one
-        return {name: _distribution(p) for name, p in space.varied.items()}
-
-
-def _distribution(p: IntRange | FloatRange | Choices) -> BaseDistribution:
-    if isinstance(p, Choices):
-        return CategoricalDistribution(p.choices)
-    if isinstance(p, IntRange):
-        return IntDistribution(p.low, p.high, log=p.log, step=p.step or 1)
-    return FloatDistribution(p.low, p.high, log=p.log, step=p.step)
-
-
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Use what Optuna calls experimental without its warning: names of metrics, GP and QMC are years old."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

@@ -8,23 +8,26 @@ Only one process may write a study; the runner's lock ensures that.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from optuna.trial import TrialState, create_trial
 
+from hpo import folders
 from hpo.failpoints import reach
-from hpo.search import layout
-from hpo.search.halving import Rungs, stored_rungs
-from hpo.search.ledger import Ledger
-from hpo.search.legible import legible
+from hpo.search.halving import Rungs, rungs, stored_rungs
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
 from hpo.search.open_trial import OpenTrial
-from hpo.search.own import REFUSED, is_ours
-from hpo.search.plan import Plan
-from hpo.search.record import FINISHED, ranked
-from hpo.search.samplers import derived_seed, distributions
-from hpo.search.storage import guarded
+from hpo.search.queue import Plan
+from hpo.search.samplers import derived_seed
+from hpo.store import definition
+from hpo.store.database import guarded
+from hpo.store.ledger import Ledger
+from hpo.store.legible import legible
+from hpo.store.own import is_ours
+from hpo.store.record import FINISHED, ranked
+from hpo.store.schema import REFUSED, UNEARNED, WAITS, distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,15 +37,12 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
+    from hpo.folders import Location
     from hpo.parameters import Value
-    from hpo.search.storage import Location
     from hpo.settings import Settings
     from hpo.space import SearchSpace
 
 Judgement = Literal["go on", "wait", "stop"]
-
-WAITS = "hpo:waits"  # a trial's system attribute: the epoch, a rung of halving, after which it waits
-UNEARNED = "hpo:unearned"  # likewise: the epoch after which Optuna's pruner would have stopped a trial that is spared
 
 
 class WritableStudy:
@@ -114,7 +114,7 @@ class WritableStudy:
     @property
     def folder(self) -> Path:
         """Where the trials' checkpoints are."""
-        return layout.study_folder(self.location, self.name)
+        return folders.study_folder(self.location, self.name)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -321,3 +321,24 @@ class WritableStudy:
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""
         self._ledger.note(key, value)
+
+
+def create(
+    storage: RDBStorage,
+    location: Location,
+    name: str,
+    settings: Settings,
+    space: SearchSpace,
+    environment: Mapping[str, Any],
+    command: str,
+    starts: Sequence[Mapping[str, Value]] = (),
+) -> WritableStudy:
+    """Create a study with all that repeating it needs, and open it.
+
+    Raises:
+        UsageError: An empty study of that name has another direction.
+    """
+    n_train = environment.get("n_train")  # rungs are the same for all trials: counted in batches of the default point
+    steps = math.ceil(n_train / space.config().batch_size) if isinstance(n_train, int) and n_train > 0 else None
+    definition.create(storage, location, name, settings, space, environment, command, starts, rungs(settings.epochs, steps))
+    return WritableStudy(storage, location, name, settings, space, starts)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hpo.errors import UsageError
 from hpo.parameters import Choices, Fixed
 from hpo.recipe import LATEST
-from hpo.search.record import load
+from hpo.store.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hpo.folders import Location
     from hpo.parameters import Parameter, Value
-    from hpo.search.record import StudyRecord
-    from hpo.search.storage import Location
     from hpo.settings import Settings
     from hpo.space import SearchSpace
+    from hpo.store.record import StudyRecord
 
 POINTS = 5  # best configurations that are taken over
 COMPARED = ("dataset", "score", "epochs", "limit_train", "limit_test", "recipe")  # where these differ accuracies do not compare

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from hpo import correct
+from hpo.data.datasets import MIRRORABLE, hold_out, take
 from hpo.errors import HpoError, SpaceError, StorageError, UsageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
@@ -22,7 +23,6 @@ from hpo.recipe import BEFORE, FIRST, LATEST
 from hpo.settings import N_VALIDATION, Settings
 from hpo.training import checkpoint
 from hpo.training.batches import Images
-from hpo.training.data import MIRRORABLE, hold_out, take
 from hpo.training.model import Size, measure
 from hpo.training.train import SCORING_BATCH, DivergedError, Epoch, Training
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from hpo.data.datasets import DataSet
     from hpo.recipe import Recipe
     from hpo.space import Config
-    from hpo.training.data import DataSet
 
 N_PICTURES = 24  # of the winner's mistakes, and as many of its successes
 _NO_STATE = (

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from hpo.data.arrays import DataSet
     from hpo.messages import FromWorker, ToWorker
-    from hpo.training.arrays import DataSet
     from hpo.training.objective import Task
     from hpo.training.train import Epoch
 
@@ -113,7 +113,7 @@ def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
     """
     import torch
 
-    from hpo.training import data
+    from hpo.data import datasets
     from hpo.training.objective import Task, out_of_memory
 
     recipe = of_version(setup.recipe)
@@ -122,7 +122,7 @@ def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
     torch.set_flush_denormal(True)
     device = _device(setup.device)
     try:
-        loaded = data.load(
+        loaded = datasets.load(
             setup.settings.dataset,
             setup.data_dir,
             progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),

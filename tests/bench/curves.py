@@ -26,10 +26,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 import numpy as np
 import torch
 
+from hpo.data.datasets import MIRRORABLE, load
 from hpo.parameters import FloatRange, IntRange
 from hpo.settings import Settings
 from hpo.space import SearchSpace
-from hpo.training.data import MIRRORABLE, load
 from hpo.training.objective import Task
 from hpo.training.train import DivergedError, Training
 

@@ -30,7 +30,7 @@ import numpy as np
 import optuna
 import pedanova
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "search"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, new_study, run
 

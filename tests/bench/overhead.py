@@ -32,18 +32,19 @@ import psutil
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "search"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, curve, new_study, reopen
 
-from hpo.search.board import Watcher
+from hpo.runner.board import Watcher
+from hpo.runner.loop import Runner
 from hpo.search.halving import REDUCTION
-from hpo.search.ledger import Ledger
 from hpo.search.memory import FOR_PRUNERS, Memory
-from hpo.search.runner import Runner
-from hpo.search.samplers import STARTUP_TRIALS, distributions, experimental
+from hpo.search.samplers import STARTUP_TRIALS
 from hpo.settings import RunOptions
 from hpo.space import SearchSpace
+from hpo.store.ledger import Ledger
+from hpo.store.schema import distributions, experimental
 
 if TYPE_CHECKING:
     from collections.abc import Callable

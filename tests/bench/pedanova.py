@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo.report.trials import Distribution
+    from hpo.store.trials import Distribution
 
 TOP = 0.1  # the best tenth is what the others are held against,
 FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises,

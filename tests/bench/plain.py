@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import optuna
 import tutorial
 
-from hpo.training.data import load, take
+from hpo.data.datasets import load, take
 
 if TYPE_CHECKING:
     from torch import nn

@@ -25,15 +25,14 @@ import optuna
 from optuna_dashboard._app import create_app
 from report import big, made
 
-from hpo import api
-from hpo.search import layout
-from hpo.search.record import load
-from hpo.search.storage import locate, open_storage
+from hpo import api, folders
+from hpo.store.database import locate, open_storage
+from hpo.store.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpo.search.record import StudyRecord
+    from hpo.store.record import StudyRecord
 
 
 class Times(NamedTuple):
@@ -53,7 +52,7 @@ WINNER = "trial-00001/epoch-0010.ckpt"  # whose results are there
 def main() -> None:
     """Print a line a size."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    imports = timed(lambda: __import__("hpo.report.dashboard"))
+    imports = timed(lambda: __import__("hpo.dashboard.publish"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; imports once {imports} ms")
     headings = ("first", "next, median", "next, longest", "winner", "beside", "shown before", "after")
     print(" trials " + " ".join(f"{heading:>13}" for heading in headings) + "   ms")
@@ -64,13 +63,13 @@ def main() -> None:
 
 def measured(n: int, folder: Path) -> str:
     """Return the figures for one size."""
-    from hpo.report.dashboard import publish
+    from hpo.dashboard.publish import publish
 
     location = locate(str(folder / "hpo.db"))
     open_storage(location, create=True)
     big(str(location.url), n)
     record = load("big", location)
-    winners = layout.study_folder(location, "big") / "trial-00001"
+    winners = folders.study_folder(location, "big") / "trial-00001"
     winners.mkdir(parents=True)
     made.artifacts(winners)
     add(record, n, "COMPLETE", 0.97, WINNER)

@@ -44,15 +44,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import optuna
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "search"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import new_study, run
 
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, TrialFailed
 from hpo.parameters import FloatRange
 from hpo.pools import Event
+from hpo.runner.board import Watcher
 from hpo.search import halving, mirror, samplers, study
-from hpo.search.board import Watcher
 from hpo.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 import tutorial
 
+from hpo.data.datasets import load
 from hpo.pools.devices import n_cores
 from hpo.pools.local import environment
 from hpo.space import SearchSpace
 from hpo.training.batches import Images
-from hpo.training.data import load
 from hpo.training.train import SCORING_BATCH, Training, fast_dtype
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def spread(values: list[float], digits: int = 0) -> str:
 
 def machine() -> str:
     """Return what figures depend on."""
-    from hpo.search.provenance import _processor  # here: processes that train do without Optuna
+    from hpo.runner.provenance import _processor  # here: processes that train do without Optuna
 
     wide = [name for name in ("avx512", "avx512_bf16", "amx_tile") if getattr(torch.cpu, f"_is_{name}_supported", bool)()]
     return f"{n_cores()} cores, {_processor()} ({', '.join(wide) or 'no avx512'}), torch {torch.__version__}"

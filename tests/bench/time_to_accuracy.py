@@ -28,7 +28,7 @@ import optuna
 from optuna.trial import TrialState
 from throughput import machine
 
-from hpo.training.data import load, verify
+from hpo.data.datasets import load, verify
 
 EPOCH = re.compile(r"(?m)^(\d\d):(\d\d):(\d\d)  trial \d+ epoch \d+/\d+: ([\d.]+)%")
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the clock

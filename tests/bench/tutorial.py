@@ -18,7 +18,7 @@ from torchvision import transforms
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpo.training.arrays import Split
+    from hpo.data.arrays import Split
 
 BATCH = 32  # images
 LR, MOMENTUM = 0.001, 0.9

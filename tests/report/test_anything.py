@@ -8,8 +8,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from plotly.graph_objects import Figure
 from test_page import block
 
+from hpo.dashboard.note import note_of
 from hpo.report import Comparison
-from hpo.report.note import note_of
 from hpo.report.page import page
 from hpo.report.summary import summarize
 

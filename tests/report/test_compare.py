@@ -5,7 +5,7 @@ import numpy as np
 import optuna
 import pytest
 
-from hpo.cli import main
+from hpo.cli.main import main
 from hpo.errors import StorageError, UsageError
 from hpo.report import Comparison
 from hpo.report.compare import differences

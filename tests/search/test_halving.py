@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hpo.search import halving
-from hpo.search.halving import LEVELS, MAX_WAITING, Rungs, stored_rungs
+from hpo.search.halving import MAX_WAITING, Rungs, stored_rungs
+from hpo.store.schema import LEVELS
 
 
 def rungs(*accuracies: float, epochs: int = 10) -> Rungs:

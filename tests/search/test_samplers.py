@@ -7,9 +7,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, distributions, experimental, make_pruner, make_sampler
+from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_pruner, make_sampler
 from hpo.settings import PRUNERS, SAMPLERS, Settings
 from hpo.space import SearchSpace
+from hpo.store.schema import distributions, experimental
 
 SAMPLER_CLASSES = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler"}
 PRUNER_CLASSES = {

@@ -12,14 +12,15 @@ from instant import ALONE, EPOCHS, curve, new_study, reopen
 from optuna.trial import TrialState
 
 from hpo.errors import StorageError, UsageError
-from hpo.search import definition, record
-from hpo.search.definition import Stored, check_same, check_same_data, stored
 from hpo.search.memory import FOR_TPE
 from hpo.search.samplers import STARTUP_TRIALS
-from hpo.search.storage import locate, open_storage
-from hpo.search.study import WAITS
+from hpo.search.study import create
 from hpo.settings import Settings
 from hpo.space import SearchSpace
+from hpo.store import record
+from hpo.store.database import locate, open_storage
+from hpo.store.definition import Stored, check_same, check_same_data, stored
+from hpo.store.schema import WAITS
 
 SAMPLERS = ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
 SPACE = SearchSpace.of(
@@ -563,9 +564,9 @@ def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_pa
 def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
     location = new_study(tmp_path / "hpo.db").location
     storage, few = open_storage(location), {"n_train": 1437}
-    made = definition.create(storage, location, "small", Settings(dataset="digits"), ALONE, few, "hpo run")
+    made = create(storage, location, "small", Settings(dataset="digits"), ALONE, few, "hpo run")
     assert made._rungs.levels == reopen(made)._rungs.levels == [5]
-    old = definition.create(storage, location, "old", Settings(dataset="digits"), ALONE, {}, "hpo run")
+    old = create(storage, location, "old", Settings(dataset="digits"), ALONE, {}, "hpo run")
     assert old._rungs.levels == [1, 2, 4]
 
 
@@ -573,7 +574,7 @@ def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
 def test_no_pruner_stops_a_trial_before_the_first_rung(tmp_path, pruner):
     location = new_study(tmp_path / "hpo.db").location
     settings = Settings(dataset="digits", pruner=pruner)
-    study = definition.create(open_storage(location), location, "small", settings, ALONE, {"n_train": 1437}, "hpo run")
+    study = create(open_storage(location), location, "small", settings, ALONE, {"n_train": 1437}, "hpo run")
     for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
         trial = study.ask()
         judgements = [study.report(trial, epoch, accuracy) for epoch in range(1, 6)]

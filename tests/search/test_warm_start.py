@@ -8,11 +8,12 @@ from instant import InstantPool, new_study, reopen, run
 
 from hpo.errors import UsageError
 from hpo.recipe import LATEST
-from hpo.search import definition
-from hpo.search.samplers import distributions
+from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
 from hpo.settings import Settings
 from hpo.space import PRESETS, SearchSpace
+from hpo.store import definition
+from hpo.store.schema import distributions
 
 BASIC = SearchSpace.named("basic")
 ALIKE = Settings(dataset="digits", epochs=4)
@@ -40,7 +41,7 @@ def test_best_configurations_come_first_and_the_default_point_is_not_among_them(
 def test_trial_0_is_the_default_point_and_the_next_are_those_that_were_handed_over(finished):
     points = starting_points("old", finished.location, BASIC)
     settings = Settings(dataset="digits", epochs=4, warm_start="old")
-    new = definition.create(finished._record, finished.location, "new", settings, BASIC, {}, "hpo run", points)
+    new = create(finished._record, finished.location, "new", settings, BASIC, {}, "hpo run", points)
     run(new, trials=2)
     run(reopen(new), trials=8, pool=InstantPool(epochs=4))  # continued, it goes on where it was
     tried = [t.params for t in reopen(new).trials]

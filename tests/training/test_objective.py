@@ -8,10 +8,11 @@ import torch
 from tiny import PLAIN, config
 
 from hpo import correct
+from hpo.data import datasets
 from hpo.errors import UsageError
 from hpo.settings import Settings
 from hpo.space import Config
-from hpo.training import checkpoint, data
+from hpo.training import checkpoint
 from hpo.training.model import ConvNet, measure
 from hpo.training.objective import N_PICTURES, Task, Trial, TrialError, training_bytes
 
@@ -23,7 +24,7 @@ LEARNED = config(norm="batch", lr=0.02, standardize=True, dropout=0.1)
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    return data.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    return datasets.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_scores_hold_what_the_network_said_of_each_scored_image(done, digits):
     scores = np.load(path.parent / "scores.npz")
     assert scores["logits"].shape == (120, 10)
     assert scores["logits"].dtype == np.float32
-    assert np.array_equal(scores["labels"], digits.test.labels[data.take(digits.test.labels, 120, seed=0)])
+    assert np.array_equal(scores["labels"], digits.test.labels[datasets.take(digits.test.labels, 120, seed=0)])
     right = scores["logits"].argmax(1) == scores["labels"]
     assert right.mean() == pytest.approx(trial.history[-1].accuracy)
 
@@ -66,7 +67,7 @@ def test_the_answers_of_the_latest_epoch_lie_beside_its_checkpoint(done, task, t
 def test_pictures_are_the_most_confident_mistakes_and_then_successes(done, digits):
     scores = np.load(done[1].parent / "scores.npz")
     shown, logits, labels = scores["picture_indices"], scores["logits"], scores["labels"]
-    tested = digits.test.images[data.take(digits.test.labels, 120, seed=0)]
+    tested = digits.test.images[datasets.take(digits.test.labels, 120, seed=0)]
     assert np.array_equal(scores["pictures"], tested[shown])
     right = logits.argmax(1) == labels
     n_wrong = min(N_PICTURES, (~right).sum())
@@ -242,7 +243,7 @@ def test_a_loss_that_is_not_finite_is_a_failure_with_the_epoch_and_the_rate(task
 
 
 def test_validation_images_come_out_of_the_training_set_and_the_test_set_is_never_read(digits):
-    unread = replace(digits, test=data.Split(digits.test.images[:0], digits.test.labels[:0]))
+    unread = replace(digits, test=datasets.Split(digits.test.images[:0], digits.test.labels[:0]))
     task = Task.of(Settings(dataset="digits", score="validation"), unread, CPU, GIB)
     trained, scored = set(task.train.chosen.tolist()), set(task.score.chosen.tolist())
     assert not trained & scored

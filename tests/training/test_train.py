@@ -9,8 +9,8 @@ import torch
 from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
+from hpo.data import datasets
 from hpo.recipe import LATEST, RECIPES
-from hpo.training import data
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
 from hpo.training.model import ConvNet
 from hpo.training.optimizers import make_optimizer
@@ -25,9 +25,9 @@ EVERYTHING = config(
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """300 digits to train on and 100 to score."""
-    loaded = data.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    loaded = datasets.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
     sizes = ((loaded.train, 300), (loaded.test, 100))
-    return [Images.of(s.images, s.labels, data.take(s.labels, n, seed=0), torch.device("cpu")) for s, n in sizes]
+    return [Images.of(s.images, s.labels, datasets.take(s.labels, n, seed=0), torch.device("cpu")) for s, n in sizes]
 
 
 def training(configuration, images=None, n_epochs=3, seed=0, score=None, recipe=LATEST):

@@ -204,12 +204,13 @@ def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, s
 
 
 NO_ROOM = """
-from hpo.training import data, worker
+from hpo.data import datasets
+from hpo.training import worker
 
 def load(*_, **__):
     raise MemoryError
 
-data.load = load
+datasets.load = load
 worker.main()
 """
 

@@ -34,7 +34,7 @@ from hpo.report.words import clipped, count, listed, percent, score
 if TYPE_CHECKING:
     from hpo.report.stats import Floats
     from hpo.report.summary import Summary
-    from hpo.report.trials import Distribution
+    from hpo.store.trials import Distribution
 
 FEWEST = 3  # scored trials below which a parameter shows nothing
 FEWEST_TENTH = 20  # trials below which a tenth is one trial, the best

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from hpo.report.figures.figure import COLORS, GROUND, WORDS, Figure, axis, numbers, thinned
-from hpo.report.trials import MOST_WORKERS, stints
 from hpo.report.words import count, duration, percent
+from hpo.store.trials import MOST_WORKERS, stints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

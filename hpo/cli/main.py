@@ -1,0 +1,99 @@
+"""The command line: parse, call, exit code.
+
+The only place that exits. Each command imports the heavy modules that it needs: `hpo --help` loads neither torch nor Optuna.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import hpo
+from hpo.cli import reading, running, streams
+from hpo.cli.options import option
+from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
+from hpo.files import GONE, current_folder_is_gone
+
+_BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
+
+_BUG = "this is a bug in hpo. Please report it with the lines above."
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+app = typer.Typer(
+    name="hpo",
+    help="Find the best CNN that this machine can train: hpo run --trials 50",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(running.app)
+app.add_typer(reading.app)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hpo {hpo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[  # its callback does it
+        bool, option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code (see README and errors.py)."""
+    if arguments is None:
+        streams.prepare()
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code: int | None = app(words or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except HpoError as error:
+        return _complained(str(error), error.exit_code, trace=debug)
+    except _BadCommandLine as error:
+        return _complained(_explained(error), UsageError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except OSError as error:
+        if current_folder_is_gone():
+            return _complained(GONE, StorageError.exit_code, trace=debug)
+        if error.errno not in _FULL:
+            return _complained(_BUG, HpoError.exit_code, trace=True)
+        message = f"{error.filename or 'a file'} cannot be written: {error.strerror}."
+        return _complained(message, StorageError.exit_code, trace=debug)
+    except Exception:  # noqa: BLE001  # a bug: it has an exit code of its own
+        return _complained(_BUG, HpoError.exit_code, trace=True)
+    return code or 0
+
+
+def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
+    """Return one line that says what is wrong with a command line and where to find help."""
+    context = error.ctx
+    command = f"hpo {context.info_name} --help" if context and context.parent else "hpo --help"
+    message = " ".join(error.format_message().split())
+    unknown = getattr(error, "option_name", None)
+    if unknown and context:
+        options = [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]
+        hint = nearest(unknown, options)
+        message = f"No such option: {unknown}." + (hint if "Did you mean" in hint else "")
+    return f"{message} ({command})"
+
+
+def _complained(message: str, code: int, *, trace: bool = False) -> int:
+    if trace:
+        streams.show_trace()
+    streams.complain(message)
+    return code

@@ -1,0 +1,200 @@
+"""The commands that read: they show studies, spaces, data and the machine, and write reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo.cli.options import DataDir, File, Form, Format, States, Storage, Study, Text, Whole, option
+from hpo.errors import StorageError, UsageError
+
+app = typer.Typer()
+
+
+@app.command("list", epilog="Examples:  hpo list    hpo list --format json")
+def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
+    """List the studies of a database."""
+    from hpo.cli import streams, tables
+    from hpo.store.database import exists, locate
+    from hpo.store.record import load_all
+
+    location = locate(storage)
+    problems: dict[str | bytes, StorageError] = {}
+    found = load_all(location, problems) if storage or exists(location) else []
+    empty = "" if problems else f"{location}: no studies yet. Create one: hpo run"
+    tables.show_studies(found, form, empty=empty)
+    for problem in problems.values():
+        streams.complain(str(problem))
+    return StorageError.exit_code if problems else 0
+
+
+@app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json")
+def show(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
+    """Show one study: its settings, progress and best trial."""
+    from hpo.cli import tables
+    from hpo.store.database import locate
+    from hpo.store.record import load
+
+    tables.show_study(load(study, locate(storage)), form)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo trials cifar10 --top 5    hpo trials cifar10 --format csv > trials.csv")
+def trials(
+    study: Study,
+    storage: Storage = None,
+    form: Form = Format.table,
+    state: Annotated[States, option("--state", help="Only trials in this state; can be repeated.")] = None,
+    sort: Annotated[
+        str,
+        option("--sort", metavar="COLUMN", help="Sort by a column: lr, or -lr (largest first); accuracy puts the best first."),
+    ] = "",
+    top: Annotated[Whole, option("--top", metavar="N", min=1, help="Only the first N; without --sort, the best N.")] = None,
+) -> int:
+    """Show the trials of a study. JSON and CSV have every column."""
+    from hpo.cli import tables
+    from hpo.store.database import locate
+    from hpo.store.record import load
+
+    record = load(study, locate(storage))
+    rows = record.rows(states=state or (), sort=sort, top=top)
+    none = f"study {study}: no such trials." if record.trials else f"study {study}: no trials yet."
+    tables.show_trials(
+        record, rows, form, empty=none if record.trials or not record.ours else f"{none} Continue it: hpo resume {study}"
+    )
+    return 0
+
+
+@app.command(epilog="Examples:  hpo space wide    hpo space --toml > mine.toml")
+def space(
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="basic, wide, tutorial, or a TOML file.")] = "basic",
+    toml: Annotated[bool, option("--toml", help="Print it as a TOML file to start from.")] = False,
+) -> int:
+    """Show a search space."""
+    from hpo.cli import tables
+    from hpo.space import SearchSpace
+
+    found = SearchSpace.named(name)
+    if toml:
+        print(found.to_toml(), end="")
+    else:
+        tables.show_space(found)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png")
+def data(
+    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="cifar10 or digits.")] = "cifar10",
+    data_dir: DataDir = None,
+    preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
+) -> int:
+    """Download a data set if necessary, verify it and describe it."""
+    from hpo.cli import streams, tables, views
+    from hpo.data import datasets as sets
+    from hpo.settings import data_folder
+
+    with views.watching(quiet=False, verbose=False) as watcher:
+        loaded = sets.load(dataset, data_folder(data_dir), progress=watcher.preparing)
+    sets.verify(loaded)
+    tables.show_data(loaded)
+    if preview:
+        sets.preview(loaded, preview)
+        streams.err().print(f"wrote {preview}")
+    return 0
+
+
+@app.command(epilog="Examples:  hpo dashboard    hpo dashboard --open    hpo dashboard --port 8080")
+def dashboard(
+    storage: Storage = None,
+    port: Annotated[int, option("--port", min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 0,
+    open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
+) -> int:
+    """Serve optuna-dashboard for the database until Ctrl-C. Only this machine can connect."""
+    from hpo.cli import streams
+    from hpo.dashboard.server import HOST, server
+    from hpo.store.database import locate
+
+    with server(locate(storage), port) as made:
+        address = f"http://{HOST}:{made.server_port}/dashboard/"
+        streams.out().print(address)
+        streams.err().print("Press Ctrl-C to stop.")
+        sys.stdout.flush()
+        if open_it:  # the port listens already: the browser is answered once we serve
+            typer.launch(address)
+        made.serve_forever()
+    return 0
+
+
+@app.command(epilog="Examples:  hpo report cifar10    hpo report cifar10 --out page.html --open")
+def report(
+    study: Annotated[str, typer.Argument(metavar="[STUDY]", help="Name of a study.")] = "cifar10",
+    out: Annotated[File, option("--out", metavar="FILE", help="File to write. Default: reports/STUDY.html.")] = None,
+    title: Annotated[Text, option("--title", help="Heading of the page.")] = None,
+    open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
+    storage: Storage = None,
+) -> int:
+    """Write a study's report: one HTML file that works offline."""
+    from hpo import api
+    from hpo.cli import streams
+
+    page = api.write_report(api.load(study, storage), out, title=title)
+    streams.out().print(str(page), soft_wrap=True)
+    if open_it:
+        typer.launch(page.absolute().as_uri())
+    return 0
+
+
+@app.command(epilog="Examples:  hpo compare cifar10 cifar10-wide    hpo compare a b c --out reports/abc.html")
+def compare(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of two or more studies.")],
+    out: Annotated[File, option("--out", metavar="FILE", help="File to write. Default: reports/A-B….html.")] = None,
+    storage: Storage = None,
+    form: Form = Format.table,
+) -> int:
+    """Compare studies: print a table, and write a page with curves and intervals."""
+    from hpo import folders
+    from hpo.cli import streams
+    from hpo.cli.rows import show_rows
+    from hpo.report import Comparison
+    from hpo.store.database import locate
+    from hpo.store.record import load
+
+    if len(studies) < 2:
+        raise UsageError("compare needs at least two studies: hpo compare A B")
+    location = locate(storage)
+    records = [load(name, location) for name in studies]
+    comparison = Comparison([record.study for record in records], [record.folder for record in records])
+    table = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
+    show_rows(table if form is Format.table else comparison.values(), form, empty="", kept=("study", "best", "gain"))
+    page = comparison.write(out or Path("reports") / f"{folders.file_name('-'.join(studies))}.html")
+    streams.err().print(f"wrote {page}", soft_wrap=True)
+    return 0
+
+
+@app.command(epilog="Examples:  hpo doctor    hpo doctor cifar10 --repair    hpo doctor --json")
+def doctor(
+    study: Annotated[Text, typer.Argument(metavar="[STUDY]", help="Check only this study.", show_default=False)] = None,
+    repair: Annotated[bool, option("--repair", help="Make the safe repairs, after a backup of the database.")] = False,
+    as_json: Annotated[bool, option("--json", help="Print the findings as JSON.")] = False,
+    storage: Storage = None,
+) -> int:
+    """Check database, checkpoints and machine, and name the command that fixes each problem."""
+    from hpo.cli import streams, tables
+    from hpo.doctor import checks
+    from hpo.store.database import locate
+
+    location = locate(storage)
+    findings = checks.examine(location, study)
+    tables.show_findings(findings, as_json=as_json)
+    repairs = [(finding.found, finding.repair) for finding in findings if finding.repair]
+    if repair and repairs:
+        copy = checks.backup(location)
+        for found, mend in repairs:
+            mend()
+            streams.err().print(streams.visible(f"repaired: {found}"), soft_wrap=True)
+        if copy:
+            streams.err().print(streams.visible(f"Backup of the database: {copy}"), soft_wrap=True)
+    return StorageError.exit_code if any(finding.state == "bad" for finding in findings) else 0

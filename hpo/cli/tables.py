@@ -1,0 +1,201 @@
+"""Stored things for people and programs: studies, trials, the best trial, a space, a data set, the doctor's findings."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from hpo.cli.rows import STYLES, Share, cell, plain, show_rows, to_json
+from hpo.cli.streams import err, out, visible
+from hpo.store.own import FOREIGN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpo.data.arrays import DataSet
+    from hpo.doctor.diagnosis import Diagnosis
+    from hpo.space import SearchSpace
+    from hpo.store.record import StudyRecord
+
+Row = dict[str, Any]
+
+WORDS = {"fail": "failed", FOREIGN: "is not hpo's"}
+REASONS = 5  # failures that a table of trials explains
+
+
+def score(value: float | None, record: StudyRecord) -> float | None:
+    """Return a trial's value for a table: an accuracy if hpo made the study, else the plain number."""
+    return Share(value) if value is not None and record.is_accuracy and 0 <= value <= 1 else value
+
+
+def best(record: StudyRecord) -> None:
+    """Print the best trial as a table; in hpo's own studies next to trial 0, the default point."""
+    trial, first = record.best, record.trials[0]
+    settings, environment = record.settings, record.attributes.get("environment")
+    n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
+    scored = f" on {_measured(n_scored) or '?'} {settings.score} images" if settings else ""
+    out().print(f"best: trial {trial.number}, {plain(score(trial.value, record))}{scored}")
+    shown = [trial, first] if record.ours and first.number != trial.number else [trial]
+    table = Table(box=None, padding=(0, 2))
+    table.add_column("", style="dim")
+    table.add_column(f"trial {trial.number}", justify="right")
+    if first in shown[1:]:
+        table.add_column("trial 0 (default)", justify="right")
+    table.add_row(record.measure, *("" if t.value is None else plain(score(t.value, record)) for t in shown))
+    for name in trial.params:
+        table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))
+    for key in ("n_parameters", "macs", "seconds") if record.ours else ():
+        table.add_row(key, *(_measured(t.user_attrs.get(key)) for t in shown))
+    out().print(table)
+    if settings and settings.score == "test" and record.n_finished > 1:
+        err().print(
+            "The winner was chosen on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
+            style="dim",
+        )
+
+
+def _measured(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, (int, float)) and math.isfinite(value) else ""
+
+
+def study_row(record: StudyRecord) -> Row:
+    """Return a study as a row for `list`."""
+    settings, counts = record.settings, record.counts
+    first = record.trials[0] if record.trials and record.ours else None
+    return {
+        "study": record.name,
+        "dataset": settings.dataset if settings else None,
+        "finished": record.n_finished,
+        **{state: counts[state] for state in ("complete", "pruned", "fail", "running")},
+        **{state: counts[state] for state in ("waiting", FOREIGN) if counts[state]},
+        "best": score(record.winner.value, record) if record.winner else None,
+        "default": score(first.value, record) if first and first.state.name == "COMPLETE" else None,
+    }
+
+
+def show_studies(records: Sequence[StudyRecord], form: str, *, empty: str) -> None:
+    """Print a database's studies."""
+    show_rows([study_row(record) for record in records], form, empty=empty, kept=("study", "finished", "best"))
+
+
+def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: str) -> None:
+    """Print trials of a study; a table has the columns that fit, and below it the reasons of the latest failures."""
+    if form != "table":
+        show_rows(rows, form, empty=empty)
+        return
+    hidden = ("number", "started", "ended", "n_parameters", "macs", "images_per_second", "reason")
+    shown = [
+        {"trial": row["number"]}
+        | {key: value for key, value in row.items() if key not in hidden}
+        | {record.measure: score(row[record.measure], record)}
+        | {"state": "not hpo's" if row["state"] == FOREIGN else row["state"]}
+        for row in rows
+    ]
+    show_rows(shown, form, empty=empty, kept=("trial", "state", record.measure, "epochs", "seconds"))
+    failed = [row for row in rows if row["state"] in ("fail", FOREIGN) and row["reason"]]
+    for row in failed[-REASONS:]:
+        out().print(Text(cell("reason", f"trial {row['number']} {WORDS[row['state']]}: {row['reason']}"), style=STYLES["fail"]))
+    if len(failed) > REASONS:
+        err().print(Text(f"{len(failed) - REASONS} more failed: --state fail --format csv shows the reasons.", style="dim"))
+
+
+def show_study(record: StudyRecord, form: str) -> None:
+    """Print one study: settings, counts, best trial."""
+    row = study_row(record)
+    stopped = record.attributes.get("stopped")
+    if form != "table":
+        details = {key: record.attributes.get(key) for key in ("settings", "space", "environment", "command", "stopped")}
+        details["recipe"] = record.recipe
+        winner = record.row(record.winner) if record.winner else None
+        show_rows([row | details | {"winner": winner}], form, empty="")
+        return
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for key, value in row.items():
+        if value is not None:
+            table.add_row(key, cell(key, value))
+    settings = record.settings
+    for key, value in (settings.model_dump() if settings else {}).items():
+        if value is not None and key != "dataset":
+            table.add_row(key, plain(value))
+    if record.space:
+        table.add_row("space", plain(f"{record.space.name}: {', '.join(record.space.varied)}"))
+    if command := record.attributes.get("command"):
+        table.add_row("command", plain(command))
+    if isinstance(stopped, dict):
+        table.add_row("ended", plain(f"{stopped.get('reason')} at {stopped.get('at')}"))
+    out().print(table)
+    if record.winner:
+        best(record)
+
+
+def show_data(data: DataSet) -> None:
+    """Print what a data set holds: sizes, classes, digest."""
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("data set", data.name)
+    table.add_row("from", plain(data.source))
+    for name, split in (("training", data.train), ("test", data.test)):
+        table.add_row(name, f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}")
+    table.add_row("classes", plain(", ".join(data.classes)))
+    table.add_row("digest", data.digest)
+    out().print(table)
+
+
+def show_space(space: SearchSpace) -> None:
+    """Print a search space as a table."""
+    from hpo.parameters import Choices, Fixed
+    from hpo.space import Config
+
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for heading in ("parameter", "values", "default", "what it is"):
+        table.add_column(heading, overflow="fold")
+    for name, parameter in space.parameters.items():
+        described = Config.model_fields[name].description or ""
+        if isinstance(parameter, Fixed):
+            table.add_row(
+                Text(name, style="dim"),
+                Text("fixed", style="dim"),
+                Text(plain(parameter.value), style="dim"),
+                Text(described, style="dim"),
+            )
+            continue
+        if isinstance(parameter, Choices):
+            values = ", ".join(plain(choice) for choice in parameter.choices)
+        else:
+            how = " (log)" if parameter.log else f" (step {plain(parameter.step)})" if parameter.step else ""
+            values = f"{plain(parameter.low)} to {plain(parameter.high)}{how}"
+        table.add_row(name, values, plain(parameter.default), described)
+    out().print(table)
+    for start in space.starts:
+        point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())
+        out().print(f" tried after the default point and trained to the end: {point}", markup=False, highlight=False)
+
+
+def show_findings(findings: Sequence[Diagnosis], *, as_json: bool) -> None:
+    """Print the doctor's findings, problems first, each with the command that fixes it; then one line of summary."""
+    order = {"bad": 0, "note": 1, "ok": 2}
+    findings = sorted(findings, key=lambda finding: order[finding.state])
+    if as_json:
+        print(to_json([{key: getattr(f, key) for key in ("check", "state", "found", "mend")} for f in findings]))
+        return
+    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "bad": ("bad", "red")}
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for _ in ("state", "check", "found"):
+        table.add_column(overflow="fold")
+    for finding in findings:
+        text = Text(plain(finding.found))
+        if finding.mend:
+            text.append(f"\n→ {plain(finding.mend)}", style="bold")
+        table.add_row(Text(*marks[finding.state]), Text(finding.check, style="dim"), text)
+    out().print(table)
+    counts = Counter(finding.state for finding in findings)
+    told = [f"{counts['bad']} bad"] if counts["bad"] else ["nothing is wrong"]
+    told += [f"{counts['note']} to note"] if counts["note"] else []
+    out().print(f"{', '.join(told)}, {counts['ok']} ok.")

@@ -1,1 +1,0 @@
-"""The commands, one function each: options in, exit code out. `hpo.cli` registers them."""

@@ -1,1 +1,0 @@
-"""Terminal output: `views` show a run in progress, `tables` show what is stored, and both print to `streams`."""

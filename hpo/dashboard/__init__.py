@@ -1,0 +1,1 @@
+"""optuna-dashboard over a study's database, and what hpo shows there."""

@@ -1,0 +1,75 @@
+"""optuna-dashboard over a study's database, on this machine alone and behind a gate (gate.py), since it has no login."""
+
+from __future__ import annotations
+
+import contextlib
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.artifacts import FileSystemArtifactStore
+
+from hpo.dashboard.gate import gate
+from hpo.errors import StorageError
+from hpo.store.database import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from hpo.folders import Location
+
+HOST = "127.0.0.1"
+
+
+class _Threaded(ThreadingMixIn, WSGIServer):
+    """A thread a request: a browser asks for many things at once."""
+
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing for each request."""
+
+
+def artifacts_folder(location: Location) -> Path:
+    """Return where a database's artifacts are: one folder for all of its studies."""
+    return location.folder / "artifacts"
+
+
+class _Store(FileSystemArtifactStore):
+    """Makes its folder when something is put into it: to look at a database leaves nothing behind."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._folder = folder
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        super().write(artifact_id, content_body)
+
+
+@contextlib.contextmanager
+def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
+    """Make the server; call its `serve_forever`.
+
+    Args:
+        location: The database; it must exist.
+        port: 0 for a free one; the server's `server_port` tells which.
+
+    Raises:
+        StorageError: The database cannot be used, or the port is taken.
+    """
+    from optuna_dashboard import wsgi
+
+    app = wsgi(open_storage(location), artifact_store=_Store(artifacts_folder(location)))
+    try:
+        made = make_server(HOST, port, gate(app), _Threaded, _Silent)
+    except OSError as error:
+        raise StorageError(
+            f"the dashboard cannot listen on {HOST}:{port}: {error.strerror}. Leave --port out for a free one."
+        ) from None
+    with made:
+        yield made

@@ -1,0 +1,1 @@
+"""Images: found, read with suspicion, decoded once, mapped by all. No torch."""

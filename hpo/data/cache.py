@@ -1,0 +1,145 @@
+"""Cache of decoded data sets: raw arrays on disk, memory-mapped by every process that trains.
+
+An entry is a folder that appears whole or not at all (written aside, synced, renamed), named after a hash of the
+source's key. It is checked by sizes and shapes when it is opened, not by its digest: 180 MB are mapped in a
+millisecond, and what fails the check is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.data.arrays import SIDE, DataSet, Progress, Split
+from hpo.errors import StorageError, UsageError
+from hpo.files import Lock, expanded, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMAT = 1  # raise it when entries of older versions of hpo must not be read
+ABOUT = "about.json"
+
+
+def default_folder() -> Path:
+    """Return $HPO_CACHE_DIR, or `hpo` in the place that this system has for caches.
+
+    Raises:
+        StorageError: Neither is named, and this user has no home folder.
+    """
+    if chosen := os.environ.get("HPO_CACHE_DIR"):
+        return expanded(chosen)
+    variable, folder = ("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", "~/.cache")
+    try:
+        return expanded(os.environ.get(variable) or folder) / "hpo"
+    except UsageError:
+        raise StorageError(
+            "this user has no home folder to keep decoded images in. Name a folder: HPO_CACHE_DIR=FOLDER"
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock on data set `name`: one process fetches and decodes, the others wait and find it done."""
+
+    def pause(seconds: float) -> None:
+        progress("waiting for another hpo to prepare the data", 0, 0)
+        time.sleep(seconds)
+
+    lock = Lock(folder / f"{name}.lock", f"process {os.getpid()}", elsewhere="HPO_CACHE_DIR=FOLDER")
+    try:
+        lock.wait(pause)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def entry(folder: Path, name: str, key: str) -> Path:
+    """Return the place of the entry for this source, there or not."""
+    digest = hashlib.sha256(f"{FORMAT} {key}".encode(errors="surrogateescape")).hexdigest()
+    return folder / f"{name}-{digest[:16]}"
+
+
+def open_entry(path: Path) -> DataSet | None:
+    """Map an entry into memory; None if there is none or it is damaged."""
+    try:
+        about = json.loads((path / ABOUT).read_bytes())
+        train, test = (_open_split(path, split, about["sizes"]) for split in ("train", "test"))
+        return DataSet(about["name"], tuple(about["classes"]), train, test, about["digest"], about["source"])
+    except (OSError, ValueError, LookupError, TypeError, EOFError):
+        return None
+
+
+def store(path: Path, data: DataSet) -> DataSet:
+    """Write an entry and return it as `open_entry` does; the lock must be held.
+
+    Raises:
+        StorageError: The cache cannot be written, or the disk is full.
+    """
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        for leftover in (aside, path):  # of a process that was killed; of a damaged entry
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        aside.mkdir(parents=True)
+        _write(aside, data)
+        aside.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise _refused(path.parent, error) from error
+    stored = open_entry(path)
+    if stored is None:
+        raise StorageError(f"{path} cannot be read back after it was written. Is the disk sound?")
+    return stored
+
+
+def _write(folder: Path, data: DataSet) -> None:
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "train-images.npy": data.train.images,
+        "train-labels.npy": data.train.labels,
+        "test-images.npy": data.test.images,
+        "test-labels.npy": data.test.labels,
+    }
+    for name, array in arrays.items():
+        with (folder / name).open("xb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+    sizes = {name: (folder / name).stat().st_size for name in arrays}
+    about = {"name": data.name, "classes": data.classes, "digest": data.digest, "source": data.source, "sizes": sizes}
+    with (folder / ABOUT).open("x", encoding="utf-8") as text:
+        json.dump(about, text, indent=1)
+        text.flush()
+        os.fsync(text.fileno())
+    sync_folder(folder)
+
+
+def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
+    images, labels = folder / f"{split}-images.npy", folder / f"{split}-labels.npy"
+    for file in (images, labels):
+        if file.stat().st_size != sizes[file.name]:
+            raise ValueError(f"{file} has another size than when it was written")
+    opened = Split(np.load(images, mmap_mode="c"), np.load(labels))
+    if opened.images.shape != (len(opened.labels), SIDE, SIDE, 3) or opened.images.dtype != np.uint8:
+        raise ValueError(f"{images} does not hold images")
+    return opened
+
+
+def _refused(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write decoded images to {folder}: {error.strerror or error}.\n"
+        "Make it writable, free some space, or set HPO_CACHE_DIR to another folder."
+    )

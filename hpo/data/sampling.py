@@ -1,0 +1,80 @@
+"""Which images: subsets with every class in them, the same for a seed on every machine and in every year.
+
+numpy's newer generators may change their streams between versions; the legacy `RandomState` is frozen for good
+(NEP 19). A study that is continued next year must see the images that it was begun with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hpo.errors import UsageError
+
+if TYPE_CHECKING:
+    from hpo.data.arrays import Indices, Labels
+
+
+def take(labels: Labels, limit: int | None, seed: int) -> Indices:
+    """Choose `limit` images, as many of each class (one more or less, or all where a class has too few).
+
+    A larger limit with the same seed keeps the images of a smaller one.
+
+    Returns:
+        (limit,) int64, sorted indices into `labels`; all of them if `limit` is None.
+
+    Raises:
+        UsageError: More than there are, or too few to show every class.
+    """
+    if limit is None:
+        return np.arange(len(labels), dtype=np.int64)
+    classes, counts = np.unique(labels, return_counts=True)
+    if limit > len(labels):
+        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} images of the data set.")
+    if limit < len(classes):
+        raise UsageError(f"a limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
+    return _choose(labels, _equal_quota(counts, limit), seed)
+
+
+def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:
+    """Part `n` images from the rest, the same fraction of every class.
+
+    Returns:
+        (rest, held out): sorted int64 indices that together are all.
+
+    Raises:
+        UsageError: `n` is less than 1 or leaves nothing.
+    """
+    if not 0 < n < len(labels):
+        raise UsageError(f"cannot hold out {n:,} of {len(labels):,} images; 1 to {len(labels) - 1:,} can be.")
+    _, counts = np.unique(labels, return_counts=True)
+    held_out = _choose(labels, _proportional_quota(counts, n), seed)
+    return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held_out, assume_unique=True), held_out
+
+
+def _choose(labels: Labels, quota: Indices, seed: int) -> Indices:
+    """Choose `quota[i]` images of the i-th class at random; sorted indices."""
+    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    # Whole classes are shuffled, whatever the quota: that makes small subsets parts of larger ones.
+    shuffled = [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    return np.sort(np.concatenate([order[:n] for order, n in zip(shuffled, quota, strict=True)])).astype(np.int64)
+
+
+def _equal_quota(counts: Indices, n: int) -> Indices:
+    quota = np.zeros_like(counts)
+    while left := n - int(quota.sum()):
+        unfilled = np.flatnonzero(quota < counts)
+        share = left // len(unfilled)
+        if share:
+            quota[unfilled] = np.minimum(quota[unfilled] + share, counts[unfilled])
+        else:
+            quota[unfilled[:left]] += 1
+    return quota
+
+
+def _proportional_quota(counts: Indices, n: int) -> Indices:
+    quota, remainder = np.divmod(counts * n, counts.sum())
+    largest = np.argsort(-remainder, kind="stable")[: n - int(quota.sum())]
+    quota[largest] += 1
+    return quota

@@ -1,0 +1,81 @@
+"""What is wrong with this machine: packages, device, disk, file system."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+from hpo.doctor.diagnosis import Diagnosis
+from hpo.errors import HpoError
+from hpo.pools.devices import free_memory, seats
+from hpo.store import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hpo.folders import Location
+
+LOW_SPACE = 2**30  # bytes
+
+
+def versions() -> Iterator[Diagnosis]:
+    """Look at the packages that everything rests on."""
+    installed = {}
+    for package in ("torch", "torchvision", "optuna"):
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            yield Diagnosis("versions", "bad", f"{package} is not installed.", f"pip install {package}")
+    release = re.match(r"2\.(\d+)", installed.get("torch", ""))
+    belonging = f"0.{int(release[1]) + 15}" if release else ""  # torch 2.6 came with 0.21, and so on
+    if belonging and not installed.get("torchvision", belonging + ".").startswith(belonging + "."):
+        found = f"torch {installed['torch']} and torchvision {installed['torchvision']} do not belong together."
+        yield Diagnosis("versions", "bad", found, f"pip install 'torchvision=={belonging}.*'")
+    else:
+        yield Diagnosis("versions", "ok", ", ".join(f"{k} {v}" for k, v in installed.items()) + ".")
+
+
+def device() -> Iterator[Diagnosis]:
+    """Look at what would train."""
+    try:
+        planned = seats("auto", "auto")
+    except HpoError as error:
+        yield Diagnosis("device", "bad", str(error))
+        return
+    devices = ", ".join(dict.fromkeys(seat.device for seat in planned))
+    yield Diagnosis("device", "ok", f"{len(planned)} workers on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
+
+
+def disk(location: Location) -> Iterator[Diagnosis]:
+    """Look at the place that the database is in."""
+    folder = place.existing(location.path.parent if location.path else location.folder)
+    free = shutil.disk_usage(folder).free
+    state: Literal["ok", "bad"] = "ok" if free >= LOW_SPACE else "bad"
+    yield Diagnosis(
+        "disk", state, f"{free / 2**30:.1f} GiB free in {folder}.", "" if state == "ok" else "make space, then: hpo resume STUDY"
+    )
+    if not place.may_write(folder):
+        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", f"name another place: {place.ELSEWHERE}")
+    else:
+        yield from _locks(folder)
+    if location.path and (risk := place.risk(location.path)):
+        yield Diagnosis("file system", "bad", risk, f"put the database on a local disk: {place.ELSEWHERE}")
+    else:
+        kind = place.file_system(folder)
+        yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")
+
+
+def _locks(folder: Path) -> Iterator[Diagnosis]:
+    try:
+        why = place.no_locks(folder)
+    except OSError as error:
+        yield Diagnosis(
+            "disk", "bad", f"no file can be made in {folder}: {error.strerror}.", f"make space, or: {place.ELSEWHERE}"
+        )
+        return
+    if why:
+        found = f"files in {folder} cannot be locked: its file system has no locks ({why})."
+        yield Diagnosis("locks", "bad", found, f"put the database on another file system: {place.ELSEWHERE}")

@@ -1,0 +1,1 @@
+"""One run: workers, limits, signals, deaths, and the loop that hands out trials."""

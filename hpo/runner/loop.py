@@ -1,0 +1,304 @@
+"""The main loop: ask for configurations, hand them to workers, record epochs, stop poor trials, until a limit is reached.
+
+Only this process writes the study. It notices at once when a worker dies. If this process dies, database and checkpoints still
+have everything except the epochs in training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpo.failpoints import reach
+from hpo.folders import stored_checkpoint
+from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
+from hpo.pools import Died
+from hpo.runner.board import Board, Row
+from hpo.runner.limits import limit_reached
+from hpo.runner.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
+from hpo.runner.retention import Folders
+
+if TYPE_CHECKING:
+    from hpo.pools import Event, Pool
+    from hpo.runner.board import Watcher
+    from hpo.search.open_trial import OpenTrial
+    from hpo.search.study import Judgement, WritableStudy
+    from hpo.settings import RunOptions
+
+TURN = 0.25  # seconds that the loop listens at most before it looks at the clock
+
+
+@dataclass
+class Seated:
+    """A trial in training on a worker."""
+
+    trial: OpenTrial
+    heard: float  # when the worker last said something
+
+
+class Runner:
+    """Runs a study on a pool until one of its limits is reached.
+
+    Args:
+        study: Open for writing; this process holds its lock.
+        pool: Started; its workers say Ready in their own time.
+        options: Limits of this run.
+        watcher: Shows it.
+    """
+
+    def __init__(self, study: WritableStudy, pool: Pool, options: RunOptions, watcher: Watcher) -> None:
+        self._study, self._pool, self._options, self._watcher = study, pool, options, watcher
+        self._seated: dict[int, Seated] = {}  # by worker
+        self._idle: set[int] = set()
+        self._interrupted = deque(study.unfinished())
+        self._folders = Folders(study, options.keep_checkpoints or 1)
+        self._mishaps = Mishaps(pool.size)
+        self.board = Board.of(study, options, pool.size)
+
+    def stop(self, reason: str) -> None:
+        """Let workers finish their epoch, then end; a later run continues their trials. Only the first reason counts."""
+        self.board.stop(reason)
+
+    def run(self) -> str:
+        """Run until nothing is left to do; return why the run ended: `total`, `exhausted: …`, or the reason given to `stop`."""
+        self.stop(limit_reached(self.board, self._options))
+        if self._wanted():
+            self._study.claim()
+        turned = time.monotonic()
+        while self._assign() or self._seated:
+            listening = time.monotonic()
+            event = self._pool.receive(timeout=TURN)
+            listened = min(TURN, time.monotonic() - listening)
+            if event is not None:
+                self._handle(event)
+            self._watcher.changed(self.board)
+            before, turned = turned, time.monotonic()
+            self._check_clock(turned, deaf=turned - before - listened)
+        for trial in self._study.left_waiting():
+            if not self.board.stopping and self.board.n_finished < self.board.total:
+                self._stop_waiting(trial)
+        ended = "total" if self.board.n_finished >= self.board.total else "exhausted: the space has no other point"
+        return self.board.stopping or ended
+
+    # -- handing out ---------------------------------------------------------------------------------------------------
+
+    def _assign(self) -> bool:
+        """Hand trials to idle workers; return whether any remain to be handed out."""
+        while self._idle and self._wanted():
+            worker = min(self._idle)
+            trial = self._next(worker)
+            self._idle.discard(worker)
+            self._seated[worker] = Seated(trial, heard=time.monotonic())
+            trial.begin_stint(worker)
+            self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
+            folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
+            self._pool.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
+            reach("job.sent")
+        return self._wanted()
+
+    def _next(self, worker: int) -> OpenTrial:
+        """Return an interrupted, a waiting or a new trial.
+
+        A trial whose worker died goes to another worker if possible, to learn which of them was at fault.
+        """
+        others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
+        called = self._study.calls(last=not self._has_room())
+        if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
+            trial = others[0] if others else self._interrupted[0]
+            self._interrupted.remove(trial)
+            return trial
+        if called is not None:
+            self.board.count("waiting", "running")
+            return self._study.call(called)
+        self._look_around()
+        trial = self._study.ask()
+        self.board.counts["running"] += 1
+        return trial
+
+    def _wanted(self) -> bool:
+        """Return whether there is something to hand out."""
+        if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
+            return False
+        return bool(self._interrupted) or self._has_room() or self._study.calls(last=True) is not None
+
+    def _has_room(self) -> bool:
+        """Return whether the study may have another trial."""
+        return not self._study.exhausted and self.board.n_tried + len(self._seated) + len(self._interrupted) < self.board.total
+
+    def _look_around(self) -> None:
+        """See what other programs have added to the study."""
+        for number, reason in self._study.look_around().items():
+            self.board.counts["fail"] += 1
+            self._watcher.warned(f"trial {number} was enqueued by another program and cannot be tried: {reason}.")
+
+    # -- listening -----------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        worker, message = event.worker, event.message
+        seated = self._seated.get(worker)
+        if seated:
+            seated.heard = time.monotonic()
+            seated.trial.heard()
+        match message:
+            case Ready():
+                self._idle.add(worker)
+                self.board.n_train = message.environment.get("n_train", 0)
+            case Progress():
+                self._watcher.preparing(message.what, message.done, message.total)
+            case CannotWork():
+                raise message.as_error()
+            case Died():
+                self._worker_died(worker, message)
+            case Tick() if seated:
+                row = self.board.rows[worker]
+                row.fraction, row.images_per_second = message.fraction, message.images_per_second
+            case Started() if seated:
+                self._started(worker, seated.trial, message)
+            case EpochDone() if seated:
+                self._mishaps.trained(worker)
+                judgement = self._epoch_done(worker, seated.trial, message)
+                self._watcher.epoch(self.board, seated.trial, message)
+                self._answer(worker, seated.trial, judgement)
+            case TrialDone() if seated:
+                seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
+                self._folders.keep_correct(seated.trial.number)
+                self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
+                self._ended(self._release(worker), "complete")
+            case TrialFailed() if seated:
+                self._failed(worker, message.cause, message.reason)
+
+    def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
+        trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
+        trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
+        judgement: Judgement = "go on"
+        for sentence in message.passed_over:
+            self._watcher.warned(f"trial {trial.number}: {sentence}")
+        if message.epochs:
+            self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
+        for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
+            judgement = self._epoch_done(worker, trial, epoch)
+        self._answer(worker, trial, judgement)
+
+    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> Judgement:
+        """Record an epoch; return what the trial shall do as far as the pruner is concerned."""
+        attributes = trial.attributes
+        attributes["train_loss"].append(epoch.train_loss)
+        attributes["score_loss"].append(epoch.score_loss)
+        attributes["seconds"] += epoch.seconds
+        attributes["images_per_second"] = epoch.images_per_second
+        judgement = self._study.report(trial, epoch.epoch, epoch.accuracy)
+        row = self.board.rows[worker]
+        row.epoch, row.fraction, row.accuracy, row.images_per_second = epoch.epoch, 0.0, epoch.accuracy, epoch.images_per_second
+        row.scoring = max(0.0, epoch.seconds - self.board.n_train / epoch.images_per_second) if epoch.images_per_second else 0.0
+        return judgement
+
+    def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
+        """Tell a worker what to do after an epoch, and record what that means for its trial."""
+        last = trial.epoch >= self._study.settings.epochs
+        go_on = judgement == "go on" and (last or not self.board.stopping)
+        self._pool.send(worker, Verdict(trial=trial.number, go_on=go_on))
+        if go_on:
+            reach("verdict.sent")
+            return
+        self._release(worker)
+        if judgement == "stop":
+            self._prune(trial)
+        elif judgement == "wait":
+            self.board.count("running", "waiting")
+            self.board.has_tried(trial.number)
+            self._study.wait(trial)
+            self._watcher.waits(self.board, trial)
+            for hopeless in self._study.hopeless(self.board.total):
+                self._stop_waiting(hopeless)
+        else:
+            self._study.leave(trial)
+
+    # -- ends of trials ------------------------------------------------------------------------------------------------
+
+    def _prune(self, trial: OpenTrial) -> None:
+        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {trial.epoch}"
+        self._folders.keep_correct(trial.number)
+        self._study.prune(trial)
+        self._ended(trial, "pruned")
+
+    def _stop_waiting(self, trial: OpenTrial) -> None:
+        self.board.count("waiting", "running")
+        self._prune(trial)
+
+    def _ended(self, trial: OpenTrial, state: str) -> None:
+        self._mishaps.ended_well()
+        self.board.count("running", state)
+        self.board.has_tried(trial.number)
+        if state == "complete":
+            self.board.has_completed(trial.number, trial.accuracy)
+        reach("trial.tidying")
+        self._folders.tidy(trial.number, trial.accuracy if state == "complete" else None)
+        reach("trial.tidied")
+        self._watcher.ended(self.board, trial, state)
+        self.stop(limit_reached(self.board, self._options))
+
+    def _failed(self, worker: int, cause: str, reason: str) -> None:
+        trial = self._release(worker)
+        trial.attributes["reason"] = reason
+        self._study.fail(trial)
+        self.board.count("running", "fail")
+        self._folders.tidy(trial.number, None)
+        self._watcher.ended(self.board, trial, "fail")
+        self.stop(self._mishaps.failed(cause, reason))
+
+    def _release(self, worker: int) -> OpenTrial:
+        self.board.rows[worker] = Row()
+        self._idle.add(worker)
+        return self._seated.pop(worker).trial
+
+    def _worker_died(self, worker: int, died: Died) -> None:
+        self._pool.end(worker)  # a silent one still lives
+        trial = self._seated[worker].trial if worker in self._seated else None
+        self._mishaps.died(worker, trial.number if trial else None)
+        who = f"worker {worker} {died.why}"
+        if trial is None:
+            self._watcher.warned(f"{who} while idle. {died.last_line}")
+        elif self._mishaps.deadly(trial.number):
+            self._watcher.warned(f"{who} in trial {trial.number}, as earlier workers did. {died.last_line}")
+            self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
+        else:
+            self._watcher.warned(f"{who} in trial {trial.number}, which continues from its last epoch. {died.last_line}")
+            self._release(worker)
+            self._interrupted.appendleft(trial)
+        self._idle.discard(worker)
+        self.stop(self._mishaps.too_many_deaths(died.why))
+        if self._mishaps.lost(worker) and not self.board.stopping:
+            self._watcher.warned(
+                f"worker {worker} died {DEATHS_IN_A_ROW} times in a row without an epoch in between ({died.why}) "
+                f"and will not be restarted; the others continue."
+            )
+        elif not self.board.stopping:
+            self._pool.restart(worker)
+
+    # -- limits --------------------------------------------------------------------------------------------------------
+
+    def _check_clock(self, now: float, deaf: float) -> None:
+        """Check the time limits.
+
+        For the last `deaf` seconds the runner did not listen (the database was locked, or the machine slept). Messages of that
+        time are not read yet, so it does not count as the workers' silence.
+        """
+        self.stop(limit_reached(self.board, self._options))
+        for worker, seated in list(self._seated.items()):
+            seated.heard = min(now, seated.heard + deaf)
+            silent = now - seated.heard
+            if self._options.trial_timeout is not None and silent > self._options.trial_timeout:
+                self._worker_died(worker, Died(f"silent for {silent:.0f} s (--trial-timeout)", ""))
+        if self.board.grace_is_over and self._seated:
+            self._leave_all()
+
+    def _leave_all(self) -> None:
+        """End workers in the middle of their epoch."""
+        numbers = ", ".join(str(number) for number in sorted(seated.trial.number for seated in self._seated.values()))
+        who = f"trials {numbers} continue from their" if len(self._seated) > 1 else f"trial {numbers} continues from its"
+        for worker in list(self._seated):
+            self._pool.end(worker)
+            self._study.leave(self._release(worker))
+        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last completed epoch.")

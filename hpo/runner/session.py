@@ -1,0 +1,296 @@
+"""One run from its first check to its last message: database, lock, workers, study, loop. What `hpo run` and `hpo.run` call."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo import folders
+from hpo.errors import DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
+from hpo.failpoints import reach
+from hpo.files import Lock
+from hpo.messages import CannotWork, Progress, Ready
+from hpo.pools import Died
+from hpo.pools.devices import seats
+from hpo.pools.local import LocalPool
+from hpo.recipe import LATEST
+from hpo.runner import provenance
+from hpo.runner.board import Watcher, logged_to, reached
+from hpo.runner.loop import Runner
+from hpo.runner.mishaps import TRIAL_DEATHS
+from hpo.runner.signals import CODES, stopping_by_signals
+from hpo.search import study
+from hpo.search.warm_start import warm_start
+from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
+from hpo.space import SearchSpace
+from hpo.store import definition, place, recognize, record
+from hpo.store.database import exists, locate, open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpo.folders import Location
+    from hpo.parameters import Value
+    from hpo.pools import Event, Pool
+    from hpo.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        record: The study as it is stored now.
+        reason: `total`, `exhausted: …`, `timeout`, `target: …`, `patience: …`, `failures: …`, `deaths: …`, `interrupted`,
+            `terminated` or `hung up`.
+        total: Finished trials that the study was asked to have.
+        idle: Whether that was so before: there was nothing to do, and nothing was changed.
+    """
+
+    record: record.StudyRecord
+    reason: str
+    total: int = DEFAULT_TRIALS
+    idle: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The code that a command ends with."""
+        kind = self.reason.partition(":")[0]
+        if kind in ("failures", "deaths") or (kind in ("total", "exhausted") and self.record.winner is None):
+            return NoResultError.exit_code
+        return CODES.get(kind, 0)
+
+
+def run(
+    name: str | None = None,
+    *,
+    settings: Settings | None = None,
+    space: SearchSpace | str | None = None,
+    options: RunOptions | None = None,
+    storage: str | None = None,
+    watcher: Watcher | None = None,
+    must_exist: bool = False,
+) -> Outcome:
+    """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
+
+    Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
+    """
+    settings, options = settings or Settings(), options or RunOptions()
+    asked = _Asked(
+        study_name(settings.dataset if name is None else name),
+        locate(storage),
+        {key: getattr(settings, key) for key in settings.model_fields_set},
+        SearchSpace.named(space) if isinstance(space, str) else space,
+    )
+    watcher = watcher or Watcher()
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(logged_to(watcher))
+        _check_place(asked.location, watcher)
+        before = asked.stored(must_exist=must_exist)
+        lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
+        if before is not None:
+            settings, options = before.settings, _remembered(options, before.options)
+            found = record.load(asked.name, asked.location)
+            if reason := _nothing_left(found, options):
+                return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
+            _take(lock, asked.name, stack)
+        recipe = before.recipe if before is not None else LATEST
+        starts = asked.starts(settings, watcher) if before is None else []
+        data_dir = data_folder(options.data_dir)
+        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, recipe.version)
+        stack.callback(pool.close)
+        runners = stack.enter_context(stopping_by_signals())
+        workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
+        watcher.preparing(f"starting {workers}: loading PyTorch and the data set", 0, 0)
+        environment, early = _first_ready(pool, watcher)
+
+        _take(lock, asked.name, stack)
+        writable = asked.opened(settings, recipe, starts, environment, pool.size)
+        kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
+        writable.note("options", {**kept, "data_dir": str(data_dir.absolute())})
+        reach("run.noted")
+        runner = Runner(writable, _Resumed(pool, early), options, watcher)
+        runners.append(runner)
+        watcher.opened(runner.board)
+        reason = runner.run()
+        writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        reach("run.stopped")
+        watcher.closing(runner.board)
+    return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The study that a run is asked to create or to continue.
+
+    Attributes:
+        given: The settings that were named; a study that exists must have been made with these.
+        space: Likewise; None where none was named.
+    """
+
+    name: str
+    location: Location
+    given: dict[str, Any]
+    space: SearchSpace | None
+
+    def stored(self, *, must_exist: bool) -> definition.Stored | None:
+        """Return what is known of the study, or None where there is none yet and none need be.
+
+        Raises:
+            UsageError: It was made otherwise, or must exist and does not.
+        """
+        found = None
+        if exists(self.location):
+            database = open_storage(self.location, create=self.location.path is None)
+            found = definition.stored(database, self.location, self.name)
+        if found is not None:
+            definition.check_same(self.name, found, self.given, self.space)
+        elif must_exist:
+            record.load(self.name, self.location)  # says which studies there are
+        return found
+
+    def starts(self, settings: Settings, watcher: Watcher) -> list[dict[str, Value]]:
+        """Return the points of another study that a new one tries; say what of it does not carry over."""
+        if not settings.warm_start:
+            return []
+        points, left_out = warm_start(settings.warm_start, self.location, self._space, settings)
+        for sentence in left_out:
+            watcher.warned(sentence)
+        return points
+
+    def opened(
+        self, settings: Settings, recipe: Recipe, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
+    ) -> study.WritableStudy:
+        """Create the study or open it.
+
+        Raises:
+            UsageError: Another run made it in the meantime, and not as the workers were told.
+        """
+        database = open_storage(self.location, create=True)
+        before = definition.stored(database, self.location, self.name)
+        if before is None:
+            described = environment | provenance.environment(n_workers)
+            command = provenance.command()
+            return study.create(database, self.location, self.name, settings, self._space, described, command, starts)
+        definition.check_same(self.name, before, self.given, self.space)
+        if (before.settings, before.recipe) != (settings, recipe):
+            raise UsageError(
+                f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
+            )
+        definition.check_same_data(self.name, before.environment, environment)
+        return study.WritableStudy(database, self.location, self.name, before.settings, before.space, before.starts)
+
+    @property
+    def _space(self) -> SearchSpace:
+        return self.space or SearchSpace.named("basic")
+
+
+def _check_place(location: Location, watcher: Watcher) -> None:
+    """Look before the workers are started at what would end the run after an hour.
+
+    Raises:
+        StorageError: The database is damaged, or database and checkpoints cannot grow where they are.
+    """
+    if location.path is None:  # a server's own disk is its own affair; the checkpoints are here
+        place.check(location.folder)
+        return
+    if exists(location):
+        recognize.recognize(location.path)
+        if problems := recognize.problems(location.path, quick=True):
+            raise StorageError(f"{location} is damaged ({problems[0]}). Restore a copy, or: {recognize.recovery(location.path)}")
+    place.check(location.path)
+    if risk := place.risk(location.path):
+        watcher.warned(risk)
+
+
+def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
+    """Return the options with what an earlier run of the study was given and this one was not."""
+    data_dir = before.get("data_dir")
+    return options.model_copy(
+        update={
+            "trials": options.trials or before.get("trials"),
+            "keep_checkpoints": options.keep_checkpoints or before.get("keep_checkpoints"),
+            "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
+        }
+    )
+
+
+def _nothing_left(found: record.StudyRecord, options: RunOptions) -> str:
+    """Return why a run of a study would end before it began anything; empty if it would not."""
+    if found.n_finished >= (options.trials or DEFAULT_TRIALS):
+        return "total"
+    stopped = found.attributes.get("stopped")
+    ended = str(stopped.get("reason")) if isinstance(stopped, dict) else ""
+    if ended.startswith("exhausted") and all(trial.state.is_finished() for trial in found.trials):
+        return ended
+    best = (found.winner.number, found.winner.value or 0.0) if found.winner else None
+    return reached(options.target, best)
+
+
+def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
+    """Hold the study's lock until the run ends.
+
+    Raises:
+        StudyLockedError: Another process has it; says which.
+        StorageError: The disk refuses.
+    """
+    if lock.held:
+        return
+    try:
+        taken = lock.acquire()
+    except OSError as error:
+        raise StorageError(f"the lock {lock.path} cannot be made: {error.strerror}.") from None
+    if not taken:
+        raise StudyLockedError(
+            f"study {name!r} is being run by {lock.held_by() or 'another process'}. "
+            f"Wait for it, or end it; watch it with: hpo show {name}"
+        )
+    stack.callback(lock.release)
+    reach("lock.taken")
+
+
+def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:
+    """Start the workers and wait for the first; return the environment it describes and the events to look at again.
+
+    Raises:
+        DataError, DeviceError, UsageError: As the worker met them.
+    """
+    pool.start()
+    deaths = [0] * pool.size
+    while True:
+        event = pool.receive(timeout=0.25)
+        match event.message if event else None:
+            case Progress() as step:
+                watcher.preparing(step.what, step.done, step.total)
+            case CannotWork() as failed:
+                raise failed.as_error()
+            case Died() as died if event is not None:
+                deaths[event.worker] += 1
+                if deaths[event.worker] < TRIAL_DEATHS:
+                    pool.restart(event.worker)
+                elif min(deaths) < TRIAL_DEATHS:
+                    watcher.warned(
+                        f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and will not be restarted."
+                    )
+                else:
+                    raise DeviceError(
+                        f"{sum(deaths)} workers died before they were ready; the last {died.why}. {died.last_line}".strip()
+                    )
+            case Ready() as ready if event is not None:
+                return ready.environment, [event]
+
+
+class _Resumed:
+    """A pool whose first events were taken out already: they come again."""
+
+    def __init__(self, pool: Pool, early: list[Event]) -> None:
+        self._pool, self._early = pool, early
+        self.size, self.start, self.send = pool.size, pool.start, pool.send
+        self.restart, self.end, self.close = pool.restart, pool.end, pool.close
+
+    def receive(self, timeout: float) -> Event | None:
+        return self._early.pop(0) if self._early else self._pool.receive(timeout)

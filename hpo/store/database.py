@@ -1,0 +1,198 @@
+"""Open databases safely: each is first inspected read-only, and a new one appears complete or not at all.
+
+Optuna would add thirteen tables to somebody else's SQLite file, and several processes that open a new file at once crash each
+other. So a SQLite file is recognized first, and a new one is built under a temporary name and linked into place.
+Rollback journal and synchronous=FULL: SQLite before 3.51.3 can corrupt a WAL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+import sqlalchemy
+from optuna.storages._rdb.models import NOT_FOUND_MSG
+from sqlalchemy import URL
+
+from hpo.errors import SchemaError, StorageError
+from hpo.failpoints import reach
+from hpo.files import GONE, beside, expanded
+from hpo.folders import Location
+from hpo.store.patience import LOCK_TIMEOUT, PATIENCE, PatientConnection
+from hpo.store.recognize import older_optuna, recognize
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from optuna.storages import RDBStorage
+
+DEFAULT = "studies/hpo.db"
+_PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # what to install for a module that is missing
+_READABLE = "write a path, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+
+
+def locate(text: str | None = None) -> Location:
+    """Return the database that a path or URL names; else $HPO_STORAGE, else $OPTUNA_STORAGE, else studies/hpo.db.
+
+    Raises:
+        StorageError: A URL that cannot be read, or SQLite in memory.
+    """
+    text = text or os.environ.get("HPO_STORAGE") or os.environ.get("OPTUNA_STORAGE") or DEFAULT
+    if "://" not in text:
+        return _file(expanded(text))
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise StorageError(f"the storage URL cannot be read; {_READABLE}.") from None
+    if url.get_backend_name() != "sqlite":
+        if "@" in f"{url.host}{url.database}":  # of the password: what follows it would be shown
+            raise StorageError(f"the storage URL cannot be read: write @ in a password as %40, / as %2F; {_READABLE}.")
+        name = "".join(c if c.isalnum() else "-" for c in f"{url.host}-{url.database}")
+        return Location(url, None, Path("studies") / name)
+    if not url.database or url.database == ":memory:":
+        raise StorageError("a study in memory would be lost with the process; name a file: --storage studies/hpo.db")
+    return _file(expanded(url.database))
+
+
+def _file(path: Path) -> Location:
+    try:
+        named = b"\0" not in str(path.absolute()).encode()
+    except FileNotFoundError:
+        raise StorageError(GONE) from None
+    except UnicodeEncodeError:  # bytes that are no UTF-8; neither URLs nor messages to workers hold them
+        named = False
+    if not named:
+        raise StorageError(f"the path {str(path)!r} is not UTF-8; name a database whose path is: --storage {DEFAULT}")
+    if not path.name:  # . and /, which are folders: whoever opens them says so
+        return Location(URL.create("sqlite", database=str(path)), path, path)
+    folder = path.with_suffix("") if path.suffix == ".db" else path.with_name(path.name + ".files")  # no two databases share one
+    return Location(URL.create("sqlite", database=str(path)), path, folder)
+
+
+def exists(location: Location) -> bool:
+    """Whether there is something at the location; a server is taken to be there."""
+    return location.path is None or os.path.lexists(location.path)  # Path.exists raises where a name is too long
+
+
+def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
+    """Return Optuna's storage at a location.
+
+    Args:
+        location: From `locate`.
+        create: Make a SQLite file that is missing, its folder too.
+
+    Raises:
+        StorageError: Missing, foreign, damaged, of another Optuna, or not accessible; nothing was changed.
+    """
+    if location.path is not None:
+        if not exists(location):
+            if not create:
+                raise StorageError(
+                    f"there is no database {location.path} yet. Create one with hpo run, or name another with --storage."
+                )
+            with guarded(location):
+                _make(location.path)
+        recognize(location.path)
+    with guarded(location):
+        try:
+            return _connect(location.url, make_tables=location.path is None and create)
+        except UnicodeDecodeError:
+            raise StorageError(f"{location} is damaged: it holds texts that are none. Restore a copy.") from None
+        except RuntimeError as error:  # Optuna compares the schema's version with its own
+            if "storage upgrade" in str(error):
+                raise older_optuna(str(location), location.url) from None
+            found = f"{location} was made by a newer Optuna than this, {optuna.__version__}."
+            raise SchemaError(found, "update it: pip install -U optuna") from None
+        except ImportError as error:
+            module = getattr(error.__cause__, "name", None) or location.url.drivername
+            raise StorageError(
+                f"{location} needs the Python module {module}, which is not here: pip install {_PACKAGES.get(module, module)}"
+            ) from None
+
+
+def _make(path: Path) -> None:
+    """Build an empty database under a temporary name and link it into place, so that it is there whole or not at all."""
+    temporary = beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)  # SQLite would let nobody but its owner write it, whatever the umask says
+        storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
+        storage.engine.dispose()
+        reach("database.made")
+        _put(temporary, path)
+        reach("database.placed")
+    except OSError as error:
+        raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a new file its name, unless another process was quicker: then that file is used."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links, such as exFAT
+        if not path.exists():
+            temporary.replace(path)
+
+
+def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
+    sqlite = url.get_backend_name() == "sqlite"
+    storage = optuna.storages.RDBStorage(
+        url.render_as_string(hide_password=False),
+        engine_kwargs={"connect_args": {"factory": PatientConnection, "timeout": PATIENCE}}
+        if sqlite
+        else {"pool_pre_ping": True},
+        skip_table_creation=not make_tables,
+    )
+    if sqlite:
+        sqlalchemy.event.listen(storage.engine, "connect", _durable)
+        storage.engine.dispose()
+    return storage
+
+
+def _durable(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextlib.contextmanager
+def guarded(location: Location) -> Iterator[None]:
+    """Turn what Optuna and SQLAlchemy raise into a StorageError without credentials."""
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        cause = error.__cause__.orig if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error.__cause__
+        raise _refusal(location, cause) from None
+    except sqlalchemy.exc.DBAPIError as error:
+        raise _refusal(location, error.orig) from None
+    except sqlalchemy.exc.NoSuchModuleError:
+        raise StorageError(f"there is no kind of database {location.url.drivername!r}; {_READABLE}.") from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise _refusal(location, type(error).__name__) from None
+    except KeyError as error:
+        if error.args != (NOT_FOUND_MSG,):
+            raise
+        raise StorageError(f"another program has removed what is being worked on from {location}.") from None
+
+
+def _refusal(location: Location, cause: object) -> StorageError:
+    text = f"the database {location} refuses: {cause}"
+    if location.path and "is full" in text:
+        free = shutil.disk_usage(location.path.parent).free
+        return StorageError(f"{text}: {free:,} bytes are free in {location.path.parent}. Make space, then run the same command.")
+    if location.path and "is locked" in text:
+        return StorageError(
+            f"the database {location} was locked by another program for {LOCK_TIMEOUT:.0f} seconds. "
+            "End what holds it (a dashboard, a backup?), then run the same command: what was finished is kept."
+        )
+    for secret in (location.url.password, *location.url.query.values()):  # drivers are not asked to quote them
+        text = text.replace(str(secret), "***") if secret else text
+    return StorageError(" ".join(text.split()) + ".")

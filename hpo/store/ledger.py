@@ -1,0 +1,262 @@
+"""What a run writes about its trials: rows in Optuna's tables, one transaction per start, epoch and end of a trial.
+
+Through Optuna's storage each parameter, value and attribute is looked up, checked and committed by itself, and a commit is four
+waits for the disk (journal, its folder, journal, file). Tables and encodings are Optuna's own, so that whatever reads its
+databases reads these rows; what a transaction did not finish, nobody sees.
+
+SQLite gives the ids of removed studies and trials to the next ones. So a run marks its study and its trials with a token, and
+every transaction makes sure that what it wrote to still has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+
+from hpo.errors import StorageError
+from hpo.failpoints import reach
+from hpo.store.attributes import put
+from hpo.store.database import guarded
+from hpo.store.schema import REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from optuna.distributions import BaseDistribution
+    from sqlalchemy.engine import Connection, Engine
+
+    from hpo.folders import Location
+
+RUN = "hpo:run"  # a study's and a trial's system attribute: the token of the run that writes it
+
+_TABLES = models.BaseModel.metadata.tables
+_STUDIES, _TRIALS = _TABLES["studies"], _TABLES["trials"]
+_OF_TRIAL, _OF_TRIAL_BY_SYSTEM, _OF_STUDY, _OF_STUDY_BY_SYSTEM = (
+    _TABLES[f"{whose}_attributes"] for whose in ("trial_user", "trial_system", "study_user", "study_system")
+)
+
+_STATE = (  # built once: it is asked every epoch
+    sa.select(_TRIALS.c.state)
+    .join(_OF_TRIAL_BY_SYSTEM, _OF_TRIAL_BY_SYSTEM.c.trial_id == _TRIALS.c.trial_id)
+    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.study_id == sa.bindparam("study"))
+    .where(_OF_TRIAL_BY_SYSTEM.c.key == RUN, _OF_TRIAL_BY_SYSTEM.c.value_json == sa.bindparam("token"))
+)
+
+
+class Ledger:
+    """The writing side of one study.
+
+    Args:
+        engine: Of the open database.
+        location: Where it is, for messages.
+        study_id: The study's id.
+        name: Its name.
+    """
+
+    def __init__(self, engine: Engine, location: Location, study_id: int, name: str) -> None:
+        self._engine, self._location, self._study_id, self._name = engine, location, study_id, name
+        self._token, self._begun = secrets.token_hex(8), False
+        attributes = _OF_STUDY_BY_SYSTEM.c
+        self._mark = sa.select(attributes.value_json).where(attributes.study_id == study_id, attributes.key == RUN)
+
+    def claim(self, going_on: Mapping[int, int]) -> None:
+        """Mark trials of earlier runs as this run's, which goes on with them.
+
+        Args:
+            going_on: Their ids by number.
+
+        Raises:
+            StorageError: The database refuses, or another program has removed the study or ended one of them.
+        """
+        of_study = _TRIALS.c.study_id == self._study_id
+        running = sa.select(_TRIALS.c.number, _TRIALS.c.trial_id).where(of_study, _TRIALS.c.state == TrialState.RUNNING)
+        with self._transaction() as connection:
+            if not going_on.items() <= {row.number: row.trial_id for row in connection.execute(running)}.items():
+                raise self._interfered("ended")
+            for trial_id in going_on.values():
+                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
+
+    def begin(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        notes: Mapping[str, Any],
+        enqueued: int | None = None,
+    ) -> int:
+        """Record a trial as RUNNING, and what its sampler noted about the study; return the trial's id.
+
+        `enqueued` is the id of a trial that another program has enqueued; None for a new one.
+
+        Raises:
+            StorageError: The database refuses, or another program has added trials or removed the study.
+        """
+        with self._transaction() as connection:
+            trial_id = self._insert(connection, number) if enqueued is None else self._take(connection, enqueued)
+            rows = [
+                {
+                    "trial_id": trial_id,
+                    "param_name": name,
+                    "param_value": distributions[name].to_internal_repr(value),
+                    "distribution_json": distribution_to_json(distributions[name]),
+                }
+                for name, value in params.items()
+            ]
+            if rows:
+                connection.execute(sa.insert(_TABLES["trial_params"]), rows)
+            mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
+            connection.execute(sa.insert(_OF_TRIAL_BY_SYSTEM), mark)
+            put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
+        return trial_id
+
+    def _insert(self, connection: Connection, number: int) -> int:
+        row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
+        [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
+        before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
+        latest = sa.select(_TRIALS.c.number).where(before).order_by(_TRIALS.c.trial_id.desc()).limit(1)
+        if connection.scalar(latest) != (number - 1 if number else None):
+            raise self.added_by_another()
+        return int(trial_id)
+
+    def _take(self, connection: Connection, trial_id: int, **values: object) -> int:
+        """Begin a trial that is enqueued, or end it: whatever `values` says of it."""
+        of_study = (_TRIALS.c.trial_id == trial_id) & (_TRIALS.c.study_id == self._study_id)
+        changed = {"state": TrialState.RUNNING, "datetime_start": _now()} | values
+        if (
+            connection.execute(sa.update(_TRIALS).where(of_study, _TRIALS.c.state == TrialState.WAITING).values(changed)).rowcount
+            != 1
+        ):
+            raise StorageError(
+                f"another program has begun or removed an enqueued trial of study {self._name!r} in {self._location}. "
+                f"Continue with what is there: hpo resume {self._name}"
+            )
+        return trial_id
+
+    def added(self, number: int) -> list[int]:
+        """Return the ids of the trials from `number` on: another program has added them."""
+        later = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.number >= number)
+        with guarded(self._location), self._engine.begin() as connection:
+            return [int(i) for i in connection.scalars(sa.select(_TRIALS.c.trial_id).where(later).order_by(_TRIALS.c.number))]
+
+    def added_by_another(self) -> StorageError:
+        """Return the error that another process runs this study too."""
+        return StorageError(
+            f"another program has added trials to study {self._name!r} in {self._location} while it was run. "
+            f"Continue with what is there: hpo resume {self._name}"
+        )
+
+    def refuse(self, trial_id: int, reason: str) -> None:
+        """Record that an enqueued trial cannot be tried.
+
+        Raises:
+            StorageError: The database refuses, or another program has begun the trial.
+        """
+        with self._transaction() as connection:
+            self._take(connection, trial_id, state=TrialState.FAIL, datetime_complete=_now())
+            put(connection, _OF_TRIAL, {"trial_id": trial_id}, {"reason": reason})
+            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {REFUSED: True})
+
+    def report(
+        self,
+        trial_id: int,
+        accuracies: Mapping[int, float],
+        notes: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record accuracies by epoch that are not known yet, what the pruner notes about the trial, and attributes.
+
+        Raises:
+            StorageError: The database refuses, or another program has ended the trial.
+        """
+        encoded = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+        rows = [
+            {"trial_id": trial_id, "step": epoch, "intermediate_value": value, "intermediate_value_type": kind}
+            for epoch, (value, kind) in ((epoch, encoded(accuracy)) for epoch, accuracy in accuracies.items())
+        ]
+        with guarded(self._location):
+            with self._engine.begin() as connection:
+                reach("epoch.reporting")
+                if rows:
+                    connection.execute(sa.insert(_TABLES["trial_intermediate_values"]), rows)
+                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
+                put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes or {})
+                self._check_running(connection, trial_id)
+            reach("epoch.reported")
+
+    def end(
+        self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any], notes: Mapping[str, Any]
+    ) -> None:
+        """Record a trial's end with all that is known of it.
+
+        Raises:
+            StorageError: The database refuses, or another program has ended the trial.
+        """
+        with guarded(self._location), self._engine.begin() as connection:
+            put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes)
+            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
+            reach("trial.described")
+            self._check_running(connection, trial_id)
+            if value is not None:
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                row = {"trial_id": trial_id, "objective": 0, "value": stored, "value_type": kind}
+                connection.execute(sa.insert(_TABLES["trial_values"]), row)
+            ended = {"state": state, "datetime_complete": _now()}
+            connection.execute(sa.update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(ended))
+
+    def note(self, key: str, value: object) -> None:
+        """Set an attribute of the study.
+
+        Raises:
+            StorageError: The database refuses, or another program has removed the study.
+        """
+        with self._transaction() as connection:
+            put(connection, _OF_STUDY, {"study_id": self._study_id}, {key: value})
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Begin a transaction on this run's study, in which nobody else can write it: numbers of trials are unique."""
+        with guarded(self._location), self._engine.begin() as connection:
+            hold = sa.update(_STUDIES).values(study_id=self._study_id)
+            own = (_STUDIES.c.study_id == self._study_id) & (_STUDIES.c.study_name == self._name)
+            there = connection.execute(hold.where(own)).rowcount == 1
+            if not there or (self._begun and not self._is_marked(connection)):
+                raise self._removed()
+            if not self._begun:
+                put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, {RUN: self._token})
+            yield connection
+        self._begun = True
+
+    def _check_running(self, connection: Connection, trial_id: int) -> None:
+        state = connection.scalar(_STATE, {"trial": trial_id, "study": self._study_id, "token": json.dumps(self._token)})
+        if state is None and not self._is_marked(connection):
+            raise self._removed()
+        if state != TrialState.RUNNING:
+            raise self._interfered("removed" if state is None else "ended")
+
+    def _is_marked(self, connection: Connection) -> bool:
+        return bool(connection.scalar(self._mark) == json.dumps(self._token))
+
+    def _removed(self) -> StorageError:
+        return StorageError(
+            f"another program has removed or taken over study {self._name!r} in {self._location} while it was run; "
+            "nothing more was written. See what is there: hpo list"
+        )
+
+    def _interfered(self, deed: str) -> StorageError:
+        return StorageError(
+            f"another program has {deed} a trial of study {self._name!r} in {self._location} while it was trained. "
+            f"Continue with what is there: hpo resume {self._name}"
+        )
+
+
+def _now() -> datetime:
+    """Return the time as Optuna stores it: UTC, without saying so."""
+    return datetime.now(UTC).replace(tzinfo=None)

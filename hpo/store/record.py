@@ -1,0 +1,324 @@
+"""Stored studies for reading: used by list, show, trials, report and the Python API's `hpo.load`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import optuna
+from optuna.storages._rdb.models import MAX_INDEXED_STRING_LENGTH
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from pydantic import BaseModel, ValidationError
+
+from hpo import folders
+from hpo.errors import NoResultError, StorageError, UsageError, nearest
+from hpo.recipe import FIRST, as_made
+from hpo.settings import Settings
+from hpo.space import SearchSpace
+from hpo.store.database import guarded, open_storage
+from hpo.store.legible import check, legible, study_names, unreadable
+from hpo.store.own import FOREIGN, are_shares, best_first, is_our_study, is_ours, state_of
+from hpo.store.schema import MEASURED, distributions
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    import pandas as pd
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+    from hpo.folders import Location
+
+Model = TypeVar("Model", bound=BaseModel)
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def ranked(trials: Iterable[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
+    """Return the complete trials that have a result, the best first; of equals the first."""
+    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
+    return [complete[n] for n in best_first(((n, trial.value) for n, trial in complete.items()), maximize=maximize)]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One study of a database.
+
+    Attributes:
+        study: Optuna's own object, for everything that Optuna can do with a study.
+        location: The database.
+    """
+
+    study: optuna.Study
+    location: Location
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study.study_name
+
+    @property
+    def folder(self) -> Path:
+        """Where its trials' checkpoints are."""
+        return folders.study_folder(self.location, self.name)
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """The study's attributes: settings, space, environment, command, stopped."""
+        with legible(self.location, self.name):
+            return self.study.user_attrs
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more is better."""
+        return self.study.direction == StudyDirection.MAXIMIZE
+
+    @property
+    def ours(self) -> bool:
+        """Whether hpo made it: only then are its values accuracies, and is trial 0 the default point."""
+        return is_our_study(self.attributes, maximize=self.maximize)
+
+    @cached_property
+    def settings(self) -> Settings | None:
+        """What it was run with; None where hpo did not make it."""
+        return validated(Settings, self.attributes.get("settings"))
+
+    @cached_property
+    def space(self) -> SearchSpace | None:
+        """What it searches; None where hpo did not make it."""
+        return stored_space(self.attributes)
+
+    @property
+    def recipe(self) -> int:
+        """Version of the recipe that its trials are trained by."""
+        version = self.attributes.get("recipe", FIRST)
+        return version if isinstance(version, int) else FIRST
+
+    @cached_property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        with legible(self.location, self.name):
+            return self.study.get_trials(deepcopy=False)
+
+    @cached_property
+    def own(self) -> list[FrozenTrial]:
+        """The trials that hpo tried; in a study that hpo did not make, all."""
+        return [trial for trial in self.trials if is_ours(trial, self._varied)]
+
+    def state(self, trial: FrozenTrial) -> str:
+        """Return a trial's state in lower case: Optuna's, or `foreign` for one that is not hpo's."""
+        return state_of(trial, self._varied)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of trials by state."""
+        return Counter(map(self.state, self.trials))
+
+    @property
+    def n_finished(self) -> int:
+        """Complete and pruned trials of hpo's own."""
+        return sum(trial.state in FINISHED for trial in self.own)
+
+    @cached_property
+    def _varied(self) -> dict[str, BaseDistribution] | None:
+        return distributions(self.space) if self.space else None
+
+    @cached_property
+    def ranked(self) -> list[FrozenTrial]:
+        """The complete trials of hpo's own that have a result, the best first; of equals the first."""
+        return ranked(self.own, maximize=self.maximize)
+
+    @property
+    def winner(self) -> FrozenTrial | None:
+        """The best trial; None where no trial is complete."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The best trial.
+
+        Raises:
+            NoResultError: No trial is complete.
+        """
+        if self.winner is None:
+            mend = f" Continue it: hpo resume {self.name}" if self.ours else ""
+            raise NoResultError(f"study {self.name!r} in {self.location} has no complete trial yet.{mend}")
+        return self.winner
+
+    @cached_property
+    def is_accuracy(self) -> bool:
+        """Whether its results are shares, which people read in per cent."""
+        return self.ours and are_shares(trial.value or 0.0 for trial in self.ranked)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best trial's last checkpoint, there or not; None without a best trial."""
+        stored = self.winner.user_attrs.get("checkpoint") if self.winner else None
+        return folders.checkpoint(self.location, self.name, stored)
+
+    @property
+    def winner_folder(self) -> Path | None:
+        """The best trial's own folder, with its checkpoint and what the report shows of it."""
+        return self.checkpoint.parent if self.checkpoint else None
+
+    def dataframe(self) -> pd.DataFrame:
+        """Return one row per trial: number, state, accuracy, parameters, and what was measured."""
+        import pandas as pd
+
+        return pd.DataFrame([self.row(trial) for trial in self.trials])
+
+    def rows(self, *, states: Collection[str] = (), sort: str = "", top: int | None = None) -> list[dict[str, Any]]:
+        """Return trials as rows: those of some states, sorted, the first `top`.
+
+        Args:
+            states: In lower case; none for all.
+            sort: A column, `-` before it for the largest first; the measure (accuracy, value) is sorted best first. What is
+                missing comes last. Without it by number, or best first where `top` is given.
+            top: As many rows at most.
+
+        Raises:
+            UsageError: No such column.
+        """
+        rows = [self.row(trial) for trial in self.trials if not states or self.state(trial) in states]
+        column, descending = sort.removeprefix("-"), sort.startswith("-")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        if column and rows and column not in columns:
+            raise UsageError(f"study {self.name!r} has no column {column!r}.{nearest(column, columns)}")
+        if column == self.measure or (top is not None and not column):
+            own = {trial.number for trial in self.own}
+            order = best_first(
+                ((row["number"], row[self.measure]) for row in rows if row["number"] in own), maximize=self.maximize
+            )
+            place = {number: i for i, number in enumerate(order[::-1] if descending else order)}
+            rows.sort(key=lambda row: place.get(row["number"], len(place)))
+        elif column:
+            there = [row for row in rows if row.get(column) is not None]
+            there.sort(key=lambda row: _sortable(row[column]), reverse=descending)
+            rows = [*there, *(row for row in rows if row.get(column) is None)]
+        return rows[:top]
+
+    def row(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
+        state = self.state(trial)
+        foreign = f"{trial.state.name.lower()} by another program" if state == FOREIGN else None
+        before = {
+            "number": trial.number,
+            "state": state,
+            self.measure: trial.value if trial.state in FINISHED and not foreign else None,
+            "epochs": trial.last_step or 0,
+        }
+        after = {
+            **{key: trial.user_attrs.get(key) for key in MEASURED},
+            "reason": trial.user_attrs.get("reason", foreign),
+            "started": _iso(trial.datetime_start),
+            "ended": _iso(trial.datetime_complete),
+        }
+        taken = before | after
+        params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
+        return before | params | after
+
+    @property
+    def measure(self) -> str:
+        """What a trial's value is called."""
+        return "accuracy" if self.ours else "value"
+
+
+def _sortable(value: object) -> tuple[bool, float, str]:
+    """Numbers before texts; parameters of a stranger's may be both."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if isinstance(value, int | float) else 0.0, "" if number else str(value)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
+
+
+def validated(model: type[Model], value: object) -> Model | None:
+    """Return a stored attribute as what it was made from, or None where hpo did not make it."""
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def stored_space(attributes: Mapping[str, Any]) -> SearchSpace | None:
+    """Return the space that a study was made with, complete where Config has younger fields; None where hpo did not make it."""
+    return validated(SearchSpace, as_made(attributes.get("space")))
+
+
+def load(name: str, location: Location) -> StudyRecord:
+    """Return a stored study.
+
+    Raises:
+        UsageError: No such study, or one of several objectives.
+        StorageError: The database cannot be used, or holds values of the study that cannot be right.
+    """
+    storage = open_storage(location)
+    with guarded(location):
+        known = names(storage)
+    if name not in known:
+        hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
+        raise UsageError(f"there is no study {name!r} in {location}.{hint}")
+    found = _loaded(name, storage, location)
+    if isinstance(found, int):
+        raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
+    return found
+
+
+def load_all(location: Location, problems: dict[str | bytes, StorageError] | None = None) -> list[StudyRecord]:
+    """Return all studies of one objective, by name, with all that is stored of them.
+
+    Args:
+        location: The database.
+        problems: Gets an error for each study that cannot be read, by its name; None: the first one is raised.
+
+    Raises:
+        StorageError: The database cannot be used.
+    """
+    storage = open_storage(location)
+    with guarded(location):
+        every = study_names(storage)
+    odd: dict[str | bytes, StorageError] = {} if problems is None else problems
+    odd |= {name: unreadable(location, name, "its name is no text of Optuna's") for name in every if not _is_name(name)}
+    records = []
+    for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
+        try:
+            found = _loaded(name, storage, location)
+            if isinstance(found, StudyRecord) and (found.attributes, found.trials):
+                records.append(found)
+        except StorageError as error:
+            odd[name] = error
+    if problems is None and odd:
+        raise next(iter(odd.values()))
+    return records
+
+
+def _is_name(name: str | bytes) -> bool:
+    return isinstance(name, str) and len(name) <= MAX_INDEXED_STRING_LENGTH
+
+
+def names(storage: RDBStorage) -> list[str]:
+    """Return the names of all studies."""
+    return [name for name in study_names(storage) if isinstance(name, str)]
+
+
+def _loaded(name: str, storage: RDBStorage, location: Location) -> StudyRecord | int:
+    """Return a study, or the number of its objectives where that is not one."""
+    check(storage.engine, location, name)
+    with legible(location, name):
+        study = quiet_load(name, storage)
+        n_objectives = len(study.directions)
+    return StudyRecord(study, location) if n_objectives == 1 else n_objectives
+
+
+def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:
+    """Load a study without Optuna's lines on standard error."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.load_study(study_name=name, storage=storage)

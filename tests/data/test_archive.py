@@ -1,0 +1,294 @@
+"""The official archive: a small one that the test makes in the official format and serves on loopback."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hpo.data import archive as archive_module
+from hpo.data import sources
+from hpo.data.archive import FILENAME, FOLDER, Archive, PickledBatches, official
+from hpo.data.arrays import silent
+from hpo.data.datasets import load
+from hpo.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CLASSES = ("airplane", "automobile", "bird")
+
+
+class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined]  # the one in Python can be taught new opcodes
+    """Pickles bytes as Python 2 pickled its str, as in the official batches."""
+
+    dispatch = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]  # noqa: RUF012 - pickle's own shape
+
+    def save_bytes(self, content: bytes) -> None:
+        self.write(pickle.BINSTRING + len(content).to_bytes(4, "little") + content)
+        self.memoize(content)
+
+    dispatch[bytes] = save_bytes
+
+    def reducer_override(self, value: object) -> object:
+        """Pickle a dtype as old numpy did: with numbers where there are truth values today."""
+        if isinstance(value, np.dtype):
+            return np.dtype, (value.str.lstrip("|<").encode(), 0, 1), (3, b"|", None, None, None, -1, -1, 0)
+        return NotImplemented
+
+
+def pickled(content: object) -> bytes:
+    file = io.BytesIO()
+    Python2Pickler(file, protocol=2).dump(content)
+    return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def batch(n: int, seed: int) -> tuple[np.ndarray, list[int], bytes]:
+    """Return NHWC pixels, labels, and the official file that holds them."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    labels = [i % len(CLASSES) for i in range(n)]
+    data = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).reshape(n, 3072))
+    return pixels, labels, pickled({b"data": data, b"labels": labels, b"batch_label": b"a batch"})
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{FOLDER}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+class SmallCifar:
+    """Two training batches and a test batch, in the official format."""
+
+    def __init__(self, **replaced: bytes) -> None:
+        first, second, test = batch(6, 1), batch(9, 2), batch(3, 3)
+        self.train_pixels, self.train_labels = np.concatenate([first[0], second[0]]), first[1] + second[1]
+        self.test_pixels = test[0]
+        self.files = {
+            "batches.meta": pickled({b"label_names": [name.encode() for name in CLASSES]}),
+            "data_batch_1": first[2],
+            "data_batch_2": second[2],
+            "test_batch": test[2],
+        } | replaced
+        self.tar = packed(self.files)
+        sums = [(name, md5(content)) for name, content in self.files.items()]
+        self.archive = Archive("http://127.0.0.1:9/none", md5(self.tar), tuple(sums[1:3]), tuple(sums[3:]), sums[0])
+
+    def put_tar(self, data_dir: Path) -> PickledBatches:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / FILENAME).write_bytes(self.tar)
+        return PickledBatches(data_dir / FILENAME, self.archive)
+
+    def put_folder(self, data_dir: Path) -> PickledBatches:
+        (data_dir / FOLDER).mkdir(parents=True)
+        for name, content in self.files.items():
+            (data_dir / FOLDER / name).write_bytes(content)
+        return PickledBatches(data_dir / FOLDER, self.archive)
+
+
+@pytest.fixture
+def cifar() -> SmallCifar:
+    return SmallCifar()
+
+
+def listed(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def at(archive: Archive, url: str) -> Archive:
+    return dataclasses.replace(archive, url=url)
+
+
+def test_torchvision_agrees_on_the_names_of_the_archive() -> None:
+    from torchvision.datasets import CIFAR10
+
+    assert (CIFAR10.filename, CIFAR10.base_folder) == (FILENAME, FOLDER)
+    archive = official()
+    assert archive.url.startswith("https://")
+    assert [len(archive.train), len(archive.test)] == [5, 1]
+    assert all(len(checksum) == 32 for checksum in [archive.md5, *archive.files.values()])
+
+
+@pytest.mark.parametrize("put", [SmallCifar.put_tar, SmallCifar.put_folder])
+def test_official_batches_are_read_from_the_archive_and_from_the_folder(
+    tmp_path: Path, cifar: SmallCifar, put: Callable[[SmallCifar, Path], PickledBatches]
+) -> None:
+    data = put(cifar, tmp_path / "odd näme 猫").read(silent)
+    np.testing.assert_array_equal(data.train.images, cifar.train_pixels)
+    np.testing.assert_array_equal(data.test.images, cifar.test_pixels)
+    assert data.train.labels.tolist() == cifar.train_labels
+    assert data.train.labels.dtype == np.int64
+    assert data.classes == CLASSES
+
+
+def test_the_archive_is_read_in_place(tmp_path: Path, cifar: SmallCifar) -> None:
+    cifar.put_tar(tmp_path).read(silent)
+    assert listed(tmp_path) == [FILENAME]
+
+
+def test_batches_come_before_a_tree_and_the_unpacked_folder_before_the_archive(
+    tmp_path: Path, cifar: SmallCifar, grow_tree: Callable[..., Path]
+) -> None:
+    grow_tree(tmp_path)
+    assert isinstance(sources.find("cifar10", tmp_path), sources.Tree)
+    cifar.put_tar(tmp_path)
+    assert sources.find("cifar10", tmp_path) == PickledBatches(tmp_path / FILENAME)
+    cifar.put_folder(tmp_path)
+    assert sources.find("cifar10", tmp_path) == PickledBatches(tmp_path / FOLDER)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 5_000])
+def test_a_damaged_archive_is_named(tmp_path: Path, cifar: SmallCifar, keep: int) -> None:
+    source = cifar.put_tar(tmp_path)
+    source.path.write_bytes(cifar.tar[:keep])
+    with pytest.raises(DataError, match=FILENAME):
+        source.read(silent)
+
+
+def test_a_damaged_batch_is_named(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_folder(tmp_path)
+    (source.path / "data_batch_2").write_bytes(cifar.files["data_batch_2"][:-1] + b"?")
+    with pytest.raises(DataError, match="data_batch_2 is damaged"):
+        source.read(silent)
+
+
+def test_a_missing_batch_is_named(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_folder(tmp_path)
+    (source.path / "test_batch").unlink()
+    with pytest.raises(DataError, match="lacks test_batch"):
+        source.read(silent)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(os.getcwd, protocol=2),
+        b"cos\nsystem\n(S'exit 1'\ntR.",
+        pickled([1, 2]),
+        pickled({b"data": np.zeros((3, 3072), np.uint8)}),
+        pickled({b"data": np.zeros((3, 3071), np.uint8), b"labels": [0, 1, 2]}),
+        pickled({b"data": np.zeros((3, 3072), np.float32), b"labels": [0, 1, 2]}),
+        pickled({b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 3]}),
+        pickled({b"data": b"text", b"labels": [0, 1, 2]}),
+        b"",
+        b"\x80\x02}",
+    ],
+)
+def test_a_batch_with_other_content_is_refused_and_runs_nothing(tmp_path: Path, content: bytes) -> None:
+    source = SmallCifar(test_batch=content).put_tar(tmp_path)
+    with pytest.raises(DataError, match=FILENAME):
+        source.read(silent)
+
+
+def test_members_outside_the_folder_and_links_are_ignored(tmp_path: Path, cifar: SmallCifar) -> None:
+    path = tmp_path / "data" / FILENAME
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as tar:
+        for name in ("../test_batch", "/test_batch", f"{FOLDER}/../../test_batch"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+        link = tarfile.TarInfo(f"{FOLDER}/test_batch")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(DataError, match=r"lacks batches\.meta"):
+        PickledBatches(path, cifar.archive).read(silent)
+    assert listed(tmp_path) == ["data"]
+    assert listed(tmp_path / "data") == [FILENAME]
+
+
+def test_a_missing_archive_is_downloaded_with_progress_and_kept(
+    tmp_path: Path, cifar: SmallCifar, serve: Callable[..., str]
+) -> None:
+    said: list[tuple[str, int, int]] = []
+    archive = at(cifar.archive, serve(cifar.tar))
+    data = load("cifar10", tmp_path / "data", tmp_path / "cache", lambda *event: said.append(event), archive=archive)
+    np.testing.assert_array_equal(data.train.images, cifar.train_pixels)
+    assert (tmp_path / "data" / FILENAME).read_bytes() == cifar.tar
+    assert (f"downloading {FILENAME}", len(cifar.tar), len(cifar.tar)) in said
+
+    without_network = load("cifar10", tmp_path / "data", tmp_path / "cache 2", archive=cifar.archive)
+    assert without_network.digest == data.digest
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"content": b"half", "length": 8}, "connection ended after 4 of 8 bytes"),
+        ({"content": b"<html>Sign in to the hotel's network</html>"}, "not the archive: MD5"),
+        ({"content": b"", "status": 404}, "the server says 404"),
+        ({"content": None}, "closed connection without response"),
+        ({"content": b"half", "length": 8, "hang": True}, "timed out"),
+    ],
+)
+def test_a_failed_download_leaves_nothing_and_says_the_three_ways(
+    tmp_path: Path,
+    cifar: SmallCifar,
+    serve: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(archive_module, "TIMEOUT", 0.3)
+    data_dir = tmp_path / "data"
+    with pytest.raises(DataError, match=reason) as raised:
+        load("cifar10", data_dir, tmp_path / "cache", archive=at(cifar.archive, serve(**answer)))
+    assert not data_dir.exists() or listed(data_dir) == []
+    message = str(raised.value)
+    assert len(message.splitlines()) == 2
+    assert f"no CIFAR-10 in {data_dir}" in message
+    assert "Let hpo download it" in message
+    assert f"put {FILENAME} into {data_dir}" in message
+    assert f"{data_dir / 'cifar10'}/{{train,test}}/<class>/" in message
+
+
+def test_only_http_and_https_are_followed(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_tar(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="neither http nor https"):
+        sources.fetch(tmp_path, at(cifar.archive, source.path.as_uri()), silent)
+
+
+def test_an_unreachable_host_is_a_data_error(tmp_path: Path, cifar: SmallCifar) -> None:
+    with pytest.raises(DataError, match=r"failed: .*refused"):
+        sources.fetch(tmp_path, cifar.archive, silent)
+
+
+def test_an_archive_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_tar(tmp_path)
+    source.path.unlink()
+    os.mkfifo(source.path)
+    with pytest.raises(DataError, match="is no file"):
+        source.read(silent)
+
+
+def test_a_batch_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
+    source = cifar.put_folder(tmp_path)
+    (source.path / "data_batch_1").unlink()
+    os.mkfifo(source.path / "data_batch_1")
+    with pytest.raises(DataError, match="cannot be read"):
+        source.read(silent)
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "unknown"])
+def test_members_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("hpo.data.archive.LARGEST", 2**20)
+    source = SmallCifar(**{name: bytes(2**20 + 1)}).put_tar(tmp_path)
+    with pytest.raises(DataError, match=f"holds more than CIFAR-10: .*{name}"):
+        source.read(silent)

@@ -1,0 +1,204 @@
+"""A pool that answers at once, and the small studies that it runs: everything of a run but the training.
+
+Its workers speak the same messages as real ones and keep their checkpoints in the trials' folders, so a run on it can be
+stopped, killed and continued as any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo import correct
+from hpo.files import read_sealed, sealed
+from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
+from hpo.pools import Died, Event
+from hpo.runner.board import Watcher
+from hpo.runner.loop import Runner
+from hpo.search import study
+from hpo.settings import RunOptions, Settings
+from hpo.space import PRESETS, SearchSpace
+from hpo.store import definition
+from hpo.store.database import exists, locate, open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpo.messages import FromWorker, TrialFailed, Verdict
+    from hpo.search.study import WritableStudy
+    from hpo.space import Config
+
+EPOCHS = 4
+ALONE = SearchSpace.of("alone", PRESETS["basic"])  # without points to start from beside the default one
+KILLED = Died("killed, signal 9 (SIGKILL); out of memory?", "Traceback\nKilled")
+
+
+def curve(config: Config, epoch: int) -> float:
+    """A made-up accuracy: best at lr 0.2, better with more filters, growing over the epochs."""
+    final = 0.9 - 0.1 * abs(math.log10(config.lr / 0.2)) - 2 / config.filters - config.dropout / 10
+    return final * (1 - 0.5**epoch)
+
+
+class InstantPool:
+    """Workers without processes.
+
+    Args:
+        size: Number of workers.
+        epochs: Of a trial; as in the study's settings.
+        curve: Accuracy of a configuration after an epoch.
+        fate: What happens to a trial instead of training this epoch: a Died, a TrialFailed, or None for nothing.
+        at_start: What a worker says when it is started.
+        checkpoints: Write them; a benchmark does without, and its pool remembers.
+    """
+
+    def __init__(
+        self,
+        size: int = 1,
+        epochs: int = EPOCHS,
+        *,
+        curve: Callable[[Config, int], float] = curve,
+        fate: Callable[[int, int], Died | TrialFailed | None] = lambda trial, epoch: None,  # noqa: ARG005
+        at_start: Callable[[int], FromWorker | Died] = lambda worker: Ready(environment={}),  # noqa: ARG005
+        checkpoints: bool = True,
+    ) -> None:
+        self._size, self._epochs, self._curve, self._fate, self._at_start = size, epochs, curve, fate, at_start
+        self._checkpoints = checkpoints
+        self._events: deque[Event] = deque()
+        self._trained: dict[int, int] = {}  # epochs by trial, where there are no checkpoints
+        self._jobs: dict[int, tuple[Job, int]] = {}  # by worker: what it trains, and the epochs done
+        self.handed_out: list[int] = []  # trial numbers, in order
+        self.verdicts: list[Verdict] = []
+
+    @property
+    def size(self) -> int:
+        """Number of workers."""
+        return self._size
+
+    def start(self) -> None:
+        """Let every worker say Ready."""
+        for worker in range(self.size):
+            self.restart(worker)
+
+    def end(self, worker: int) -> None:
+        """Forget what a worker did."""
+        self._jobs.pop(worker, None)
+        self._events = deque(event for event in self._events if event.worker != worker)
+
+    def restart(self, worker: int) -> None:
+        """Let another take its place."""
+        self.end(worker)
+        self._say(worker, self._at_start(worker))
+
+    def send(self, worker: int, message: Job | Verdict) -> None:
+        """Do at once what a worker is told."""
+        if isinstance(message, Job):
+            self.handed_out.append(message.trial)
+            done = self._restored(message)
+            self._jobs[worker] = message, done
+            epochs = tuple(self._epoch(message, epoch) for epoch in range(1, done + 1))
+            self._say(worker, Started(trial=message.trial, n_parameters=1000, macs=2000, epochs=epochs))
+        elif worker in self._jobs:
+            self.verdicts.append(message)
+            job, done = self._jobs.pop(worker)
+            if message.go_on:
+                self._go_on(worker, job, done)
+
+    def receive(self, timeout: float) -> Event | None:
+        """Return what was said first."""
+        if not self._events:
+            time.sleep(min(timeout, 0.001))
+            return None
+        return self._events.popleft()
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _go_on(self, worker: int, job: Job, done: int) -> None:
+        epoch = done + 1
+        fate = self._fate(job.trial, epoch)
+        if fate is not None:
+            self._say(worker, fate)
+        elif done == self._epochs:
+            self._say(worker, TrialDone(trial=job.trial, checkpoint=job.folder / "epoch"))
+        else:
+            if self._checkpoints:
+                job.folder.mkdir(parents=True, exist_ok=True)
+                (job.folder / "epoch").write_bytes(sealed(str(epoch).encode()))
+                (job.folder / correct.FILE).write_bytes(b"%d" % epoch)
+            else:
+                self._trained[job.trial] = epoch
+            self._jobs[worker] = job, epoch
+            self._say(worker, self._epoch(job, epoch))
+
+    def _restored(self, job: Job) -> int:
+        checkpoint = job.folder / "epoch"
+        return int(read_sealed(checkpoint)) if checkpoint.exists() else self._trained.get(job.trial, 0)
+
+    def _epoch(self, job: Job, epoch: int) -> EpochDone:
+        accuracy = self._curve(job.config, epoch)
+        return EpochDone(
+            trial=job.trial, epoch=epoch, train_loss=1.0, score_loss=1.0, accuracy=accuracy, images_per_second=100, seconds=1
+        )
+
+    def _say(self, worker: int, message: FromWorker | Died) -> None:
+        self._events.append(Event(worker, message))
+
+
+class Notes(Watcher):
+    """A watcher that remembers: ends as (number, state), warnings as they are; and does something after each epoch."""
+
+    def __init__(self) -> None:
+        self.after_epoch: Callable[[int], object] = lambda n_epochs: None  # noqa: ARG005
+        self._epochs = 0
+        self.ends: list[tuple[int, str]] = []
+        self.warnings: list[str] = []
+
+    def epoch(self, *_: object) -> None:
+        """Count an epoch."""
+        self._epochs += 1
+        self.after_epoch(self._epochs)
+
+    def ended(self, _board, trial, state) -> None:
+        """Note an end."""
+        self.ends.append((trial.number, state))
+
+    def warned(self, text: str) -> None:
+        """Note a warning."""
+        self.warnings.append(text)
+
+
+@functools.cache
+def empty_database() -> bytes:
+    """The bytes of a database without studies: to make one takes half a second, to copy it nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        open_storage(locate(f"{folder}/hpo.db"), create=True)
+        return Path(folder, "hpo.db").read_bytes()
+
+
+def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basic", **settings) -> WritableStudy:
+    """Create a study; its settings are those of tests unless given."""
+    location = locate(str(where))
+    if not exists(location):
+        location.path.parent.mkdir(parents=True, exist_ok=True)
+        location.path.write_bytes(empty_database())
+    space = SearchSpace.named(space) if isinstance(space, str) else space
+    chosen = Settings(**{"dataset": "digits", "epochs": EPOCHS, **settings})
+    return study.create(open_storage(location), location, name, chosen, space, {"cores": 2}, "hpo run")
+
+
+def reopen(old: WritableStudy) -> WritableStudy:
+    """Open a study anew, from nothing but its database (over the same connection: opening one takes longer than the rest)."""
+    stored = definition.stored(old._record, old.location, old.name)
+    return study.WritableStudy(old._record, old.location, old.name, stored.settings, stored.space, stored.starts)
+
+
+def run(study: WritableStudy, trials: int, pool: InstantPool | None = None, watcher: Watcher | None = None, **options) -> str:
+    """Run a study on a pool to its end and return the reason."""
+    pool = pool or InstantPool(epochs=study.settings.epochs)
+    pool.start()
+    return Runner(study, pool, RunOptions(trials=trials, **options), watcher or Watcher()).run()

@@ -1,0 +1,120 @@
+"""Studies made by an older hpo continue as they were made; those of a newer one are refused.
+
+data/recipe-1.tar.xz is a study by the last hpo that stored no recipe: digits, AdamW, group norms, a last batch that is one image
+too large, cutout on images that are not standardized. It was killed after the second epoch of trial 1, of three trials of four
+epochs.
+"""
+
+import json
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+from instant import new_study
+from running import Hpo
+
+import hpo
+from hpo.data import datasets
+from hpo.errors import UsageError
+from hpo.recipe import BEFORE, LATEST, RECIPES
+from hpo.search.samplers import derived_seed
+from hpo.space import Config
+from hpo.store import definition
+from hpo.store.database import locate, open_storage
+from hpo.store.record import load
+from hpo.training.objective import Task, Trial
+
+OLD = Path(__file__).parents[1] / "data" / "recipe-1.tar.xz"
+LOSSES = {  # of training and scoring by epoch, as that hpo had them in float32
+    "continued": [(1.265778, 0.639782), (1.188276, 0.568640)],
+    "begun": [(2.298417, 2.219202), (2.090716, 1.858576), (1.829500, 1.522293), (1.667414, 1.330457)],
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The old study's record, unpacked."""
+    with tarfile.open(OLD) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return load("old", locate(str(tmp_path / "studies" / "hpo.db")))
+
+
+def set_attribute(record, key, value):
+    with closing(sqlite3.connect(record.location.path)) as database, database:
+        database.execute("DELETE FROM study_user_attributes WHERE key = ?", [key])
+        row = [record.study._study_id, key, json.dumps(value)]
+        database.execute("INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (?, ?, ?)", row)
+
+
+def stored(record):
+    return definition.stored(open_storage(record.location), record.location, record.name)
+
+
+@pytest.mark.parametrize(("number", "params", "known"), [(1, None, "continued"), (2, {"filters": 5, "lr": 0.3}, "begun")])
+def test_a_study_without_a_recipe_is_trained_as_by_the_hpo_that_made_it(old, cache, tmp_path, monkeypatch, number, params, known):
+    monkeypatch.setattr("hpo.training.train.fast_dtype", lambda _: torch.float32)  # so that processors agree
+    before = stored(old)
+    digits = datasets.load("digits", tmp_path, cache)
+    task = Task.of(before.settings, digits, torch.device("cpu"), 2**30, before.recipe)
+    config = before.space.config(params or old.trials[number].params)
+    trial = Trial(task, config, derived_seed(before.settings.seed, "trial", number), old.folder / f"trial-{number:05d}")
+    assert len(trial.history) == 4 - len(LOSSES[known])
+    got = [(epoch.train_loss, epoch.score_loss) for epoch in trial.epochs()]
+    for epoch, expected in zip(got, LOSSES[known], strict=True):
+        assert epoch == pytest.approx(expected, rel=1e-3)
+
+
+def test_it_continues_by_command_from_its_checkpoint_and_remembers_its_recipe(old, cache, tmp_path):
+    program = Hpo(tmp_path, cache)
+    first = old.trials[1].intermediate_values
+    resumed = program.start("resume", "old", "--no-report", "-v")
+    assert resumed.ended(600) == 0, resumed.err
+    assert "trial 1 continues after epoch 2/4" in resumed.err
+    record = program.study("old")
+    assert [trial.state.name for trial in record.trials] == ["COMPLETE"] * 3
+    assert record.trials[1].intermediate_values.items() >= first.items()
+    assert record.recipe == 1
+    program.close()
+
+
+def test_a_new_study_stores_the_recipe_of_the_hpo_that_makes_it(tmp_path):
+    study = new_study(tmp_path / "hpo.db")
+    record = load(study.name, study.location)
+    assert record.attributes["recipe"] == record.recipe == stored(record).recipe.version == LATEST.version
+
+
+def test_a_study_of_a_newer_recipe_is_refused_with_a_sentence(old):
+    set_attribute(old, "recipe", LATEST.version + 1)
+    says = rf"by a newer hpo: its recipe has version {LATEST.version + 1}, and this hpo trains by versions 1 to .* hpo run old-2"
+    with pytest.raises(UsageError, match=says):
+        hpo.resume("old", storage=str(old.location.path))
+
+
+@pytest.mark.parametrize("recipe", ["new", [1], 0, -3, 1.5, None])
+def test_a_recipe_that_is_no_version_is_not_hpos(old, recipe):
+    set_attribute(old, "recipe", recipe)
+    with pytest.raises(UsageError, match="was not made by hpo"):
+        stored(old)
+
+
+def test_a_space_that_is_older_than_a_field_of_config_takes_the_value_that_trains_as_before(old):
+    space = old.attributes["space"]
+    for name in BEFORE:
+        del space["parameters"][name]
+    set_attribute(old, "space", space)
+    record = load("old", old.location)
+    for name, value in BEFORE.items():
+        assert getattr(Config(), name) != value  # else there would be no need to say it
+        assert getattr(record.space.config(), name) == getattr(stored(record).space.config(), name) == value
+
+
+def test_versions_are_numbered_from_1_and_the_latest_is_the_largest():
+    assert [recipe.version for recipe in RECIPES.values()] == list(RECIPES) == list(range(1, LATEST.version + 1))
