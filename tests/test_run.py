@@ -328,7 +328,7 @@ def test_missing_data_end_with_3_and_the_three_ways_to_get_them_before_anything_
     refused = hpo("run", "--trials", 2, "--workers", 1, "--storage", "new/hpo.db", "--data-dir", "data")
     assert refused.ended() == 3
     assert "error: no CIFAR-10 in " in refused.err
-    for way in ("with a network", "put cifar-10-python.tar.gz into ", "or images into "):
+    for way in ("to a network", "put cifar-10-python.tar.gz into ", "or images into "):
         assert way in refused.err
     assert "Traceback" not in refused.err
     assert {path for path in tmp_path.rglob("*") if "logs" not in path.parts} == before - {tmp_path / "logs"}

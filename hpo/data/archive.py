@@ -1,8 +1,8 @@
 """CIFAR-10 as its authors publish it: a tar.gz of pickled batches, downloaded once and read with suspicion.
 
-torchvision knows the address and the checksums, and they are taken from there. The rest is done here, because
-torchvision downloads without a timeout, falls back to http, writes to the final name at once and unpickles
-whatever it finds. The archive is read in place: nothing is unpacked, so no path in it can lead anywhere.
+The address and the checksums come from torchvision. Downloading and reading are done here, because torchvision
+downloads without a timeout, falls back to http, writes directly to the final name and unpickles any object it
+finds. The archive is read in place: nothing is unpacked, so no path in it can lead anywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hpo.data.arrays import SIDE, DataSet, Labels, Pixels, Progress, Split, make_data_set
+from hpo.data.arrays import SIDE, DataSet, Labels, OnProgress, Pixels, Split, make_data_set
 from hpo.errors import DataError
 from hpo.files import atomic_file, read_regular
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 FILENAME = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 
-TIMEOUT = 30.0  # seconds without a byte before a download is given up
+TIMEOUT = 30.0  # seconds without a byte after which a download fails
 CHUNK = 1 << 20  # bytes
-LARGEST = 1 << 26  # bytes that a file of batches may have; the official ones have half of it
+MAX_FILE_BYTES = 1 << 26  # of a file of batches; the official ones have half of it
 REMEDY = "Delete it; hpo will look elsewhere or download it again."
 
-_TOO_MUCH = (OverflowError, RecursionError, MemoryError)  # what a pickle may ask for
-_reconstruct = np.empty(0).__reduce__()[0]  # lives in numpy.core before numpy 2 and in numpy._core since
+_TOO_MUCH = (OverflowError, RecursionError, MemoryError)  # from a pickle that asks for too large objects
+_reconstruct = np.empty(0).__reduce__()[0]  # in numpy.core before numpy 2, in numpy._core since
 _HARMLESS = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
@@ -52,7 +52,7 @@ _HARMLESS = {
 
 @dataclass(frozen=True)
 class Archive:
-    """Where the archive is and what must be in it; files are pairs of name and MD5."""
+    """The archive's address and the files that it must contain, as pairs of name and MD5."""
 
     url: str
     md5: str
@@ -79,11 +79,11 @@ def official() -> Archive:
     )
 
 
-def download(archive: Archive, data_dir: Path, progress: Progress) -> Path:
-    """Fetch the archive into `data_dir`; its final name appears only when it is whole and its MD5 is right.
+def download(archive: Archive, data_dir: Path, progress: OnProgress) -> Path:
+    """Download the archive into `data_dir`; its final name appears only when it is complete and its MD5 matches.
 
     Raises:
-        DataError: No connection, torn, not the right file, or no place to put it.
+        DataError: There is no connection or it broke, the file is another one, or it cannot be written.
     """
     target = data_dir / FILENAME
     try:
@@ -99,7 +99,7 @@ def download(archive: Archive, data_dir: Path, progress: Progress) -> Path:
             if done < total:
                 raise DataError(f"the connection ended after {done:,} of {total:,} bytes")
             if md5.hexdigest() != archive.md5:
-                raise DataError(f"what came is not the archive: MD5 {md5.hexdigest()}, expected {archive.md5}")
+                raise DataError(f"the downloaded file has MD5 {md5.hexdigest()}, expected {archive.md5}")
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     return target
@@ -114,20 +114,20 @@ def _connect(url: str) -> Iterator[http.client.HTTPResponse]:
         response = urllib.request.urlopen(url, timeout=TIMEOUT)  # noqa: S310 - the scheme was checked
     except urllib.error.HTTPError as error:
         with error:  # it is the response too, and would keep the socket open
-            raise DataError(f"the server says {error.code} {error.reason}") from error
+            raise DataError(f"the server answered {error.code} {error.reason}") from error
     with response:
         if urlsplit(response.geturl()).scheme != scheme:
-            raise DataError(f"{url} leads to {response.geturl()}, which is another scheme")
+            raise DataError(f"{url} redirects to {response.geturl()}, which is not {scheme}")
         yield response
 
 
 @dataclass(frozen=True)
 class PickledBatches:
-    """The official batches, in the archive as downloaded or in the folder that somebody unpacked it to.
+    """The official batches, in the downloaded archive or in the folder that a person unpacked it to.
 
     Attributes:
         path: The tar.gz or the folder.
-        archive: What must be in it; None means `official()`, asked when it is needed.
+        archive: What must be in it; None means `official()`, called when it is needed.
     """
 
     path: Path
@@ -135,7 +135,7 @@ class PickledBatches:
 
     @property
     def key(self) -> str:
-        """What the cache knows these batches by: the place, and size and time of each file."""
+        """Identifies these batches in the cache: their path, and the size and time of each file."""
         try:
             files = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
             stats = [(file.name, file.stat()) for file in files]
@@ -143,11 +143,11 @@ class PickledBatches:
             raise DataError(f"{self.path} cannot be read: {error}.") from error
         return repr((str(self.path.resolve()), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]))
 
-    def read(self, progress: Progress) -> DataSet:
+    def read(self, progress: OnProgress) -> DataSet:
         """Verify and decode all batches.
 
         Raises:
-            DataError: A file is missing, damaged or not what it should be; the message names it.
+            DataError: A file is missing, damaged or another one; the message names it.
         """
         archive = self.archive or official()
         progress("reading batches", 0, 0)
@@ -162,28 +162,30 @@ class PickledBatches:
             train = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.train])
             test = _join([_batch(contents.pop(name), len(classes)) for name, _ in archive.test])
         except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, *_TOO_MUCH) as error:
-            raise DataError(f"{self.path} does not hold CIFAR-10's batches: {error}. {REMEDY}") from error
+            raise DataError(f"{self.path} does not contain CIFAR-10's batches: {error}. {REMEDY}") from error
         return make_data_set("cifar10", classes, train, test, f"CIFAR-10's official batches, from {self.path}.")
 
 
 def _from_folder(folder: Path, archive: Archive) -> dict[str, bytes]:
     try:
-        return {name: read_regular(folder / name, LARGEST) for name in archive.files if (folder / name).exists()}
+        return {name: read_regular(folder / name, MAX_FILE_BYTES) for name in archive.files if (folder / name).exists()}
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error}.") from error
 
 
 def _from_tar(path: Path, archive: Archive) -> dict[str, bytes]:
-    """Read in one pass: going back in a compressed stream would mean to decompress it again."""
+    """Read in one pass: to go back in a compressed stream, it would have to be decompressed again."""
     contents, unpacked = {}, 0
-    if not path.is_file():  # a pipe, which nobody may ever write to
-        raise DataError(f"{path} is no file. {REMEDY}")
+    if not path.is_file():  # reading a pipe would block
+        raise DataError(f"{path} is not a regular file. {REMEDY}")
     try:
         with tarfile.open(path) as tar:
             for member in tar:
                 unpacked += member.size
-                if member.size > LARGEST or unpacked > 8 * LARGEST:
-                    raise DataError(f"{path} holds more than CIFAR-10: {member.name[:100]!r} has {member.size:,} bytes. {REMEDY}")
+                if member.size > MAX_FILE_BYTES or unpacked > 8 * MAX_FILE_BYTES:
+                    raise DataError(
+                        f"{path} contains more than CIFAR-10: {member.name[:100]!r} has {member.size:,} bytes. {REMEDY}"
+                    )
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if folder == FOLDER and name in archive.files and member.isfile():
                     contents[name] = cast("io.BufferedReader", tar.extractfile(member)).read()
@@ -193,11 +195,11 @@ def _from_tar(path: Path, archive: Archive) -> dict[str, bytes]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes dicts, lists, numbers, bytes and numpy arrays, and nothing else."""
+    """Creates dicts, lists, numbers, bytes and numpy arrays, and no other objects."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
+            raise pickle.UnpicklingError(f"it would load {module}.{name}")
         return _HARMLESS[module, name]
 
 

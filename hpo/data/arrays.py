@@ -1,7 +1,7 @@
-"""A data set as plain arrays: what every source makes, what the cache keeps, what training reads.
+"""A data set as plain arrays: made by every source, kept by the cache, read by training.
 
-Pixels stay uint8 and NHWC, as they are stored: 12 KB would become 48 KB an image as float32, and a batch is
-converted in a blink on the device that trains it.
+Pixels stay uint8 and NHWC, as they are stored: as float32, an image would take 12 KB instead of 3 KB. Converting a
+batch on the device that trains it takes little time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, done, total); a total of 0 means unknown."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with (name of the step, done, total); a total of 0 means unknown."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -30,7 +30,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
         images: (N, 32, 32, 3) uint8. From the cache it is a copy-on-write memory map: all processes share its pages,
@@ -52,10 +52,10 @@ class DataSet:
     Attributes:
         name: As in `--dataset`.
         classes: Names, in the order of the labels.
-        train: What networks learn from.
-        test: What they never learn from.
-        digest: SHA-256 over pixels, labels and class names: two studies with the same digest saw the same data.
-        source: A sentence that says where the data came from.
+        train: Images that networks are trained on.
+        test: Images that networks are never trained on.
+        digest: SHA-256 over pixels, labels and class names: two studies with the same digest used the same data.
+        source: A sentence about where the data came from.
     """
 
     name: str
@@ -67,7 +67,7 @@ class DataSet:
 
 
 def make_data_set(name: str, classes: tuple[str, ...], train: Split, test: Split, source: str) -> DataSet:
-    """Put freshly read arrays together and compute their digest (half a second for CIFAR-10)."""
+    """Make a data set of arrays and compute its digest (half a second for CIFAR-10)."""
     sha = hashlib.sha256(json.dumps([classes, len(train), len(test)]).encode())
     for split in (train, test):
         sha.update(np.ascontiguousarray(split.images).data)

@@ -1,8 +1,8 @@
 """Cache of decoded data sets: raw arrays on disk, memory-mapped by every process that trains.
 
-An entry is a folder that appears whole or not at all (written aside, synced, renamed), named after a hash of the
-source's key. It is checked by sizes and shapes when it is opened, not by its digest: 180 MB are mapped in a
-millisecond, and what fails the check is made again.
+An entry is a folder, named after a hash of the source's key. It is written under another name, synced and renamed, so
+it is complete or absent. Opening it checks sizes and shapes, not the digest, so that 180 MB are mapped in a millisecond.
+An entry that fails the check is made again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.data.arrays import SIDE, DataSet, Progress, Split
+from hpo.data.arrays import SIDE, DataSet, OnProgress, Split
 from hpo.errors import StorageError, UsageError
 from hpo.files import Lock, expanded, sync_folder
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT = 1  # raise it when entries of older versions of hpo must not be read
+FORMAT = 1  # increase it when entries of older versions of hpo must not be read
 ABOUT = "about.json"
 
 
 def default_folder() -> Path:
-    """Return $HPO_CACHE_DIR, or `hpo` in the place that this system has for caches.
+    """Return $HPO_CACHE_DIR, or `hpo` in this system's folder for caches.
 
     Raises:
-        StorageError: Neither is named, and this user has no home folder.
+        StorageError: No variable names a folder, and this user has no home folder.
     """
     if chosen := os.environ.get("HPO_CACHE_DIR"):
         return expanded(chosen)
@@ -48,8 +48,8 @@ def default_folder() -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str, progress: Progress) -> Iterator[None]:
-    """Hold the lock on data set `name`: one process fetches and decodes, the others wait and find it done."""
+def locked(folder: Path, name: str, progress: OnProgress) -> Iterator[None]:
+    """Hold the lock on data set `name`, so that one process downloads and decodes it while others wait."""
 
     def pause(seconds: float) -> None:
         progress("waiting for another hpo to prepare the data", 0, 0)
@@ -67,13 +67,13 @@ def locked(folder: Path, name: str, progress: Progress) -> Iterator[None]:
 
 
 def entry(folder: Path, name: str, key: str) -> Path:
-    """Return the place of the entry for this source, there or not."""
+    """Return the path of the entry for this source, whether it exists or not."""
     digest = hashlib.sha256(f"{FORMAT} {key}".encode(errors="surrogateescape")).hexdigest()
     return folder / f"{name}-{digest[:16]}"
 
 
 def open_entry(path: Path) -> DataSet | None:
-    """Map an entry into memory; None if there is none or it is damaged."""
+    """Map an entry into memory; None if it is missing or damaged."""
     try:
         about = json.loads((path / ABOUT).read_bytes())
         train, test = (_open_split(path, split, about["sizes"]) for split in ("train", "test"))
@@ -83,14 +83,14 @@ def open_entry(path: Path) -> DataSet | None:
 
 
 def store(path: Path, data: DataSet) -> DataSet:
-    """Write an entry and return it as `open_entry` does; the lock must be held.
+    """Write an entry and return it as `open_entry` does. The caller must hold the lock.
 
     Raises:
         StorageError: The cache cannot be written, or the disk is full.
     """
     aside = path.with_name(f".{path.name}.tmp")
     try:
-        for leftover in (aside, path):  # of a process that was killed; of a damaged entry
+        for leftover in (aside, path):  # left by a killed process; a damaged entry
             if leftover.exists():
                 shutil.rmtree(leftover)
         aside.mkdir(parents=True)
@@ -102,7 +102,7 @@ def store(path: Path, data: DataSet) -> DataSet:
         raise _refused(path.parent, error) from error
     stored = open_entry(path)
     if stored is None:
-        raise StorageError(f"{path} cannot be read back after it was written. Is the disk sound?")
+        raise StorageError(f"{path} was written and cannot be read back. Check the disk, or set HPO_CACHE_DIR to another folder.")
     return stored
 
 
@@ -131,10 +131,10 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
     images, labels = folder / f"{split}-images.npy", folder / f"{split}-labels.npy"
     for file in (images, labels):
         if file.stat().st_size != sizes[file.name]:
-            raise ValueError(f"{file} has another size than when it was written")
+            raise ValueError(f"the size of {file} has changed since it was written")
     opened = Split(np.load(images, mmap_mode="c"), np.load(labels))
     if opened.images.shape != (len(opened.labels), SIDE, SIDE, 3) or opened.images.dtype != np.uint8:
-        raise ValueError(f"{images} does not hold images")
+        raise ValueError(f"{images} does not contain images")
     return opened
 
 

@@ -1,8 +1,8 @@
-"""Data sets as uint8 arrays, memory-mapped: decoded once ever, shared by all workers, no DataLoader.
+"""Data sets as memory-mapped uint8 arrays: decoded only once, shared by all workers, no DataLoader.
 
-This module is the door: `load` finds a source (sources.py), reads it through the cache (cache.py) and returns
-arrays (arrays.py); `take` and `hold_out` (sampling.py) choose among them; `preview` draws them. None of it needs
-torch: only a download or a fresh archive asks torchvision for the checksums.
+The public functions are here. `load` finds a source (sources.py), reads it through the cache (cache.py) and returns
+arrays (arrays.py); `take` and `hold_out` (sampling.py) choose among the images; `preview` draws some. None of them
+needs torch: torchvision is imported only for the checksums of a download or of a newly found archive.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.data import cache, sources
-from hpo.data.arrays import SIDE, DataSet, Progress, Split, make_data_set, silent
+from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.files import atomic_file, expanded
@@ -22,12 +22,12 @@ from hpo.settings import DATASETS
 if TYPE_CHECKING:
     from hpo.data.archive import Archive
 
-__all__ = ["MIRRORABLE", "DataSet", "Progress", "Split", "hold_out", "load", "preview", "take", "verify"]
+__all__ = ["MIRRORABLE", "DataSet", "OnProgress", "Split", "hold_out", "load", "preview", "take", "verify"]
 
-MIRRORABLE = ("cifar10",)  # a mirrored image is still of its class; a mirrored 2 is none
+MIRRORABLE = ("cifar10",)  # a mirrored image still belongs to its class; a mirrored digit does not
 
 CELL = 3 * SIDE  # pixels: an image in the preview
-CAPTION = 20  # pixels: the line below it
+CAPTION = 20  # pixels: the line of text below it
 GAP = 8  # pixels
 
 
@@ -35,22 +35,22 @@ def load(
     name: str,
     data_dir: Path,
     cache_dir: Path | None = None,
-    progress: Progress = silent,
+    progress: OnProgress = silent,
     *,
     archive: Archive | None = None,
 ) -> DataSet:
-    """Return a data set, decoded and, if need be, downloaded by whichever process comes first.
+    """Return a data set. The first process that needs it decodes it and downloads it if necessary.
 
     Args:
         name: One of `settings.DATASETS`.
-        data_dir: Where CIFAR-10 is or shall be.
-        cache_dir: Where decoded arrays are kept; None for `cache.default_folder()`.
-        progress: Told what takes time.
+        data_dir: Folder that holds CIFAR-10, or that it is downloaded to.
+        cache_dir: Folder for decoded arrays; None for `cache.default_folder()`.
+        progress: Called during the steps that take time.
         archive: Another CIFAR-10 archive than the official one.
 
     Raises:
-        UsageError: No such data set.
-        DataError: Missing, damaged or not what it should be.
+        UsageError: There is no data set of this name.
+        DataError: The data are missing, damaged or others than expected.
         StorageError: The cache cannot be written.
     """
     if name not in DATASETS:
@@ -60,22 +60,25 @@ def load(
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
         return data
     with cache.locked(folder, name, progress):
-        # Another process may have fetched and decoded it while this one waited.
+        # Another process may have downloaded and decoded it while this one waited.
         source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
         entry = cache.entry(folder, name, source.key)
         return cache.open_entry(entry) or cache.store(entry, source.read(progress))
 
 
 def verify(data: DataSet) -> None:
-    """Compute the digest anew, over every pixel.
+    """Compute the digest again, over every pixel.
 
     Raises:
-        DataError: The cached arrays are not what was decoded; names the folder.
+        DataError: The cached arrays have changed since they were decoded; the message names their folder.
     """
     if make_data_set(data.name, data.classes, data.train, data.test, data.source).digest != data.digest:
         where = getattr(data.train.images, "filename", None)
         folder = Path(where).parent if where else cache.default_folder()
-        raise DataError(f"the decoded images in {folder} are damaged: their digest is not {data.digest[:12]}…. Remove it.")
+        raise DataError(
+            f"the decoded images in {folder} are damaged: their digest is not {data.digest[:12]}…. "
+            "Delete that folder; hpo will decode them again."
+        )
 
 
 def preview(data: DataSet, path: Path) -> None:

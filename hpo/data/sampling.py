@@ -1,7 +1,7 @@
-"""Which images: subsets with every class in them, the same for a seed on every machine and in every year.
+"""Choose images: subsets that contain every class and depend on the seed alone, on every machine and with every numpy.
 
 numpy's newer generators may change their streams between versions; the legacy `RandomState` is frozen for good
-(NEP 19). A study that is continued next year must see the images that it was begun with.
+(NEP 19). A study that is continued next year must use the same images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def take(labels: Labels, limit: int | None, seed: int) -> Indices:
-    """Choose `limit` images, as many of each class (one more or less, or all where a class has too few).
+    """Choose `limit` images, equally many of each class, to within one; all images of a class that has too few.
 
     A larger limit with the same seed keeps the images of a smaller one.
 
@@ -25,29 +25,29 @@ def take(labels: Labels, limit: int | None, seed: int) -> Indices:
         (limit,) int64, sorted indices into `labels`; all of them if `limit` is None.
 
     Raises:
-        UsageError: More than there are, or too few to show every class.
+        UsageError: The limit is more than all images, or fewer than the classes.
     """
     if limit is None:
         return np.arange(len(labels), dtype=np.int64)
     classes, counts = np.unique(labels, return_counts=True)
     if limit > len(labels):
-        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} images of the data set.")
+        raise UsageError(f"a limit of {limit:,} images is more than the {len(labels):,} images that there are.")
     if limit < len(classes):
-        raise UsageError(f"a limit of {limit:,} images is too small to have one of each of the {len(classes)} classes.")
+        raise UsageError(f"a limit of {limit:,} images is too small: each of the {len(classes)} classes needs at least one.")
     return _choose(labels, _equal_quota(counts, limit), seed)
 
 
 def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:
-    """Part `n` images from the rest, the same fraction of every class.
+    """Separate `n` images from the others, the same fraction of every class.
 
     Returns:
-        (rest, held out): sorted int64 indices that together are all.
+        (kept, held out): sorted int64 indices; together they are all images.
 
     Raises:
-        UsageError: `n` is less than 1 or leaves nothing.
+        UsageError: `n` is less than 1, or all images.
     """
     if not 0 < n < len(labels):
-        raise UsageError(f"cannot hold out {n:,} of {len(labels):,} images; 1 to {len(labels) - 1:,} can be.")
+        raise UsageError(f"cannot hold out {n:,} of {len(labels):,} images: between 1 and {len(labels) - 1:,} are possible.")
     _, counts = np.unique(labels, return_counts=True)
     held_out = _choose(labels, _proportional_quota(counts, n), seed)
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held_out, assume_unique=True), held_out
@@ -56,7 +56,7 @@ def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:
 def _choose(labels: Labels, quota: Indices, seed: int) -> Indices:
     """Choose `quota[i]` images of the i-th class at random; sorted indices."""
     random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    # Whole classes are shuffled, whatever the quota: that makes small subsets parts of larger ones.
+    # Whole classes are shuffled, independently of the quota: so a small subset is part of a larger one.
     shuffled = [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     return np.sort(np.concatenate([order[:n] for order, n in zip(shuffled, quota, strict=True)])).astype(np.int64)
 

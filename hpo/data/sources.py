@@ -1,8 +1,8 @@
-"""Where pixels come from: CIFAR-10's archive, a tree of image files, or scikit-learn's digits.
+"""Sources of images: CIFAR-10's archive, a tree of image files, or scikit-learn's digits.
 
-A source is found cheaply and read once. Its `key` says what it would be read from (places, sizes, times), so that
-the cache can tell whether it has that already without opening an image. CIFAR-10 as a tree is read like any other
-tree: `cifar10/{train,test}/<class>/*.{png,jpg,jpeg}`.
+Finding a source takes little time, and it is read once. Its `key` lists the files that it would be read from (paths,
+sizes, times), so that the cache can tell without opening an image whether it has them already. CIFAR-10 may also be a
+tree of images: `cifar10/{train,test}/<class>/*.{png,jpg,jpeg}`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hpo.data.archive import FILENAME, FOLDER, Archive, PickledBatches, download, official
-from hpo.data.arrays import SIDE, DataSet, Labels, Pixels, Progress, Split, make_data_set
+from hpo.data.arrays import SIDE, DataSet, Labels, OnProgress, Pixels, Split, make_data_set
 from hpo.data.sampling import hold_out
 from hpo.errors import DataError
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 TREE = "cifar10"  # the folder of an image tree, in the data folder
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
-ImageFile = tuple[str, int, int]  # path, bytes, time of last change in ns; a class would cost 0.1 s for 60,000
+ImageFile = tuple[str, int, int]  # path, bytes, time of last change in ns; objects of a class would take 0.1 s more for 60,000
 
 
 class Source(Protocol):
-    """Something that can be read into a data set."""
+    """Images that can be read into a data set."""
 
     @property
     def key(self) -> str:
-        """Changes when what `read` returns may have changed."""
+        """A text that changes whenever the result of `read` may change."""
 
-    def read(self, progress: Progress) -> DataSet:
-        """Decode everything; raises DataError naming the file that is wrong."""
+    def read(self, progress: OnProgress) -> DataSet:
+        """Decode all images; a DataError names the file that is at fault."""
 
 
 def find(name: str, data_dir: Path, archive: Archive | None = None) -> Source | None:
-    """Return the source of data set `name` that is already on this machine, or None."""
+    """Return the source of data set `name` on this machine; None if it has to be downloaded."""
     if name == "digits":
         return Digits()
     try:
@@ -52,25 +52,25 @@ def find(name: str, data_dir: Path, archive: Archive | None = None) -> Source | 
         raise DataError(f"{data_dir} cannot be read: {error}.") from error
 
 
-def fetch(data_dir: Path, archive: Archive | None, progress: Progress) -> Source:
-    """Download CIFAR-10 into `data_dir`; a DataError says all the ways to get it."""
+def fetch(data_dir: Path, archive: Archive | None, progress: OnProgress) -> Source:
+    """Download CIFAR-10 into `data_dir`; a DataError lists all ways to get it."""
     archive = archive or official()
     try:
         return PickledBatches(download(archive, data_dir, progress), archive)
     except DataError as error:
         raise DataError(
-            f"no CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and {archive.url} failed: {error}.\n"
-            f"Let hpo download it with a network, or put {FILENAME} into {data_dir}, "
+            f"no CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and downloading {archive.url} failed: {error}.\n"
+            f"Connect to a network for the download, or put {FILENAME} into {data_dir}, "
             f"or images into {data_dir / TREE}/{{train,test}}/<class>/."
         ) from error
 
 
 class Digits:
-    """scikit-learn's 1,797 handwritten digits, enlarged to CIFAR-10's shape: a first run without a download."""
+    """scikit-learn's 1,797 handwritten digits, enlarged to CIFAR-10's shape, for a first run without a download."""
 
-    key = "digits of scikit-learn, split 1"  # the data never change; a new way to split or enlarge gets a new number
+    key = "digits of scikit-learn, split 1"  # the data never change; another way to split or enlarge needs another number
 
-    def read(self, progress: Progress) -> DataSet:
+    def read(self, progress: OnProgress) -> DataSet:
         """Return 1,437 training and 360 test images, the same on every machine."""
         from sklearn.datasets import load_digits
 
@@ -86,13 +86,13 @@ class Digits:
 
 @dataclass(frozen=True)
 class Tree:
-    """Images in folders by class, listed and not yet opened.
+    """Images in one folder per class, listed but not opened.
 
     Attributes:
-        root: The folder that has `train` and `test`.
+        root: The folder that contains `train` and `test`.
         classes: The names of the class folders, sorted.
-        train: A list of files for each class.
-        test: The same.
+        train: The list of files of each class.
+        test: The same for the test split.
     """
 
     root: Path
@@ -102,11 +102,11 @@ class Tree:
 
     @property
     def key(self) -> str:
-        """The place, and every file's name, size and time."""
+        """The folder's path, and every file's name, size and time."""
         return repr((str(self.root.resolve()), self.train, self.test))
 
-    def read(self, progress: Progress) -> DataSet:
-        """Decode all images (60,000 JPEGs take 7 seconds once the disk has delivered them)."""
+    def read(self, progress: OnProgress) -> DataSet:
+        """Decode all images (60,000 JPEGs take 7 seconds if they are in the disk's cache)."""
         paths = [path for files in self.train + self.test for path, _, _ in files]
         images = _decode(paths, progress)
         n_train = sum(map(len, self.train))
@@ -119,11 +119,11 @@ def scan(root: Path) -> Tree:
     """List the images under `root`/{train,test}/<class>/, in the order of their names.
 
     Raises:
-        DataError: A split or a class is missing or empty, or train and test have other classes.
+        DataError: A split or a class is missing or empty, or train and test have different classes.
     """
     train, test = _class_folders(root / "train"), _class_folders(root / "test")
     if odd := sorted(train.keys() ^ test.keys()):
-        raise DataError(f"{root}: train and test must have the same classes; only one has {', '.join(odd)}.")
+        raise DataError(f"{root}: train and test must have the same classes; only one of them has {', '.join(odd)}.")
     classes = tuple(sorted(train))
     return Tree(root, classes, [_images(train[name]) for name in classes], [_images(test[name]) for name in classes])
 
@@ -166,10 +166,10 @@ def _labels(files: list[list[ImageFile]]) -> Labels:
     return np.repeat(np.arange(len(files), dtype=np.int64), [len(of_class) for of_class in files])
 
 
-def _decode(paths: list[str], progress: Progress) -> Pixels:
+def _decode(paths: list[str], progress: OnProgress) -> Pixels:
     """Decode images; return (N, 32, 32, 3) uint8.
 
-    One after the other: at this size Pillow is mostly Python, and 2 or 4 threads took as long as 1 (7.3 s to 7.5 s).
+    In one thread: at this size Pillow is mostly Python, and 2 or 4 threads took as long as 1 (7.3 s to 7.5 s).
     """
     images = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
     for i, path in enumerate(paths):
@@ -185,9 +185,9 @@ def _decode_one(path: str) -> Pixels:
 
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
-            size = image.size  # known before anything is decoded, so a huge image costs nothing
+            size = image.size  # known before decoding, so a huge image costs nothing
             if size == (SIDE, SIDE):
                 return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Pillow's decoders raise a dozen types on files that somebody else wrote
+    except Exception as error:  # Pillow's decoders raise a dozen types of errors on damaged files
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
     raise DataError(f"{path} is {size[0]}x{size[1]} pixels; every image must be {SIDE}x{SIDE}.")

@@ -232,8 +232,8 @@ def test_a_missing_archive_is_downloaded_with_progress_and_kept(
     ("answer", "reason"),
     [
         ({"content": b"half", "length": 8}, "connection ended after 4 of 8 bytes"),
-        ({"content": b"<html>Sign in to the hotel's network</html>"}, "not the archive: MD5"),
-        ({"content": b"", "status": 404}, "the server says 404"),
+        ({"content": b"<html>Sign in to the hotel's network</html>"}, "the downloaded file has MD5"),
+        ({"content": b"", "status": 404}, "the server answered 404"),
         ({"content": None}, "closed connection without response"),
         ({"content": b"half", "length": 8, "hang": True}, "timed out"),
     ],
@@ -254,7 +254,7 @@ def test_a_failed_download_leaves_nothing_and_says_the_three_ways(
     message = str(raised.value)
     assert len(message.splitlines()) == 2
     assert f"no CIFAR-10 in {data_dir}" in message
-    assert "Let hpo download it" in message
+    assert "Connect to a network for the download" in message
     assert f"put {FILENAME} into {data_dir}" in message
     assert f"{data_dir / 'cifar10'}/{{train,test}}/<class>/" in message
 
@@ -274,7 +274,7 @@ def test_an_archive_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: Sma
     source = cifar.put_tar(tmp_path)
     source.path.unlink()
     os.mkfifo(source.path)
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a regular file"):
         source.read(silent)
 
 
@@ -288,7 +288,7 @@ def test_a_batch_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallC
 
 @pytest.mark.parametrize("name", ["data_batch_1", "unknown"])
 def test_members_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("hpo.data.archive.LARGEST", 2**20)
+    monkeypatch.setattr("hpo.data.archive.MAX_FILE_BYTES", 2**20)
     source = SmallCifar(**{name: bytes(2**20 + 1)}).put_tar(tmp_path)
-    with pytest.raises(DataError, match=f"holds more than CIFAR-10: .*{name}"):
+    with pytest.raises(DataError, match=f"contains more than CIFAR-10: .*{name}"):
         source.read(silent)

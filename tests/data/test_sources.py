@@ -108,7 +108,7 @@ def test_an_empty_split_is_named(tmp_path: Path) -> None:
 def test_train_and_test_must_have_the_same_classes(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     root = grow_tree(tmp_path) / "cifar10"
     (root / "test" / "dog").rename(root / "test" / "horse")
-    with pytest.raises(DataError, match="same classes; only one has dog, horse"):
+    with pytest.raises(DataError, match="same classes; only one of them has dog, horse"):
         sources.scan(root)
 
 
