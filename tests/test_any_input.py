@@ -16,7 +16,7 @@ from hostile import in_process
 from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from search.instant import InstantPool, new_study, run
+from instant import InstantPool, new_study, run
 
 from hpo.cli.main import main
 from hpo.dashboard import server

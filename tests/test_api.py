@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from instant import new_study, run
 from optuna_dashboard import get_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 from running import Hpo
-from search.instant import new_study, run
 
 from hpo import api
 from hpo.dashboard.note import note_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hostile import in_process
-from search.instant import empty_database, new_study, run
+from instant import empty_database, new_study, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

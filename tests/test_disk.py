@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from disk import LEVELS, RUN, RefusedError, campaign, fill, small_disk
 from hostile import in_process
-from search.instant import new_study, run
+from instant import new_study, run
 from survival import compare, new_hpo
 
 if TYPE_CHECKING:

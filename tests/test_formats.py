@@ -11,9 +11,9 @@ import re
 import optuna
 import pytest
 from hostile import in_process
+from instant import new_study, run
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
-from search.instant import new_study, run
 
 import hpo
 from hpo.space import SearchSpace

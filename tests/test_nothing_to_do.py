@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hostile import in_process
-from search.instant import new_study, run
+from instant import new_study, run
 
 import hpo
 from hpo.errors import UsageError

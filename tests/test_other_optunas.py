@@ -15,8 +15,8 @@ import alembic.command
 import pytest
 from alembic.config import Config
 from hostile import in_process
+from instant import new_study, run
 from optuna.storages import _rdb
-from search.instant import new_study, run
 
 from hpo.store.recognize import recognize
 

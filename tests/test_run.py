@@ -11,8 +11,8 @@ from itertools import accumulate
 import optuna
 import pytest
 from hostile import in_process
+from instant import InstantPool
 from running import DIGITS, Hpo, left_over
-from search.instant import InstantPool
 
 from hpo.runner import session
 from hpo.store.database import locate

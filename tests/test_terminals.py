@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 from hostile import in_process
+from instant import new_study, run
 from running import DIGITS, Hpo, left_over
-from search.instant import new_study, run
 from survival import uses
 
 from hpo.cli.main import main

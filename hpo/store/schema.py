@@ -1,13 +1,13 @@
-"""What hpo stores, in Optuna's words: parameters as distributions, and the names of the attributes of trials and studies."""
+"""What hpo stores, in Optuna's words: parameters as distributions, and the names of the attributes of trials and studies.
+
+Importing it imports no Optuna: commands that only show a space know these names too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from typing import TYPE_CHECKING
-
-import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.parameters import Choices, IntRange
 
@@ -37,6 +37,8 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def _distribution(p: IntRange | FloatRange | Choices) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     if isinstance(p, Choices):
         return CategoricalDistribution(p.choices)
     if isinstance(p, IntRange):
@@ -47,6 +49,8 @@ def _distribution(p: IntRange | FloatRange | Choices) -> BaseDistribution:
 @contextlib.contextmanager
 def experimental() -> Iterator[None]:
     """Use what Optuna calls experimental without its warning: names of metrics, GP and QMC are years old."""
+    import optuna
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

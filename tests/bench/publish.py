@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import made
 import optuna
 from optuna_dashboard._app import create_app
-from report import big, made
+from report import big
 
 from hpo import api, folders
 from hpo.store.database import locate, open_storage

@@ -3,6 +3,10 @@
 data/recipe-1.tar.xz is a study by the last hpo that stored no recipe: digits, AdamW, group norms, a last batch that is one image
 too large, cutout on images that are not standardized. It was killed after the second epoch of trial 1, of three trials of four
 epochs.
+
+data/recipe-2.tar.xz is one by the hpo of commit 460da9a, the last before its rooms became today's: digits, six epochs, halving
+with a rung after the second. It was killed after the first epoch of trial 6, of fourteen; trials 2, 4 and 5 wait, and 0, 1 and 3
+are complete.
 """
 
 import json
@@ -21,16 +25,19 @@ from hpo.data import datasets
 from hpo.errors import UsageError
 from hpo.recipe import BEFORE, LATEST, RECIPES
 from hpo.search.samplers import derived_seed
+from hpo.search.study import WritableStudy
 from hpo.space import Config
 from hpo.store import definition
 from hpo.store.database import locate, open_storage
 from hpo.store.record import load
 from hpo.training.objective import Task, Trial
 
-OLD = Path(__file__).parents[1] / "data" / "recipe-1.tar.xz"
+DATA = Path(__file__).parents[1] / "data"
 LOSSES = {  # of training and scoring by epoch, as that hpo had them in float32
     "continued": [(1.265778, 0.639782), (1.188276, 0.568640)],
     "begun": [(2.298417, 2.219202), (2.090716, 1.858576), (1.829500, 1.522293), (1.667414, 1.330457)],
+    "waiting": [(1.446031, 0.792886), (1.196600, 0.522715), (1.048974, 0.361924), (0.989937, 0.350951)],
+    "killed": [(1.996911, 1.531874), (1.435475, 0.864583), (1.137025, 0.551903), (1.015287, 0.416179), (0.934138, 0.378925)],
 }
 
 
@@ -39,12 +46,22 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+def unpacked(archive, name, folder):
+    with tarfile.open(DATA / archive) as files:
+        files.extractall(folder, filter="data")
+    return load(name, locate(str(folder / "studies" / "hpo.db")))
+
+
 @pytest.fixture
 def old(tmp_path):
-    """The old study's record, unpacked."""
-    with tarfile.open(OLD) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return load("old", locate(str(tmp_path / "studies" / "hpo.db")))
+    """The record of the study that stored no recipe."""
+    return unpacked("recipe-1.tar.xz", "old", tmp_path)
+
+
+@pytest.fixture
+def second(tmp_path):
+    """The record of the study of recipe 2."""
+    return unpacked("recipe-2.tar.xz", "today", tmp_path)
 
 
 def set_attribute(record, key, value):
@@ -58,18 +75,27 @@ def stored(record):
     return definition.stored(open_storage(record.location), record.location, record.name)
 
 
-@pytest.mark.parametrize(("number", "params", "known"), [(1, None, "continued"), (2, {"filters": 5, "lr": 0.3}, "begun")])
-def test_a_study_without_a_recipe_is_trained_as_by_the_hpo_that_made_it(old, cache, tmp_path, monkeypatch, number, params, known):
-    monkeypatch.setattr("hpo.training.train.fast_dtype", lambda _: torch.float32)  # so that processors agree
-    before = stored(old)
-    digits = datasets.load("digits", tmp_path, cache)
+def prepared(record, number, folder, cache, params=None):
+    """A trial of an old study, from its checkpoint on where it has one."""
+    before = stored(record)
+    digits = datasets.load("digits", folder, cache)
     task = Task.of(before.settings, digits, torch.device("cpu"), 2**30, before.recipe)
-    config = before.space.config(params or old.trials[number].params)
-    trial = Trial(task, config, derived_seed(before.settings.seed, "trial", number), old.folder / f"trial-{number:05d}")
-    assert len(trial.history) == 4 - len(LOSSES[known])
+    config = before.space.config(params or record.trials[number].params)
+    return Trial(task, config, derived_seed(before.settings.seed, "trial", number), record.folder / f"trial-{number:05d}")
+
+
+def check_losses(trial, known):
     got = [(epoch.train_loss, epoch.score_loss) for epoch in trial.epochs()]
     for epoch, expected in zip(got, LOSSES[known], strict=True):
         assert epoch == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("number", "params", "known"), [(1, None, "continued"), (2, {"filters": 5, "lr": 0.3}, "begun")])
+def test_a_study_without_a_recipe_is_trained_as_by_the_hpo_that_made_it(old, cache, tmp_path, monkeypatch, number, params, known):
+    monkeypatch.setattr("hpo.training.train.fast_dtype", lambda _: torch.float32)  # so that processors agree
+    trial = prepared(old, number, tmp_path, cache, params)
+    assert len(trial.history) == 4 - len(LOSSES[known])
+    check_losses(trial, known)
 
 
 def test_it_continues_by_command_from_its_checkpoint_and_remembers_its_recipe(old, cache, tmp_path):
@@ -82,6 +108,38 @@ def test_it_continues_by_command_from_its_checkpoint_and_remembers_its_recipe(ol
     assert [trial.state.name for trial in record.trials] == ["COMPLETE"] * 3
     assert record.trials[1].intermediate_values.items() >= first.items()
     assert record.recipe == 1
+    program.close()
+
+
+@pytest.mark.parametrize(("number", "known"), [(2, "waiting"), (6, "killed")])
+def test_a_study_of_recipe_2_is_trained_as_by_the_hpo_that_made_it(second, cache, tmp_path, monkeypatch, number, known):
+    monkeypatch.setattr("hpo.training.train.fast_dtype", lambda _: torch.float32)
+    trial = prepared(second, number, tmp_path, cache)
+    assert len(trial.history) == 6 - len(LOSSES[known])
+    check_losses(trial, known)
+
+
+def test_a_study_of_recipe_2_is_opened_with_what_waits_and_what_was_interrupted(second):
+    before = stored(second)
+    study = WritableStudy(open_storage(second.location), second.location, "today", before.settings, before.space, before.starts)
+    assert [trial.number for trial in study.unfinished()] == [6]
+    assert study.n_waiting == 3
+    assert study.best.number == 1
+    assert stored(second).starts == []
+    assert second.space.starts == ({"filters": 6, "lr": 0.3},)
+
+
+@pytest.mark.slow
+def test_a_study_of_recipe_2_continues_by_command(second, cache, tmp_path):
+    program = Hpo(tmp_path, cache)
+    first = {trial.number: trial.intermediate_values for trial in second.trials}
+    resumed = program.start("resume", "today", "--trials", "7", "--no-report", "-v")
+    assert resumed.ended(600) == 0, resumed.err
+    assert "trial 6 continues after epoch 1/6" in resumed.err
+    record = program.study("today")
+    assert len(record.trials) == record.n_finished == 7
+    assert all(record.trials[number].intermediate_values.items() >= known.items() for number, known in first.items())
+    assert record.recipe == 2
     program.close()
 
 
