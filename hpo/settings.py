@@ -1,23 +1,26 @@
 """Settings of a study and options of a run.
 
 `Settings` is the same for all trials of a study, is stored with it, and cannot change afterwards: scores under different
-settings are not comparable. `RunOptions` applies to one run: how long, how many workers, on which device.
+settings are not comparable. `RunOptions` applies to one run: how long, how many workers, on which device. A field of these is
+declared once: the command line's options are made from it (cli/options.py).
 """
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path  # pydantic reads the annotation at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hpo.errors import UsageError, nearest
+from hpo.explain import explain
 from hpo.files import expanded
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+    from pydantic.fields import FieldInfo
 
 DATASETS = ("cifar10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
@@ -27,11 +30,8 @@ DEFAULT_TRIALS = 50
 DATA_DIR = "data"
 N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets
 
-Model = TypeVar("Model", bound=BaseModel)
-
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
-_TAGS = ("parameters", "fixed", "int", "float", "categorical")  # parts of pydantic's paths that mean nothing to a user
 _STUDY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -104,9 +104,16 @@ def _workers(value: str | int) -> str | int:
     return int(value)
 
 
-def _at_most_1(value: float) -> float:
+def _accuracy(given: float | str) -> float | str:
+    """Read `0.93` and `93%`; pydantic refuses any other text."""
+    number = given.removesuffix("%") if isinstance(given, str) else given
+    try:
+        value = float(number) / (1 if number is given else 100)
+    except (TypeError, ValueError):
+        return given
     if value > 1:
-        raise ValueError("an accuracy is at most 1" + (f"; write {value / 100:g} or {value:g}%" if value <= 100 else ""))
+        advice = f"; write {value / 100:g} or {value:g}%" if value <= 100 and number is given else ""
+        raise ValueError(f"an accuracy is at most 1{advice}")
     return value
 
 
@@ -114,8 +121,31 @@ Duration = Annotated[float, BeforeValidator(duration)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class _Given(BaseModel):
-    """Values given by a user: invalid ones raise a UsageError with one sentence per value."""
+@dataclass(frozen=True)
+class Option:
+    """How a field is shown as an option of the command line. Its name, type, bound and default are the field's own.
+
+    Attributes:
+        help: What it is, in a sentence.
+        metavar: What stands for a value; None: its type.
+        short: A name of one letter.
+        default: What holds where it is not given; None: the field's default.
+    """
+
+    help: str
+    _: KW_ONLY
+    metavar: str | None = None
+    short: str | None = None
+    default: str | None = None
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> Self:
+        """Return the option that a field was declared with."""
+        return next(part for part in field.metadata if isinstance(part, cls))
+
+
+class Given(BaseModel):
+    """Values given by a user: invalid ones raise a UsageError with one sentence per value. Each field has an `Option`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -142,87 +172,48 @@ class _Given(BaseModel):
             raise UsageError("; ".join(explain(error, "--"))) from None
 
 
-class Settings(_Given):
-    """Settings that all trials of a study share.
+class Settings(Given):
+    """What all trials of a study share. It is stored with the study."""
 
-    Attributes:
-        dataset: `cifar10` or `digits`.
-        epochs: Training epochs of a trial that is not stopped early.
-        score: Images that a trial's accuracy is measured on: the `test` set, or a `validation` part held out of the training set.
-        sampler: Optuna sampler that proposes configurations.
-        pruner: What stops trials early: hpo's halving (search/halving.py), or a pruner of Optuna's.
-        seed: Seed from which all random numbers of the study are derived.
-        warm_start: Another study in the same database, whose best configurations are tried first.
-        limit_train: Train on a stratified subset of this many images; None: all.
-        limit_test: Score on a stratified subset of this many images; None: all.
+    dataset: Annotated[str, _one_of(*DATASETS), Option("Images to train on.", metavar="|".join(DATASETS))] = "cifar10"
+    epochs: Annotated[int, Field(ge=1, le=10_000), Option("Epochs per trial (unless stopped early).")] = 10
+    score: Annotated[str, _one_of(*SCORES), Option("Images that trials are scored on.", metavar="|".join(SCORES))] = "test"
+    sampler: Annotated[str, _one_of(*SAMPLERS), Option("How configurations are chosen.", metavar="|".join(SAMPLERS))] = "tpe"
+    pruner: Annotated[str, _one_of(*PRUNERS), Option("How poor trials are stopped.", metavar="|".join(PRUNERS))] = "halving"
+    seed: Annotated[int, Field(ge=0, lt=2**63), Option("Seed of all random numbers.")] = 0
+    warm_start: Annotated[
+        Annotated[str, AfterValidator(study_name)] | None, Option("Start with the best trials of that study.", metavar="STUDY")
+    ] = None  # in the same database
+    limit_train: Annotated[Count | None, Option("Train on N images only.", metavar="N")] = None  # as many of each class
+    limit_test: Annotated[Count | None, Option("Score on N images only.", metavar="N")] = None  # likewise
+
+
+class RunOptions(Given):
+    """What each run of a study can choose: how long, how many workers, on which device, what is kept.
+
+    Where `trials`, `keep_checkpoints` or `data_dir` is None, what the study's last run was given holds.
     """
 
-    dataset: Annotated[str, _one_of(*DATASETS)] = "cifar10"
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
-    score: Annotated[str, _one_of(*SCORES)] = "test"
-    sampler: Annotated[str, _one_of(*SAMPLERS)] = "tpe"
-    pruner: Annotated[str, _one_of(*PRUNERS)] = "halving"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    warm_start: Annotated[str, AfterValidator(study_name)] | None = None
-    limit_train: Count | None = None
-    limit_test: Count | None = None
-
-
-class RunOptions(_Given):
-    """Options that each run can choose.
-
-    Attributes:
-        trials: Total number of finished trials (complete and pruned) to reach; None: the number that the study's last run
-            was given, or `DEFAULT_TRIALS`.
-        timeout: Seconds after which no new epoch is started.
-        target: Accuracy, 0 to 1, that ends the run once a finished trial reaches it.
-        patience: Trials in a row without a new best, counted once there is a best, that end the run.
-        workers: Processes, or `auto`: one per core, or four per GPU; fewer if cores or memory do not suffice.
-        device: `auto`, `cpu`, `cuda`, or a list such as `cuda:0,cuda:1`.
-        data_dir: Folder for data sets; None: see `data_folder`.
-        trial_timeout: Seconds of silence after which a worker is replaced.
-        grace: Most seconds that a stopping run waits for epochs in training; None: until they are done.
-        keep_checkpoints: Keep the weights of this many best trials (the best trial's are always kept); None: as many as the
-            study's last run kept, or one.
-    """
-
-    trials: Count | None = None
-    timeout: Duration | None = None
-    target: Annotated[float, Field(gt=0), AfterValidator(_at_most_1)] | None = None
-    patience: Count | None = None
-    workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = "auto"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
-    data_dir: Path | None = None
-    trial_timeout: Duration | None = None
-    grace: Duration | None = None
-    keep_checkpoints: Count | None = None
-
-
-def explain(error: ValidationError, prefix: str = "") -> list[str]:
-    """Return one sentence per problem, with key, value and bound."""
-    return [_sentence(problem, prefix) for problem in error.errors()]
-
-
-def _sentence(problem: ErrorDetails, prefix: str) -> str:
-    parts = [str(part) for part in problem["loc"] if part not in _TAGS]
-    key = prefix + ".".join(parts).replace("_", "-" if prefix else "_")
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"{key}: unknown key"
-        case "missing":
-            return f"{key} is missing"
-        case "union_tag_not_found" | "union_tag_invalid":
-            return f'{key}: needs type = "int", "float" or "categorical", or a value'
-        case "value_error" if not prefix:  # our own checks name what they are about
-            return f"{key}: {message}" if key else message
-        case _:
-            return f"{key} = {_shown(problem['input'])}: {message}"
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python's limit
-        return "a number with thousands of digits"
-    return text if len(text) <= 60 else text[:60] + "…"
+    trials: Annotated[Count | None, Option("Total number of finished trials.", short="-n", default=str(DEFAULT_TRIALS))] = None
+    timeout: Annotated[Duration | None, Option("Start no epoch after this time: 90s, 30m, 1h30m.", metavar="TIME")] = None
+    target: Annotated[
+        Annotated[float, Field(gt=0), BeforeValidator(_accuracy)] | None,
+        Option("Stop once a trial reaches it: 0.93 or 93%.", metavar="ACCURACY"),
+    ] = None
+    patience: Annotated[Count | None, Option("Stop after N trials without a new best.", metavar="N")] = None
+    workers: Annotated[
+        Literal["auto"] | int,
+        BeforeValidator(_workers),
+        Option("Training processes; auto: one per core, or four per GPU.", metavar="auto|N", short="-j"),
+    ] = "auto"  # fewer where cores or memory do not suffice
+    device: Annotated[str, AfterValidator(_device), Option("Where to train.", metavar="auto|cpu|cuda|cuda:0,cuda:1")] = "auto"
+    trial_timeout: Annotated[Duration | None, Option("Replace a worker that is silent for this long.", metavar="TIME")] = None
+    grace: Annotated[
+        Duration | None, Option("When stopping, wait at most this long for epochs.", metavar="TIME", default="no limit")
+    ] = None
+    keep_checkpoints: Annotated[Count | None, Option("Keep the weights of the N best trials.", metavar="N", default="1")] = (
+        None  # those of the best trial are kept in any case
+    )
+    data_dir: Annotated[
+        Path | None, Option("Folder for data sets.", metavar="DIR", default="the study's, $HPO_DATA_DIR, data")
+    ] = None  # see `data_folder`

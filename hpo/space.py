@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hpo.errors import SpaceError, nearest
+from hpo.explain import explain
 from hpo.files import expanded
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange, Parameter, Value
-from hpo.settings import explain
 
 if TYPE_CHECKING:
     from pathlib import Path

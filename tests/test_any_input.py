@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from instant import InstantPool, new_study, run
 
-from hpo.cli.main import main
+from hpo.cli.main import app
 from hpo.dashboard import server
 from hpo.messages import CannotWork
 from hpo.runner import session
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(7200)
-COMMANDS: dict[str, Any] = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 CODES = {0, 2, 3, 4, 5}
 examples = hypothesis_settings(max_examples=max(100, hypothesis_settings().max_examples))
 
@@ -98,7 +98,8 @@ texts = st.text(
 @st.composite
 def options(draw: st.DrawFn, command: str) -> list[str]:
     """An option of a command, or one that it does not have, with a value of some kind."""
-    known = [parameter for parameter in COMMANDS[command].params if parameter.opts[0].startswith("-")]
+    parameters = COMMANDS[command].get_params(typer.Context(COMMANDS[command]))
+    known = [parameter for parameter in parameters if parameter.opts[0].startswith("-") and parameter.name != "help"]
     if not known or draw(st.integers(0, 19)) == 0:
         return [draw(st.sampled_from(("--no-such", "-x", "--trails=3", "--help", "--debug", "---")))]
     parameter = draw(st.sampled_from(known))

@@ -158,6 +158,16 @@ def test_none_means_not_given():
     assert RunOptions.of(timeout=None) == RunOptions()
 
 
+@pytest.mark.parametrize(("target", "means"), [("0.93", 0.93), ("93%", 0.93), (0.93, 0.93), ("100%", 1.0), (1, 1.0)])
+def test_a_target_is_a_fraction_or_per_cent_for_a_program_too(target, means):
+    assert RunOptions.of(target=target).target == RunOptions(target=target).target == means
+
+
+def test_per_cent_over_a_hundred_are_no_accuracy_and_nothing_is_guessed():
+    with pytest.raises(UsageError, match="--target = '150%': an accuracy is at most 1$"):
+        RunOptions.of(target="150%")
+
+
 @pytest.mark.parametrize("workers", ["auto", 1, "2", 1024])
 def test_workers_are_auto_or_a_number(workers):
     assert RunOptions.of(workers=workers).workers == (workers if workers == "auto" else int(workers))

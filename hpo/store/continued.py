@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from hpo.errors import SpaceError, StorageError
-from hpo.settings import RunOptions, explain
+from hpo.explain import explain
+from hpo.settings import RunOptions
 from hpo.store.own import is_ours
 from hpo.store.schema import distributions
 
