@@ -164,7 +164,7 @@ def test_a_target_is_a_fraction_or_per_cent_for_a_program_too(target, means):
 
 
 def test_per_cent_over_a_hundred_are_no_accuracy_and_nothing_is_guessed():
-    with pytest.raises(UsageError, match="--target = '150%': an accuracy is at most 1$"):
+    with pytest.raises(UsageError, match=r"--target = '150%': an accuracy is at most 1$"):
         RunOptions.of(target="150%")
 
 

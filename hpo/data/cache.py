@@ -20,7 +20,8 @@ import numpy as np
 
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split
 from hpo.errors import StorageError, UsageError
-from hpo.files import Lock, expanded, sync_folder
+from hpo.files import expanded, sync_folder
+from hpo.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

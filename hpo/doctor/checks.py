@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from hpo.doctor import leftovers, machine
 from hpo.doctor.diagnosis import Diagnosis, some
 from hpo.errors import SchemaError, StorageError, StudyLockedError
-from hpo.files import Lock
+from hpo.locks import Lock
 from hpo.store import recognize
 from hpo.store.database import exists, guarded, open_storage
 from hpo.store.own import FOREIGN

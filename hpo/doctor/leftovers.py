@@ -20,7 +20,8 @@ from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
 from hpo.doctor.diagnosis import Diagnosis, some
 from hpo.errors import StorageError, StudyLockedError
-from hpo.files import Lock, read_sealed
+from hpo.files import read_sealed
+from hpo.locks import Lock
 from hpo.store.record import load
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.failpoints import reach
-from hpo.files import Lock
+from hpo.locks import Lock
 from hpo.messages import CannotWork, Progress, Ready
 from hpo.pools import Died
 from hpo.pools.devices import seats

@@ -17,7 +17,8 @@ from instant import InstantPool, new_study, run
 from hpo.cli.main import main
 from hpo.doctor import checks, machine
 from hpo.errors import StudyLockedError
-from hpo.files import Lock, sealed
+from hpo.files import sealed
+from hpo.locks import Lock
 from hpo.store import recognize, record
 from hpo.store.database import locate
 
