@@ -9,7 +9,8 @@ import types
 import pytest
 from rich.console import Console
 
-from hpo.cli import tables, views
+from hpo.cli import tables
+from hpo.cli.views import PlainView, ending, live, words
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.messages import EpochDone
 from hpo.runner.board import Board, Row
@@ -36,7 +37,7 @@ def trial(number: int) -> OpenTrial:
 
 def drawn(board: Board, width: int = 120, **options: object) -> str:
     out = Console(file=io.StringIO(), width=width, **options)  # type: ignore[arg-type]
-    out.print(views.draw(board))
+    out.print(live.draw(board))
     return out.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -55,7 +56,7 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
 def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
     board.rows = [Row(OpenTrial(4, SearchSpace.named("wide").default, SPACE.config(), {1: 0.4}), epoch=1, accuracy=0.4)]
     out = Console(file=io.StringIO(), width=80)
-    out.print(views.draw(board, 80))
+    out.print(live.draw(board, 80))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert "depth 3  filters 32" in lines[1]
     assert "0.05  lr 0.2  … 12 more" in lines[2]
@@ -103,7 +104,7 @@ def test_an_ending_run_says_how_long_the_epochs_will_take(board: Board, images_p
 
 def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
     out = io.StringIO()
-    view = views.PlainView(Console(file=out, width=60, highlight=False, markup=False))
+    view = PlainView(Console(file=out, width=60, highlight=False, markup=False))
     view.preparing("decoding images", 1, 2)
     view.preparing("waiting for another hpo", 0, 0)  # another worker
     view.preparing("decoding images", 2, 2)
@@ -124,7 +125,7 @@ def test_without_a_terminal_there_is_a_plain_line_a_trial(board: Board) -> None:
 
 def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: Board) -> None:
     out = io.StringIO()
-    view = views.PlainView(Console(file=out, width=300))
+    view = PlainView(Console(file=out, width=300))
     view.waits(board, trial(5))
     view.changed(board)
     view.ended(board, trial(5), "pruned")
@@ -138,9 +139,9 @@ def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: 
 
 def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> None:
     wide = SearchSpace.named("wide").default
-    assert views.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
-    assert views.parameters(wide).endswith(f"  … {len(wide) - 6} more")
-    assert len(views.parameters(wide)) < 90
+    assert words.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
+    assert words.parameters(wide).endswith(f"  … {len(wide) - 6} more")
+    assert len(words.parameters(wide)) < 90
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> Non
 )
 def test_how_a_run_ended_is_one_line(reason: str, total: int, idle: bool, said: str) -> None:
     record = types.SimpleNamespace(n_finished=10, counts={"complete": 2, "pruned": 8})
-    assert views.ending(Outcome(record, reason, total, idle)) == said  # type: ignore[arg-type]
+    assert ending.ending(Outcome(record, reason, total, idle)) == said  # type: ignore[arg-type]
 
 
 def test_the_doctor_says_first_what_is_wrong_and_last_how_much(capsys) -> None:
@@ -170,7 +171,7 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
     board: Board, verbose: bool, seconds: float, said: bool
 ) -> None:
     out = io.StringIO()
-    view = views.PlainView(Console(file=out), verbose=verbose)
+    view = PlainView(Console(file=out), verbose=verbose)
     done = EpochDone(trial=4, epoch=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
     view.epoch(board, trial(4), done)
     assert ("trial 4 epoch 3/10: 50.00%, 100 images/s" in out.getvalue()) == said
@@ -180,4 +181,4 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
     ("seconds", "text"), [(5, "5 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11_100, "3 h 05 min")]
 )
 def test_spans_read_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert views.span(seconds) == text
+    assert words.span(seconds) == text

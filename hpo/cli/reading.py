@@ -92,11 +92,12 @@ def data(
     preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
 ) -> int:
     """Download a data set if necessary, verify it and describe it."""
-    from hpo.cli import streams, tables, views
+    from hpo.cli import streams, tables
+    from hpo.cli.views import watching
     from hpo.data import datasets as sets
     from hpo.settings import data_folder
 
-    with views.watching(quiet=False, verbose=False) as watcher:
+    with watching(quiet=False, verbose=False) as watcher:
         loaded = sets.load(dataset, data_folder(data_dir), progress=watcher.preparing)
     sets.verify(loaded)
     tables.show_data(loaded)

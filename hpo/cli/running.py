@@ -68,11 +68,12 @@ def resume(*, study: Study, options: RunOptions, output: Output) -> int:
 
 def _run(begin: Callable[..., Outcome], options: RunOptions, output: Output) -> int:
     from hpo import api
-    from hpo.cli import streams, views
+    from hpo.cli import streams
+    from hpo.cli.views import ending, watching
 
     quiet, storage = output.quiet, output.storage
     try:
-        with views.watching(quiet=quiet, verbose=output.verbose) as watcher:
+        with watching(quiet=quiet, verbose=output.verbose) as watcher:
             outcome = begin(options=options, storage=storage, watcher=watcher)
     except (KeyboardInterrupt, SystemExit):
         streams.tell(
@@ -80,7 +81,7 @@ def _run(begin: Callable[..., Outcome], options: RunOptions, output: Output) -> 
         )
         raise
     page = None if output.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
-    views.result(outcome, quiet=quiet, storage=storage, page=page, found="" if quiet else api.verdict(outcome.record))
+    ending.result(outcome, quiet=quiet, storage=storage, page=page, found="" if quiet else api.verdict(outcome.record))
     return outcome.exit_code
 
 
