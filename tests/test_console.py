@@ -19,12 +19,13 @@ from hpo.search.open_trial import OpenTrial
 from hpo.space import SearchSpace
 
 SPACE = SearchSpace.named("basic")
+OVER_DEFAULT = "+2.50 points over trial 0, the default point"
 
 
 @pytest.fixture
 def board() -> Board:
     """Two workers, one in training; trial 1 leads."""
-    made = Board(study="first", varied=tuple(SPACE.varied), epochs=10, total=50, best=(1, 0.9), baseline=0.875)
+    made = Board(study="first", varied=tuple(SPACE.varied), epochs=10, total=50, best=(1, 0.9), named={0: 0.875})
     made.rows = [Row(trial(4), epoch=3, fraction=0.5, accuracy=0.61, images_per_second=1234.4), Row()]
     made.counts.update(complete=2, pruned=5, fail=1, waiting=3, running=1)
     made.tried, made.began = {1, 2, 3}, time.monotonic() - 90
@@ -61,6 +62,33 @@ def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(boar
     assert "depth 3  filters 32" in lines[1]
     assert "0.05  lr 0.2  … 12 more" in lines[2]
     assert lines[3].startswith(" 7 of 50 finished")
+
+
+@pytest.mark.parametrize(
+    ("best", "named", "said"),
+    [
+        (None, {}, "no trial complete yet"),
+        ((0, 0.875), {0: 0.875}, "best 87.50%, trial 0 (the default point)"),
+        ((0, 0.875), {0: 0.875, 1: 0.8}, "best 87.50%, trial 0 (the default point)"),
+        ((4, 0.9), {}, "best 90.00%, trial 4"),
+        ((4, 0.9), {0: 0.875}, f"best 90.00%, trial 4, {OVER_DEFAULT}"),
+        ((4, 0.9), {0: 0.875, 1: 0.8}, f"best 90.00%, trial 4, {OVER_DEFAULT}"),
+        (
+            (4, 0.9),
+            {0: 0.875, 1: 0.89, 2: 0.88},
+            f"best 90.00%, trial 4, {OVER_DEFAULT}, and +1.00 points over trial 1, the best starting point of the space",
+        ),
+        ((4, 0.9), {1: 0.89}, "best 90.00%, trial 4, +1.00 points over trial 1, the best starting point of the space"),
+        (
+            (1, 0.89),
+            {0: 0.875, 1: 0.89, 2: 0.88},
+            "best 89.00%, trial 1 (a starting point of the space), +1.50 points over trial 0, the default point",
+        ),
+    ],
+)
+def test_the_best_is_compared_with_the_points_that_the_space_names(board: Board, best, named, said) -> None:
+    board.best, board.named = best, named
+    assert words.standing(board) == said
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 1000])

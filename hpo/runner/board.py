@@ -60,7 +60,7 @@ class Board:
         total: Finished trials that the study shall have.
         counts: Trials by state: complete, pruned, fail, running, and waiting at a rung.
         best: (number, accuracy) of the best complete trial.
-        baseline: Accuracy of trial 0, the default point, once it is complete.
+        named: Accuracies of the complete trials of points that the space names, by number; trial 0 is the default point.
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
         without_best: How many trials were tried since the best became the best; 0 while there is none.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
@@ -77,7 +77,7 @@ class Board:
     rows: list[Row] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     best: tuple[int, float] | None = None
-    baseline: float | None = None
+    named: dict[int, float] = field(default_factory=dict)
     tried: set[int] = field(default_factory=set)
     without_best: int = 0
     stopping: str = ""
@@ -90,7 +90,7 @@ class Board:
     def of(cls, study: WritableStudy, options: RunOptions, n_workers: int) -> Self:
         """Return the board of a run that begins."""
         best = study.best
-        first = study.trials[0] if study.trials else None
+        first = study.space.first
         board = cls(
             study=study.name,
             varied=tuple(study.space.varied),
@@ -100,7 +100,11 @@ class Board:
             grace=options.grace,
             rows=[Row() for _ in range(n_workers)],
             best=(best.number, best.value) if best and best.value is not None else None,
-            baseline=first.value if first and first.state.name == "COMPLETE" else None,
+            named={
+                trial.number: trial.value
+                for trial in study.own
+                if trial.state.name == "COMPLETE" and trial.value is not None and trial.params in first
+            },
         )
         board.counts.update(trial.state.name.lower() for trial in study.own)
         board.count("running", "waiting", study.n_waiting)
@@ -122,10 +126,10 @@ class Board:
             self.tried.add(number)
             self.without_best += self.best is not None
 
-    def has_completed(self, number: int, accuracy: float) -> None:
-        """Take note of a complete trial, which may be the best."""
-        if number == 0:
-            self.baseline = accuracy
+    def has_completed(self, number: int, accuracy: float, *, named: bool = False) -> None:
+        """Take note of a complete trial, which may be the best; `named`: of a point that the space names."""
+        if named:
+            self.named[number] = accuracy
         if self.best is None or accuracy > self.best[1]:
             self.without_best = 0
         complete = dict([*([self.best] if self.best else []), (number, accuracy)])

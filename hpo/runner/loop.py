@@ -232,7 +232,7 @@ class Runner:
         self.board.count("running", state)
         self.board.has_tried(trial.number)
         if state == "complete":
-            self.board.has_completed(trial.number, trial.accuracy)
+            self.board.has_completed(trial.number, trial.accuracy, named=trial.params in self._study.space.first)
         reach("trial.tidying")
         self._folders.tidy(trial.number, trial.accuracy if state == "complete" else None)
         reach("trial.tidied")

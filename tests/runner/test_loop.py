@@ -508,7 +508,8 @@ def test_a_failed_trial_leaves_no_checkpoint(study):
 
 
 def test_the_board_is_what_the_database_says(tmp_path):
-    study = new_study(tmp_path / "hpo.db", sampler="random")
+    space = SearchSpace.named("basic").model_copy(update={"starts": ({"lr": 0.03},)})
+    study = new_study(tmp_path / "hpo.db", space=space, sampler="random")
     pool = InstantPool(2, fate=fails(lambda trial: "shape" if trial in (2, 5) else None))
     pool.start()
     runner = Runner(study, pool, RunOptions(trials=12), Watcher())
@@ -517,10 +518,10 @@ def test_the_board_is_what_the_database_says(tmp_path):
     counts = {state: n for state, n in runner.board.counts.items() if n}
     assert counts == dict(found.counts)
     assert runner.board.best == (found.best.number, found.best.value)
-    assert runner.board.baseline == found.trials[0].value
+    assert runner.board.named == {number: found.trials[number].value for number in (0, 1)}
     again = Runner(reopen(study), InstantPool(), RunOptions(trials=12), Watcher()).board
-    assert (again.best, again.baseline, {state: n for state, n in again.counts.items() if n}) == (
+    assert (again.best, again.named, {state: n for state, n in again.counts.items() if n}) == (
         runner.board.best,
-        runner.board.baseline,
+        runner.board.named,
         counts,
     )

@@ -39,15 +39,27 @@ def totals(board: Board) -> str:
 
 
 def standing(board: Board) -> str:
-    """Return the best accuracy so far and its gain over trial 0."""
+    """Return the best accuracy so far, and its gain over the points that the space names."""
     if board.best is None:
         return "no trial complete yet"
     number, accuracy = board.best
-    if number == 0 or board.baseline is None:
-        gain = " (the default point)" if number == 0 else ""
-    else:
-        gain = f", {100 * (accuracy - board.baseline):+.2f} points over trial 0, the default point"
-    return f"best {accuracy:.2%}, trial {number}{gain}"
+    told = f"best {accuracy:.2%}, trial {number}"
+    if number in board.named:
+        told += " (a starting point of the space)" if number else " (the default point)"
+    gains = [
+        f"{100 * (accuracy - board.named[rival]):+.2f} points over trial {rival}, {name}"
+        for rival, name in _rivals(board, number).items()
+    ]
+    return ", ".join([told, *([", and ".join(gains)] if gains else [])])
+
+
+def _rivals(board: Board, number: int) -> dict[int, str]:
+    """Return the trials that the best one is compared with: of the default point, and of the best that the space names."""
+    rivals = {0: "the default point"} if number and 0 in board.named else {}
+    if board.named and number not in board.named:
+        best = min(board.named, key=lambda rival: (-board.named[rival], rival))
+        rivals.setdefault(best, "the best starting point of the space")
+    return rivals
 
 
 def clock(board: Board) -> str:
