@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hpo.report.findings import find
-from hpo.report.page import flat, space_rows
+from hpo.report.rows import flat, space_rows
 from hpo.report.words import clipped, parameter, score
 
 if TYPE_CHECKING:

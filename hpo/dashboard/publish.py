@@ -24,7 +24,7 @@ from hpo.errors import StorageError
 from hpo.failpoints import reach
 from hpo.files import write_atomically
 from hpo.report.artifacts import read_artifacts
-from hpo.report.figures.figure import BEST, COLORS, REFERENCE
+from hpo.report.figures.figure import BEST_COLOR, COLORS, REFERENCE_COLOR
 from hpo.report.summary import summarize
 from hpo.report.winner import class_names
 from hpo.report.words import score
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
 
 PART = 2045  # characters of a note in one attribute, as in optuna_dashboard/_note.py, which takes 2.5 s to import
-MOST = 300  # notes of trials, and as many of failures more: for each of them the dashboard looks through all of them
+MAX_NOTES = 300  # notes of trials, and as many of failures more: for each of them the dashboard looks through all of them
 DIGEST = "hpo:note"  # of the note that we wrote last: another one is a person's
 PICTURE = "artifacts:"  # the dashboard's key of a study's artifact, before its id
 _PICTURE = re.compile(r"trial-(?P<trial>\d{1,9})-(?P<kind>confusion|learning)\.png")  # its file's name for a person
@@ -86,15 +86,15 @@ def _trial_notes(summary: Summary, before: Mapping[str, Any], record: StudyRecor
     """Return the notes of trials that failed or were stopped and have none yet; failures find room where others do not."""
     trials = summary.trials
     n = sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
-    if not summary.counts["FAIL"] + summary.counts["PRUNED"] or n >= 2 * MOST:
+    if not summary.counts["FAIL"] + summary.counts["PRUNED"] or n >= 2 * MAX_NOTES:
         return {}
     ids = attributes.trial_ids(record)
     failed, pruned = (
         [number for number in trials.index[trials["state"] == state] if _key("ver", ids[number]) not in before]
         for state in ("FAIL", "PRUNED")
     )
-    new = failed[: 2 * MOST - n]
-    new += pruned[: max(0, MOST - n - len(new))]
+    new = failed[: 2 * MAX_NOTES - n]
+    new += pruned[: max(0, MAX_NOTES - n - len(new))]
     found: dict[str, Any] = {}
     for number in new:
         state, reason, last = (trials[column][number] for column in ("state", "reason", "last"))
@@ -193,8 +193,8 @@ def _confusion(summary: Summary, best: int, record: StudyRecord) -> bytes | None
 def _learning(summary: Summary, best: int) -> bytes | None:
     curves = []
     if best != 0 and 0 in summary.finished.index:
-        curves.append(_curve("trial 0, the default", REFERENCE, summary.curves.T[0].dropna()))
-    curves.append(_curve(f"trial {best}", BEST, summary.curves.T[best].dropna()))
+        curves.append(_curve("trial 0, the default", REFERENCE_COLOR, summary.curves.T[0].dropna()))
+    curves.append(_curve(f"trial {best}", BEST_COLOR, summary.curves.T[best].dropna()))
     losses = []
     for key, name, color in (
         ("train_loss", "training, smoothed labels" if summary.label_smoothing else "training", COLORS["COMPLETE"]),

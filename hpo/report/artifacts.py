@@ -1,7 +1,7 @@
-"""The files that a worker leaves beside the best checkpoint: class scores, pictures, and the table of layers.
+"""Files that a worker leaves beside the best checkpoint: class scores, pictures, and the table of layers.
 
-They may be missing, half a file, or something else under that name; whatever cannot be used becomes a sentence in
-`missing`, and the page appears without it. Nothing is unpickled.
+They may be missing, incomplete, or another file of the same name. For each file that cannot be used, `missing` has a
+sentence, and the page omits that part. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from hpo.report.stats import Floats
 
-LARGEST = 64  # pixels along a picture's edge; more would make the page heavy
-MOST_PICTURES = 200
-MOST_CLASSES = 256  # a confusion matrix of more is no picture any more
-MOST_LAYERS = 1_000
-_LARGEST_SCORES, _LARGEST_UNPACKED, _LARGEST_LAYERS = 2**27, 2**29, 2**20  # bytes, known before anything is read
+MAX_EDGE = 64  # pixels along a picture's edge; larger pictures would make the page too large
+MAX_PICTURES = 200
+MAX_CLASSES = 256  # a confusion matrix of more classes cannot be read
+MAX_LAYERS = 1_000
+_MAX_SCORES_BYTES, _MAX_UNPACKED_BYTES, _MAX_LAYERS_BYTES = 2**27, 2**29, 2**20  # checked before anything is read
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 _UNPACKABLE = (zlib.error, lzma.LZMAError)
 
@@ -39,14 +39,14 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scores:
-    """What the winner answered for every scored image.
+    """The winner's answers to all scored images.
 
     Attributes:
         confidence: (N, C) probabilities by softmax.
         labels: (N,) true classes.
         predicted: (N,) classes of the largest probability.
-        pictures: (K, H, W, 3) uint8.
-        shown: (K,) which of the N each picture is.
+        pictures: (K, H, W, 3) uint8, as the worker chose and ordered them.
+        shown: (K,) index of each picture among the N images.
     """
 
     confidence: Floats
@@ -56,7 +56,7 @@ class Scores:
     shown: Integers
 
 
-class Layer(NamedTuple):
+class LayerRow(NamedTuple):
     """One row of the network's table, as text."""
 
     name: str
@@ -68,15 +68,15 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What could be read of the winner's folder, and what could not."""
+    """The contents of the winner's folder, and a sentence for each file that could not be read."""
 
     scores: Scores | None = None
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[LayerRow] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
 def read_artifacts(folder: Path | None) -> Artifacts:
-    """Read the winner's files from `folder`; None if there is no such folder."""
+    """Read the winner's files from `folder`; None if the study has no folder for them."""
     if folder is None:
         return Artifacts(missing=["The winner's files were not found: its network and its answers cannot be shown."])
     missing: list[str] = []
@@ -99,29 +99,29 @@ def _sentence(name: str, what: str, error: BaseException) -> str:
 
 
 def _scores(path: Path) -> Scores:
-    packed = io.BytesIO(read_regular(path, _LARGEST_SCORES))
+    packed = io.BytesIO(read_regular(path, _MAX_SCORES_BYTES))
     with zipfile.ZipFile(packed) as archive:
-        if (unpacked := sum(member.file_size for member in archive.infolist())) > _LARGEST_UNPACKED:
+        if (unpacked := sum(member.file_size for member in archive.infolist())) > _MAX_UNPACKED_BYTES:
             raise ValueError(f"it would take {unpacked:,} bytes")
     packed.seek(0)
     with np.load(packed, allow_pickle=False) as file:
         logits, labels, pictures, shown = (file[name] for name in ("logits", "labels", "pictures", "picture_indices"))
-    if logits.ndim == 2 and not 1 <= logits.shape[1] <= MOST_CLASSES:
-        raise ValueError(f"it has {logits.shape[1]:,} classes, and {MOST_CLASSES} can be shown")
+    if logits.ndim == 2 and not 1 <= logits.shape[1] <= MAX_CLASSES:
+        raise ValueError(f"it has {logits.shape[1]:,} classes; at most {MAX_CLASSES} can be shown")
     if logits.dtype.kind != "f":
         raise TypeError(f"logits are {logits.dtype}")
     logits = logits.astype(np.float64)  # (N, C)
     if logits.ndim != 2 or labels.shape != (len(logits),) or not len(logits) or not np.isfinite(logits).all():
-        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit together, or are not finite")
+        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not match, or are not finite")
     labels, shown = _indices(labels, logits.shape[1], "labels"), _indices(shown, len(logits), "picture_indices")
-    small = pictures.ndim == 4 and len(pictures) <= MOST_PICTURES and all(1 <= edge <= LARGEST for edge in pictures.shape[1:3])
+    small = pictures.ndim == 4 and len(pictures) <= MAX_PICTURES and all(1 <= edge <= MAX_EDGE for edge in pictures.shape[1:3])
     if not small or len(pictures) != len(shown) or pictures.dtype != np.uint8:
-        raise ValueError(f"pictures {pictures.shape} of {pictures.dtype} are not some small colour pictures")
+        raise ValueError(f"pictures {pictures.shape} of {pictures.dtype} are not small pictures in colour")
     if pictures.shape[3] == 1:
         pictures = np.repeat(pictures, 3, axis=3)
     if pictures.shape[3] != 3:
         raise ValueError(f"pictures have {pictures.shape[3]} channels")
-    with np.errstate(over="ignore"):  # of numbers that no network answers with
+    with np.errstate(over="ignore"):  # from logits that no network returns
         exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
     confidence = exponential / exponential.sum(axis=1, keepdims=True)
     return Scores(confidence, labels, confidence.argmax(axis=1), pictures, shown)
@@ -133,12 +133,12 @@ def _indices(values: npt.NDArray[Any], end: int, name: str) -> Integers:
     return values.astype(np.int64)
 
 
-def _layers(path: Path) -> list[Layer]:
-    rows = json.loads(read_regular(path, _LARGEST_LAYERS))
-    if not isinstance(rows, list) or len(rows) > MOST_LAYERS:
-        raise TypeError(f"not a list of at most {MOST_LAYERS:,} layers")
+def _layers(path: Path) -> list[LayerRow]:
+    rows = json.loads(read_regular(path, _MAX_LAYERS_BYTES))
+    if not isinstance(rows, list) or len(rows) > MAX_LAYERS:
+        raise TypeError(f"not a list of at most {MAX_LAYERS:,} layers")
     return [
-        Layer(
+        LayerRow(
             clipped(str(row["name"])),
             clipped(str(row["kind"])),
             " x ".join(clipped(str(int(edge))) for edge in row["output_shape"][:8]),

@@ -14,7 +14,7 @@ import pandas as pd
 from hpo.errors import UsageError
 from hpo.report import document, gains
 from hpo.report.figures import comparison as figures
-from hpo.report.page import flat
+from hpo.report.rows import flat
 from hpo.report.summary import Summary, summarize
 from hpo.report.words import NOTHING, duration, percent, points, points_between, score
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import optuna
 
-_SAME = ("dataset", "score", "limit_test")  # settings that must agree for studies to be scored on the same images
-DIFFERENT = "not comparable: scored on different images"
+_SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored
+NOT_COMPARABLE = "not comparable: scored on different images"
 
 
 class Comparison:
@@ -33,7 +33,7 @@ class Comparison:
 
     Args:
         studies: Any Optuna studies of one objective.
-        folders: Of each, where its files are, which tell which images each trial got right.
+        folders: The folder of each study, which records the images that each trial got right; None if unknown.
 
     Raises:
         UsageError: There is no study, one has several objectives, or some maximize and others minimize.
@@ -49,7 +49,7 @@ class Comparison:
         return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in self._named.items()])
 
     def values(self) -> list[dict[str, Any]]:
-        """Return the same as values for a program: scores and gains as fractions, times in seconds, None where missing."""
+        """Return the same for a program: scores and gains as fractions, times in seconds, None where missing."""
         first = next(iter(self._named.values()))
         return [{"study": name} | _values(summary, first) for name, summary in self._named.items()]
 
@@ -84,7 +84,7 @@ def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
 
 
 def _named(studies: Sequence[optuna.Study], folders: Sequence[Path | None]) -> dict[str, Summary]:
-    """Summaries by name; studies of one name, from two databases, get a number."""
+    """Summaries by name; studies of the same name, from two databases, are numbered."""
     if not studies:
         raise UsageError("there is nothing to compare. Name at least two studies: hpo compare A B")
     named: dict[str, Summary] = {}
@@ -123,7 +123,7 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
         **dict(zip(("best_low", "best_high"), ends or (None, None), strict=True)),
         "gain": summary.best_value - first.best_value if compares else None,
         **dict(zip(("gain_low", "gain_high"), (gain.low, gain.high) if gain else (None, None), strict=True)),
-        "obstacle": DIFFERENT if both and not compares else None,
+        "obstacle": NOT_COMPARABLE if both and not compares else None,
         "best_trial": best,
         "finished": len(summary.finished),
         "trials": len(summary.trials),
@@ -136,7 +136,7 @@ def _gain(summary: Summary, first: Summary) -> str:
     if summary is first or summary.best is None or first.best is None:
         return NOTHING
     if not _same_images(summary, first):
-        return DIFFERENT
+        return NOT_COMPARABLE
     gain = gains.between(summary, first)
     if gain is None:
         return f"{summary.best_value - first.best_value:+.4g}"
@@ -147,7 +147,7 @@ def _gain(summary: Summary, first: Summary) -> str:
 def _same_images(summary: Summary, first: Summary) -> bool:
     """Whether two studies were scored on the same images. If not all images are scored, the seed decides which ones are."""
     some = summary.settings.get("score") == "validation" or summary.settings.get("limit_test")
-    keys = (*_SAME, "seed") if some else _SAME
+    keys = (*_SCORED_BY, "seed") if some else _SCORED_BY
     about = ("data_digest", "n_scored")
     return all(summary.settings.get(key) == first.settings.get(key) for key in keys) and all(
         summary.environment.get(key) == first.environment.get(key) for key in about

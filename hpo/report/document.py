@@ -1,8 +1,8 @@
-"""One HTML file from a template: everything inlined, nothing fetched, and only our two scripts may run.
+"""One HTML file from a template: everything is inlined, nothing is fetched, and only our two scripts may run.
 
-The page's security policy names those scripts by their hashes, so no text of a study can become a third. Data
-travels in JSON blocks that the browser does not execute. Nothing here depends on the clock: the same study gives
-the same bytes.
+The page's security policy names these scripts by their hashes, so that no text of a study can run as a script. Data
+is in JSON blocks that the browser does not execute. The result does not depend on the clock: the same study gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, **values: object) -> str:
-    """Return the page that `template` makes of figures, the table of trials (None for no table) and other values."""
+    """Return the page that `template` makes of figures, the table of trials (None if there is none) and other values."""
     from markupsafe import Markup
 
     plotly, script = _plotly(), _own("page.js") + _own("table.js")
@@ -56,16 +56,16 @@ def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, 
 
 
 def write(out: Path, page: str) -> Path:
-    """Write `page` to `out`, whole or not at all; its folder is made, but not the folder's own parents.
+    """Write `page` to `out`, completely or not at all. Its folder is created if missing, but not that folder's parent.
 
     Raises:
-        StorageError: There is no such place, or it cannot be written.
+        StorageError: The parent of the folder is missing, or the file cannot be written.
     """
     out = expanded(out)
-    if not out.parent.parent.is_dir():  # a slip of the pen, rather than a tree to plant
-        raise StorageError(f"cannot write {out}: there is no folder {out.parent}. Make it, or choose one with --out.")
+    if not out.parent.parent.is_dir():  # probably a typing error: do not create a tree of folders
+        raise StorageError(f"cannot write {out}: there is no folder {out.parent}. Create it, or choose another one with --out.")
     try:
-        write_atomically(out, page.encode("utf-8", "replace"))  # a lone surrogate, which JSON can hold, has no UTF-8
+        write_atomically(out, page.encode("utf-8", "replace"))  # JSON can contain a lone surrogate, which UTF-8 cannot encode
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror or error}. Choose another place with --out.") from error
     reach("report.written")
@@ -73,7 +73,7 @@ def write(out: Path, page: str) -> Path:
 
 
 def as_json(value: object) -> str:
-    """Return JSON that may stand in a script element: without `<`, nothing in it can close the element."""
+    """Return JSON for a script element: without `<`, its text cannot close the element."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

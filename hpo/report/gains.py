@@ -1,9 +1,9 @@
-"""What the winner is worth on new images, and what it gained over another trial: intervals that know that it was chosen.
+"""The winner's accuracy on new images, and its gain over another trial: intervals that account for the selection.
 
-The best of N scores is too high by the luck of having been the best. `Choice` holds by how much, and how much noise is left; the
-intervals are moved and scaled by that. Where it is known which images each trial got right, trials are compared on the same
-images; a study without (of an older hpo, or whose files are gone) gets the wider intervals of independent samples, extended
-downwards by the luck.
+The best of N scores is optimistic, because it was chosen for being the best. `Choice` estimates by how much, and how much
+noise remains; the intervals are shifted and scaled accordingly. Where it is known which images each trial got right, trials
+are compared on the same images. A study without these records (of an older hpo, or whose files are gone) gets the wider
+intervals of independent samples, extended downwards by the optimism.
 """
 
 from __future__ import annotations
@@ -18,24 +18,22 @@ from hpo.report import stats
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
-TOP = 32  # best trials whose answers tell how much noise trials share
-MARGIN = (
-    0.005  # of accuracy: about what another training seed moves it (standard deviation 0.2 points on CIFAR-10, twice and more)
-)
+TOP_TRIALS = 32  # best trials whose answers are used to estimate the noise that trials share
+MARGIN = 0.005  # of accuracy: about the effect of another training seed (standard deviation 0.2 points on CIFAR-10, or more)
 ONE_SIDED = 1.645  # 95 %
 
 
 class Choice(NamedTuple):
-    """What having been chosen means for the winner's score.
+    """How the selection of the winner affects its score.
 
     Attributes:
-        rivals: Trials within noise of the winner's score, itself included: each could have won by chance.
+        rivals: Number of trials within noise of the winner's score, the winner included: each could have won by chance.
         luck: By how much the score is probably too high.
-        shared: Variance that the scored images, as a sample, give all trials alike.
-        own: Variance of one trial's score beside that.
-        left: What is left of the winner's own after allowing for the choice.
-        centre, pull: Where, and how far, luck lets scores near the top fall on new images: as in `stats.Luck`.
-        paired: Whether all that is known from the trials' answers; else `shared` is 0.
+        shared: Variance due to the sample of scored images, common to all trials.
+        own: Remaining variance of one trial's score.
+        left: The winner's own variance after accounting for the selection.
+        centre, pull: As in `stats.Luck`: to which value, and by which part, scores near the top regress on new images.
+        paired: Whether these were estimated from the trials' answers; otherwise `shared` is 0.
     """
 
     rivals: int
@@ -49,11 +47,11 @@ class Choice(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What the winner gained over another trial.
+    """The winner's gain over another trial.
 
     Attributes:
-        points: As measured.
-        low, high: 95 % interval of what it is on new images.
+        points: The measured difference.
+        low, high: 95 % interval of the difference on new images.
         paired: Whether the two were compared image by image.
     """
 
@@ -64,12 +62,12 @@ class Gain(NamedTuple):
 
     @property
     def within_noise(self) -> bool:
-        """Whether the interval holds zero."""
+        """Whether the interval contains zero."""
         return self.low <= 0 <= self.high
 
 
 def choose(summary: Summary) -> Choice | None:
-    """Return what the choice of the winner means; None where scores are no counts of images."""
+    """Estimate how the selection affects the winner's score; None where scores are not counts of images."""
     n, best = summary.n_scored, summary.best
     if n is None or best is None:
         return None
@@ -82,8 +80,8 @@ def choose(summary: Summary) -> Choice | None:
 
 
 def _noise(summary: Summary, best: int) -> tuple[float, float] | None:
-    """Return `stats.noise` of the trials near the top, for much worse ones err on other images; None where it is not known."""
-    top = [int(number) for number in summary.finished["value"].nlargest(TOP).index]
+    """Return `stats.noise` of the trials near the top, since much worse trials err on other images; None if unknown."""
+    top = [int(number) for number in summary.finished["value"].nlargest(TOP_TRIALS).index]
     known = {number: bits for number in top if (bits := summary.answers(number)) is not None}
     if len(known) < 2 or best not in known:
         return None
@@ -96,19 +94,19 @@ def _noise(summary: Summary, best: int) -> tuple[float, float] | None:
 
 
 def accuracy(summary: Summary) -> tuple[float, float] | None:
-    """Return the 95 % interval of the winner's accuracy on new images; None where scores are no counts of images."""
+    """Return the 95 % interval of the winner's accuracy on new images; None where scores are not counts of images."""
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
         return None
     if not choice.paired:
         low, high = stats.wilson(summary.best_value, n)
         return max(0.0, low - choice.luck), high
-    images = n * (choice.shared + choice.own) / (choice.shared + choice.left)  # as if it had been counted on so many
+    images = n * (choice.shared + choice.own) / (choice.shared + choice.left)  # effective number of images
     return stats.wilson(min(1.0, max(0.0, summary.best_value - choice.luck)), images)
 
 
 def over(summary: Summary, other: int) -> Gain | None:
-    """Return the winner's gain over a trial that was not chosen for its score; None where scores are no counts of images."""
+    """Return the winner's gain over a trial that was not selected by its score; None where scores are not counts of images."""
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
         return None
@@ -119,15 +117,15 @@ def over(summary: Summary, other: int) -> Gain | None:
         low, high = stats.difference(summary.best_value, value, n)
         return Gain(points, low - choice.luck, high, paired=False)
     gain, variance = both
-    own = min(choice.own, variance) if choice.paired else choice.left  # one that nothing can be said of keeps its noise
+    own = min(choice.own, variance) if choice.paired else choice.left  # without answers the winner keeps all its noise
     middle, half = gain - choice.luck, stats.Z * math.sqrt(variance - own + choice.left)
     return Gain(points, middle - half, middle + half, paired=True)
 
 
 def between(summary: Summary, first: Summary) -> Gain | None:
-    """Return the gain of a study's winner over another study's, both scored on the same images and each chosen among its own.
+    """Return the gain of one study's winner over another's: scored on the same images, each selected in its own study.
 
-    None where scores are no counts of images.
+    None where scores are not counts of images.
     """
     if summary.choice is None or first.choice is None or summary.n_scored is None or summary.n_scored != first.n_scored:
         return None
@@ -143,9 +141,9 @@ def between(summary: Summary, first: Summary) -> Gain | None:
 
 
 def as_good(summary: Summary, other: int) -> bool:
-    """Say whether a trial is at most `MARGIN` worse than the winner: shown, not only not refuted (one-sided 95 %).
+    """Whether a trial is shown to be at most `MARGIN` worse than the winner (equivalence, one-sided 95 %).
 
-    The other one was chosen too, for it looks as good: so luck is taken from both.
+    The other trial was selected too, because it looks as good: so both scores are corrected for luck.
     """
     both, choice = _compared(summary, other), summary.choice
     if both is None or choice is None or not choice.paired:
@@ -157,7 +155,7 @@ def as_good(summary: Summary, other: int) -> bool:
 
 
 def _compared(summary: Summary, other: int) -> tuple[float, float] | None:
-    """Return the winner's gain and its variance from the two trials' answers, without regard to the choice; None without them."""
+    """Return the winner's gain and its variance from the two trials' answers, ignoring the selection; None without answers."""
     n, best = summary.n_scored, summary.best
     first = None if best is None else summary.answers(best)
     second = summary.answers(other)

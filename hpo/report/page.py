@@ -1,4 +1,4 @@
-"""The page that explains a study: findings first, then figures, the winner, all trials, and how to reproduce it."""
+"""The page that explains a study: findings first, then figures, the winner, all trials, and how to reproduce the study."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from hpo.report import document, figures
 from hpo.report.figures.figure import WORDS
 from hpo.report.figures.parameters import slices, varied
 from hpo.report.findings import find
+from hpo.report.rows import flat, space_rows
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
 from hpo.report.words import NOTHING, clipped, duration, parameter, score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import optuna
 
     from hpo.report.summary import Summary
 
-_MEASURED = {  # name: heading, digits kept
+_MEASURED = {  # column: heading, digits
     "seconds": ("seconds", 2),
     "n_parameters": ("parameters", 0),
     "macs": ("multiply-adds", 0),
@@ -41,10 +41,10 @@ def write_report(
 
     Args:
         study: Any Optuna study of one objective.
-        out: The HTML file; its folder is made if missing, not that folder's parents.
-        title: Heading; the study's name if not given.
-        artifacts: The best trial's folder with scores.npz and layers.json.
-        folder: The study's folder, which tells which images each trial got right.
+        out: The HTML file; its folder is created if missing, but not that folder's parent.
+        title: Heading; None for the study's name.
+        artifacts: The best trial's folder, with scores.npz and layers.json.
+        folder: The study's folder, which records the images that each trial got right.
 
     Raises:
         UsageError: The study has several objectives.
@@ -80,7 +80,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
 
 
 def trial_table(summary: Summary) -> dict[str, Any]:
-    """Return all trials as columns and rows of JSON, and the columns that the page shows as per cent."""
+    """Return all trials as columns and rows for JSON, and the names of columns that the page shows as per cent."""
     trials = summary.trials
     taken = {"reason", *(heading for heading, _ in _MEASURED.values())}
     columns: dict[str, list[Any]] = {
@@ -106,7 +106,7 @@ def trial_table(summary: Summary) -> dict[str, Any]:
 
 
 def _cell(value: object, digits: int | None = None) -> str | float | None:
-    """Return a value as JSON can hold it, None for what is missing or not finite."""
+    """Return a value for JSON; None if it is missing or not finite."""
     if value is None or isinstance(value, str | bool):
         return value
     if not isinstance(value, int | float):
@@ -148,44 +148,6 @@ def _tiles(summary: Summary) -> dict[str, str]:
     return tiles
 
 
-def flat(mapping: Mapping[str, Any]) -> dict[str, str]:
-    """Return a mapping as lines of text, inner mappings with dotted keys, empty values left out."""
-    lines: dict[str, str] = {}
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            lines |= {f"{key}.{inner}": text for inner, text in flat(value).items()}
-        elif isinstance(value, list | tuple):
-            lines[str(key)] = ", ".join(parameter(item) for item in value)
-        elif value is not None:
-            lines[str(key)] = parameter(value)
-    return lines
-
-
 def _without_place(environment: dict[str, str]) -> dict[str, str]:
-    """Leave out where on the machine the data lay: a page may be passed on, and the digest says which data they were."""
+    """Remove the path of the data, since pages are passed on; the digest identifies the data."""
     return environment | {"data": _PLACE.sub(".", environment["data"])} if "data" in environment else environment
-
-
-def space_rows(summary: Summary) -> list[tuple[str, str, str]]:
-    """Return name, range and default of every parameter, varied ones first."""
-    stored = summary.space.get("parameters")
-    if not isinstance(stored, dict):
-        return [(name, str(one), "") for name, one in summary.distributions.items()]
-    rows = []
-    for name, one in stored.items():
-        if not isinstance(one, dict):
-            rows.append((str(name), parameter(one), ""))
-        elif "value" in one:
-            rows.append((str(name), f"fixed at {parameter(one['value'])}", ""))
-        else:
-            rows.append((str(name), _range(one), parameter(one.get("default", ""))))
-    return sorted(rows, key=lambda row: row[1].startswith("fixed"))
-
-
-def _range(one: dict[str, Any]) -> str:
-    if isinstance(one.get("choices"), list | tuple):
-        return ", ".join(parameter(choice) for choice in one["choices"])
-    more = [f"steps of {parameter(one['step'])}"] if one.get("step") else []
-    more += ["logarithmic"] if one.get("log") else []
-    ends = f"{parameter(one.get('low', '?'))} to {parameter(one.get('high', '?'))}"
-    return ", ".join([str(one.get("type", "")) + " " + ends, *more]).strip()

@@ -1,7 +1,7 @@
 """Whether early scores predict later ones: rank agreement between each epoch at which trials are stopped and the next.
 
-Only trials that reached both can be compared, and those went on because they were good: among all trials the agreement would be
-higher (restriction of range). The interval is Bonett and Wright's (Psychometrika 2000) for Spearman's correlation.
+Only trials that reached both epochs can be compared. They continued because they were good, so among all trials the agreement
+would be higher (restriction of range). The interval for Spearman's correlation is Bonett and Wright's (Psychometrika 2000).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from hpo.report.summary import Summary
 
-FEWEST = 10  # trials that reached both: the interval of fewer says nothing
-SELDOM = 0.05  # of the stopped trials; an epoch at which fewer stopped is no rung
+MIN_PAIRS = 10  # trials that reached both epochs; with fewer, the interval is too wide to be useful
+MIN_STOP_SHARE = 0.05  # of the stopped trials; an epoch at which fewer stopped is not a rung
 
 
 class Agreement(NamedTuple):
@@ -38,14 +38,14 @@ def agreements(summary: Summary) -> list[Agreement]:
     """Return the rank agreement between each rung and the next, the last epoch included, where enough trials reached both."""
     ended = summary.curves.loc[summary.trials["state"].isin(["COMPLETE", "PRUNED"])]
     stops = last_steps(ended.loc[summary.trials["state"][ended.index] == "PRUNED"]).value_counts()
-    levels = sorted(stops.index[stops >= SELDOM * stops.sum()].astype(int))
+    levels = sorted(stops.index[stops >= MIN_STOP_SHARE * stops.sum()].astype(int))
     levels += [int(step) for step in last_steps(ended).sort_values()[-1:] if levels and step > levels[-1]]
     found = (_between(early, late, ended) for early, late in pairwise(levels))
     return [one for one in found if one is not None]
 
 
 def last_steps(curves: pd.DataFrame) -> pd.Series[int]:
-    """The last step of each row that holds a value; rows without any are left out."""
+    """The last step at which each row has a value; rows without values are left out."""
     known = curves.notna().to_numpy()
     some = np.flatnonzero(known.any(axis=1))
     last = known.shape[1] - 1 - known[some, ::-1].argmax(axis=1) if len(some) else some
@@ -54,7 +54,7 @@ def last_steps(curves: pd.DataFrame) -> pd.Series[int]:
 
 def _between(early: int, late: int, curves: pd.DataFrame) -> Agreement | None:
     both = curves[[early, late]].dropna()
-    if len(both) < FEWEST:
+    if len(both) < MIN_PAIRS:
         return None
     correlation = stats.spearman(both[early].to_numpy(), both[late].to_numpy())
     if math.isnan(correlation):

@@ -1,8 +1,8 @@
-"""The few statistics that the findings rest on, each with its source.
+"""The statistics that the findings use, each with its source.
 
-Accuracies are fractions of `n` scored images. Two networks of a study are scored on the same images and err on much the same
-ones: where it is known on which (hpo/correct.py), `paired` compares them; `difference` takes them for independent and is about
-twice as wide. None of these knows how much another training seed would move a score.
+Accuracies are fractions of `n` scored images. Two networks of a study are scored on the same images, and their mistakes overlap.
+`paired` compares them where these are known (hpo/correct.py); `difference` assumes independence, and its interval is about twice
+as wide. None of these includes the effect of another training seed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 Z = 1.96  # two-sided 95 %
-WINDOW = 8.0  # standard deviations of its own noise below the best within which another trial says something about the top
+WINDOW = 8.0  # standard deviations of a trial's own noise; trials further below the best are ignored
 Floats = npt.NDArray[np.float64]
 
 
 def wilson(accuracy: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy (Wilson, JASA 1927): inside 0..1 and honest near both ends."""
+    """Return the 95 % interval of an accuracy (Wilson, JASA 1927): inside 0..1, and valid near both ends."""
     centre = (accuracy + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(accuracy * (1 - accuracy) / n + Z**2 / (4 * n**2))
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -34,20 +34,20 @@ def difference(first: float, second: float, n: int, n_second: int | None = None)
 
 
 def paired(better: int, worse: int, n: int) -> tuple[float, float]:
-    """Return difference and variance of two accuracies on the same `n` images, from those on which one alone is right.
+    """Return difference and variance of two accuracies on the same `n` images, from the images that only one got right.
 
-    Agresti and Min, Statistics in Medicine 2005: half an image added to each of the four cells. Of the usual intervals it is the
-    narrowest that holds its 95 % on few images too (tests/bench/intervals.md).
+    Agresti and Min, Statistics in Medicine 2005: half an image is added to each of the four cells. Of the usual intervals it is
+    the narrowest whose coverage is 95 % on few images, too (tests/bench/intervals.md).
     """
     gain = (better - worse) / (n + 2)
     return gain, ((better + worse + 1) / (n + 2) - gain**2) / (n + 2)
 
 
 def noise(correct: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return the variance of an accuracy that all networks share (the choice of images), and that which is each one's own.
+    """Return the variance of an accuracy that all networks share (due to the sample of images), and each network's own.
 
     Args:
-        correct: (M, n) which of n images each of M networks got right; at least two.
+        correct: (M, n), which of n images each of M networks got right; M is at least 2.
     """
     m, n = correct.shape
     rate = correct.mean(axis=1)
@@ -58,13 +58,14 @@ def noise(correct: npt.NDArray[np.bool_]) -> tuple[float, float]:
 
 
 class Luck(NamedTuple):
-    """What having been chosen for it makes of the largest value.
+    """How the selection affects the largest value.
 
     Attributes:
         points: By how much it is probably too high.
-        left: Variance that is left of its noise.
-        centre: Where values are pulled to: the median of those near the top.
-        pull: By which part of their distance; 1 if all are equally good, 0 if noise is small beside what sets them apart.
+        left: Remaining variance of its noise.
+        centre: The value to which values regress: the median of those near the top.
+        pull: By which part of their distance they regress: 1 if all are equally good, 0 if noise is small compared with the
+            differences between them.
     """
 
     points: float
@@ -74,12 +75,12 @@ class Luck(NamedTuple):
 
 
 def luck(values: Floats, own: float) -> Luck:
-    """Return what the largest of `values` owes to chance.
+    """Estimate how much of the largest of `values` is due to chance.
 
-    A hierarchical model: true qualities are normal with unknown spread, and each value has noise of variance `own` besides. The
-    spread is integrated over (half-Cauchy prior at the scale of the noise; Gelman, Bayesian Analysis 2006). Searches have long
-    lower tails, and what lies far below the best says nothing of the top: only values within `WINDOW` standard deviations of the
-    noise count, and of those the upper half about their median. Simulated coverage: tests/bench/intervals.md.
+    A hierarchical model: true qualities are normal with unknown spread, and each value has additional noise of variance `own`.
+    The spread is integrated out (half-Cauchy prior at the scale of the noise; Gelman, Bayesian Analysis 2006). Searches have long
+    lower tails, and values far below the best carry no information about the top: only values within `WINDOW` standard deviations
+    of the noise are used, and of these the upper half around their median. Simulated coverage: tests/bench/intervals.md.
     """
     best, sd = float(values.max()), math.sqrt(own)
     near = values[values >= best - WINDOW * sd]
@@ -92,7 +93,7 @@ def luck(values: Floats, own: float) -> Luck:
     likely = -len(above) / 2 * np.log(total) - float(((above - centre) ** 2).sum()) / (2 * total) - np.log1p((spread / sd) ** 2)
     weight = np.exp(likely - likely.max()) * np.gradient(spread)
     weight /= weight.sum()
-    pulled = own / total  # to the centre: all the way if there is no spread
+    pulled = own / total  # part of the distance to the centre: 1 if there is no spread
     shift = pulled * (best - centre)
     left = (1 - pulled) * own + pulled**2 * total * math.pi / (2 * len(near))
     mean = float(weight @ shift)
@@ -100,7 +101,7 @@ def luck(values: Floats, own: float) -> Luck:
 
 
 def standard_error(accuracy: float, n: int) -> float:
-    """Return the standard deviation of an accuracy that was counted on `n` images."""
+    """Return the standard deviation of an accuracy that was measured on `n` images."""
     return math.sqrt(max(accuracy * (1 - accuracy), 1 / n) / n)
 
 
@@ -110,7 +111,7 @@ def binomial_tail(hits: int, n: int, p: float) -> float:
 
 
 def ranks(values: Floats) -> Floats:
-    """Return ranks from 0, equal values sharing their mean rank."""
+    """Return ranks from 0; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts + 1) / 2)[inverse], dtype=np.float64)
@@ -135,7 +136,7 @@ def greater(first: Floats, second: Floats) -> float:
 
 
 def pareto(cost: Floats, value: Floats) -> npt.NDArray[np.bool_]:
-    """Mark the points that no cheaper or equally cheap point beats: the front of least cost and most value."""
+    """Mark the points for which no other point has at most the same cost and a higher value: the Pareto front."""
     order = np.lexsort((-value, cost))
     best = np.maximum.accumulate(np.concatenate([[-np.inf], value[order][:-1]]))
     front = np.zeros(len(cost), dtype=np.bool_)

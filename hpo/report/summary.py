@@ -1,7 +1,7 @@
-"""From a study to its numbers: what findings, figures, tables and notes are made of, computed once.
+"""The numbers of a study, computed once: findings, figures, tables and notes are made from them.
 
 Everything here is derived from the study alone, so the same study gives the same summary. A study that hpo did not
-make has no settings and may minimize: then values are plain numbers, and what is said of accuracies is left out.
+make has no settings and may minimize: then its values are plain numbers, and statements about accuracies are left out.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Summary:
         name: The study's name.
         maximize: Whether more is better.
         settings, space, environment: As the run stored them; empty where missing.
-        recipe: Version of what its trainings do beyond their Config.
-        command: The command that made the study; empty where missing.
-        ended: Why its last run ended, as that run stored it; empty where missing.
+        recipe: Version of the parts of training that no Config describes.
+        command: The command that made the study; empty if missing.
+        ended: The stored reason why its last run ended; empty if missing.
         trials: One row per trial; `hpo.store.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.store.trials.Trials`.
@@ -74,22 +74,22 @@ class Summary:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Trials by state, every state present."""
+        """Number of trials by state; all states are present."""
         found = self.trials["state"].value_counts()
         return {state: int(found.get(state, 0)) for state in STATES}
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The COMPLETE trials of hpo's own that have a finite value; in a study that hpo did not make, of all."""
+        """The COMPLETE trials with a finite value; in a study of hpo's, only trials that hpo made."""
         return self.trials.loc[_done(self.trials)]
 
     @cached_property
     def standing(self) -> pd.Series[float]:
-        """Rank of each trial that finished or was stopped early with a score, 0 the worst; equals share a rank.
+        """Rank of each trial that finished or was stopped early with a score, 0 for the worst; equal trials share a rank.
 
-        Trials that were stopped rank behind all that finished, by how far they came and then by their last score: a search by
-        halving finishes few, and what the others say is not lost. A point that the space names is trained to the end whatever it
-        scores: it ranks as if it had been stopped where it was worse than all that went on.
+        Stopped trials rank behind all finished ones, by the epoch that they reached and then by their last score: a search by
+        halving finishes few trials, and this uses the information in the others. The space's starting points are trained to the
+        end in any case: they rank as if they had been stopped where they were worse than all trials that continued.
         """
         stopped = self.trials[(self.trials["state"] == "PRUNED") & np.isfinite(self.trials["last"])]
         keys = {n: (1, 0, float(value)) for n, value in self.finished["value"].items()}
@@ -101,7 +101,7 @@ class Summary:
         return pd.Series(ranks, index=pd.Index(list(keys), dtype=self.trials.index.dtype), dtype=float).sort_index()
 
     def _earned(self, number: int, others: pd.DataFrame, stops: pd.Series[int]) -> tuple[int, int, float]:
-        """The key of a trial that was not to be stopped, as its scores among the others' would have had it."""
+        """The key of a trial that was exempt from stopping, as if it had been stopped by its scores among the others'."""
         for epoch in sorted(set(stops) & set(self.curves.columns)):
             score, scores = self.curves[epoch][number], others[epoch].dropna()
             went_on = scores.drop(stops.index[stops == epoch], errors="ignore")
@@ -122,16 +122,16 @@ class Summary:
 
     @cached_property
     def default_value(self) -> float | None:
-        """Value of trial 0, the space's default point; None for a stranger's study or if it did not finish."""
+        """Value of trial 0, the space's default point; None if it did not finish or hpo did not make the study."""
         return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
 
     @cached_property
     def choice(self) -> gains.Choice | None:
-        """What it means for the best trial's score that it was chosen for it."""
+        """How its selection affects the best trial's score."""
         return gains.choose(self)
 
     def answers(self, number: int) -> correct.Bits | None:
-        """Return which of the scored images a trial got right; None where that is not known."""
+        """Return which of the scored images a trial got right; None if unknown."""
         if number not in self._answers:
             known = self.folder is not None and self.n_scored is not None
             path = self.folder / correct.FOLDER / correct.name(number) if known and self.folder else None
@@ -145,13 +145,13 @@ class Summary:
 
     @cached_property
     def best_named(self) -> int | None:
-        """Number of the best finished trial of a point that the space names, the default one or a start; None without one."""
+        """Number of the best finished trial of a starting point of the space (the default included); None without one."""
         named = self.finished["value"][[number for number in self._given if number in self.finished.index]]
         return None if named.empty else int(named.index[int(named.to_numpy().argmax())])
 
     @cached_property
     def _given(self) -> list[int]:
-        """Trials of points that the space names: the default one, then `starts`."""
+        """Trials of the space's starting points: the default point, then `starts`."""
         if not self.ours or 0 not in self.params.index:
             return []
         starts = self.space.get("starts")
@@ -161,7 +161,7 @@ class Summary:
 
     @property
     def ours(self) -> bool:
-        """Whether hpo made this study: only then are values accuracies and is trial 0 the default."""
+        """Whether hpo made this study: only then values are accuracies, and trial 0 is the default point."""
         return is_our_study({"settings": self.settings}, maximize=self.maximize)
 
     @cached_property
@@ -171,14 +171,14 @@ class Summary:
 
     @cached_property
     def n_scored(self) -> int | None:
-        """Number of images that each score was counted on."""
+        """Number of images that each score was measured on."""
         n = self.environment.get("n_scored")
         known = isinstance(n, int) and not isinstance(n, bool) and n > 0
         return n if known and self.is_accuracy else None
 
     @cached_property
     def tutorial(self) -> float | None:
-        """The tutorial's accuracy, where this study's scores can be held against it: on all of CIFAR-10's test set, in colour."""
+        """The tutorial's accuracy if this study's scores are comparable: on all of CIFAR-10's test set, in colour."""
         settings, environment = self.settings, self.environment
         asked = (settings.get("dataset"), settings.get("score", "test"), settings.get("limit_test")) == ("cifar10", "test", None)
         n_train = environment.get("n_train", CIFAR10_TRAINING_IMAGES)
@@ -188,7 +188,7 @@ class Summary:
 
     @cached_property
     def epochs(self) -> int:
-        """Epochs that a trial trains for if nothing stops it; 0 where unknown."""
+        """Epochs of a trial that is not stopped early; 0 if unknown."""
         planned = self.settings.get("epochs")
         if isinstance(planned, int) and planned > 0:
             return planned
@@ -196,7 +196,7 @@ class Summary:
 
     @cached_property
     def lasted(self) -> float:
-        """Seconds from the first start to the last end of a trial or of a stint of training; NaN where no end is known."""
+        """Seconds from the first start to the last end of a trial or of a stint of training; NaN if no end is known."""
         first = self.trials["start"].min()
         ends = [float(end) for end in self.trials["ended"].dropna()]
         if not pd.isna(first):
@@ -211,7 +211,7 @@ class Summary:
 
     @cached_property
     def importance(self) -> list[Importance]:
-        """What is known of each parameter: those that decide first, then by share; empty with too few trials."""
+        """The effect of each parameter: those that decide first, then by share; empty with too few trials."""
         return importances(
             self.params.loc[self.standing.index, list(self.distributions)],
             np.asarray(self.standing, dtype=np.float64),
@@ -225,7 +225,7 @@ class Summary:
 
     @cached_property
     def label_smoothing(self) -> float:
-        """The best trial's label smoothing, which its training loss contains; 0 where there is none or nobody knows."""
+        """The best trial's label smoothing, which is part of its training loss; 0 if none or unknown."""
         stored = self.space.get("parameters")
         fixed = stored.get("label_smoothing") if isinstance(stored, dict) else None
         value = fixed.get("value") if isinstance(fixed, dict) else None
@@ -235,17 +235,17 @@ class Summary:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names of the classes; empty where unknown."""
+        """Names of the classes; empty if unknown."""
         names = self.environment.get("classes")
         return [str(name) for name in names] if isinstance(names, list | tuple) else []
 
 
 def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
-    """Compute the summary of `study`, which keeps its files in `folder`.
+    """Compute the summary of `study`, whose files are in `folder`.
 
     Raises:
         UsageError: The study has several objectives.
-        StorageError: The database refuses, or holds values that cannot be right.
+        StorageError: The database cannot be read, or contains invalid values.
     """
     with reading(study):
         if len(study.directions) > 1:
@@ -292,6 +292,6 @@ def _derive(table: pd.DataFrame, maximize: bool) -> pd.DataFrame:
 
 
 def _done(table: pd.DataFrame) -> pd.Series[bool]:
-    """Which trials are complete, with a result, and hpo's own."""
+    """Return which trials are complete and have a result; trials of another program are FOREIGN in a study of hpo's."""
     done: pd.Series[bool] = (table["state"] == "COMPLETE") & np.isfinite(table["value"])
     return done

@@ -1,4 +1,4 @@
-"""The winner in detail: parameters beside trial 0's, its network, how it learned, where it errs, how to repeat it."""
+"""The winner in detail: parameters beside trial 0's, network, learning curve, mistakes, and how to train it again."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ from hpo.report.words import NOTHING, clipped, count, parameter, percent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpo.report.artifacts import Integers, Layer, Scores
+    from hpo.report.artifacts import Integers, LayerRow, Scores
     from hpo.report.figures import Figure
     from hpo.report.summary import Summary
 
-SHOWN = 24  # mistakes, and as many successes
-SAME = ("dataset", "epochs", "score", "seed", "limit_train", "limit_test")  # settings that training the winner again needs
+NEEDED_SETTINGS = (
+    "dataset",
+    "epochs",
+    "score",
+    "seed",
+    "limit_train",
+    "limit_test",
+)  # settings that training the winner again needs
 
 
 class Picture(NamedTuple):
-    """One scored image: a data URI and what to say about it."""
+    """One scored image: a data URI, a description, and a caption."""
 
     source: str
     alt: str
@@ -45,29 +51,29 @@ class Gallery(NamedTuple):
 
 @dataclass(frozen=True)
 class Winner:
-    """What the page shows of the best trial.
+    """The best trial as the page shows it.
 
     Attributes:
-        number: Of the trial.
+        number: The trial's number.
         parameters: Name, value, and trial 0's value.
         beside: Whether trial 0 is another trial and has parameters to show.
-        again: What trains it again, as text for a terminal; empty where the study does not tell.
-        layers, figures, pictures: As far as its files are there.
-        missing: A sentence for every file that could not be used.
+        again: Commands that train it again; empty if the study does not record enough.
+        layers, figures, pictures: From the files that could be used.
+        missing: A sentence for each file that could not be used.
     """
 
     number: int
     parameters: list[tuple[str, str, str]]
     beside: bool
     again: str
-    layers: list[Layer]
+    layers: list[LayerRow]
     figures: list[Figure]
     pictures: list[Gallery]
     missing: list[str]
 
 
 def describe(summary: Summary, folder: Path | None) -> Winner | None:
-    """Describe the best trial with what its folder holds; None in a study without a finished trial."""
+    """Describe the best trial with the files in its folder; None in a study without a finished trial."""
     best = summary.best
     if best is None:
         return None
@@ -93,7 +99,7 @@ def describe(summary: Summary, folder: Path | None) -> Winner | None:
 
 
 def class_names(summary: Summary, scores: Scores | None) -> list[str]:
-    """Return a name for every class; numbers where the study has none that fit."""
+    """Return a name for every class; numbers if the study's names do not match."""
     if scores is None:
         return []
     n = scores.confidence.shape[1]
@@ -110,19 +116,19 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
 
 
 def _again(summary: Summary, best: int) -> str:
-    """A space file in which nothing varies, and the command that runs it once."""
+    """Return commands that write a space file in which nothing varies, and run it once."""
     stored = summary.space.get("parameters")
     if not summary.ours or not isinstance(stored, dict):
         return ""
     fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}
     chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
     lines = [f"{name} = {_toml(value)}" for name, value in (fixed | chosen).items() if _is_key(name)]
-    options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in SAME}
+    options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
     said = [f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
     words = [f"python -m hpo run {name}", "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
     command = " \\\n  ".join(words)
-    other = f"# The study's recipe is {summary.recipe}; a new study has recipe {LATEST.version}, and may score otherwise."
+    other = f"# This study has recipe {summary.recipe}; a new study has recipe {LATEST.version}, and scores may differ."
     comment = [other] if summary.recipe != LATEST.version else []
     return "\n".join([*comment, "cat > winner.toml <<'END'", *lines, "END", command])
 
@@ -132,18 +138,18 @@ def _is_key(name: object) -> bool:
 
 
 def _toml(value: object) -> str:
-    """A TOML value; JSON writes numbers, booleans and texts of one line alike."""
+    """Return a TOML value; JSON writes numbers, booleans and one-line texts in the same way."""
     return json.dumps(value.item() if isinstance(value, np.generic) else value)
 
 
 def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:
-    """The most confident mistakes, and successes of ordinary confidence, as the worker chose and ordered them."""
+    """Return the mistakes and the successes among the pictures that the worker chose, in its order."""
     right = (scores.predicted == scores.labels)[scores.shown]
-    wrong, correct = np.flatnonzero(~right)[:SHOWN], np.flatnonzero(right)[:SHOWN]
+    wrong, correct = np.flatnonzero(~right), np.flatnonzero(right)
     made = [
         Gallery(f"Its {count(len(wrong), 'most confident mistake')}", _pictures(scores, names, wrong)),
         Gallery(
-            f"{count(len(correct), 'typical success').replace('successs', 'successes')}",
+            count(len(correct), "typical success", "typical successes"),
             _pictures(scores, names, correct),
         ),
     ]
@@ -156,7 +162,7 @@ def _pictures(scores: Scores, names: list[str], which: Integers) -> list[Picture
         row = int(scores.shown[i])
         true, predicted = names[scores.labels[row]], names[scores.predicted[row]]
         sure = percent(float(scores.confidence[row].max()), 0)
-        said = f"{true}, seen as {predicted}" if true != predicted else true
+        said = f"{true}, predicted {predicted}" if true != predicted else true
         alt = f"Picture of {true}, predicted {predicted} with {sure} confidence"
         found.append(Picture(_data_uri(scores.pictures[i]), alt, f"{said}, {sure}"))
     return found

@@ -1,4 +1,7 @@
-"""Numbers as a person reads them: per cent, points, minutes, counts. Only here do fractions become per cent."""
+"""Numbers as a person reads them: per cent, points, minutes, counts. Fractions become per cent only here.
+
+A number and its unit are joined by a no-break space, so that no line breaks between them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
 MINUS = "\N{MINUS SIGN}"
-NOTHING = "\N{EN DASH}"  # where a number is missing
-LONGEST = 200  # characters of a stranger's text that a sentence or a figure shows
+NOTHING = "\N{EN DASH}"  # in place of a missing number
+MAX_LENGTH = 200  # characters of a study's text that a sentence or a figure shows
 
 
 def percent(fraction: float, digits: int = 1) -> str:
@@ -20,12 +23,12 @@ def percent(fraction: float, digits: int = 1) -> str:
 
 def points(fraction: float) -> str:
     """Return a difference of accuracies, with its sign: `+3.2 points` for 0.032."""
-    return f"{signed(100 * fraction)} points"
+    return f"{signed(100 * fraction)}\N{NO-BREAK SPACE}points"
 
 
 def points_between(low: float, high: float) -> str:
     """Return an interval of a difference: `+2.1 to +4.2 points`."""
-    return f"{signed(100 * low)} to {signed(100 * high)} points"
+    return f"{signed(100 * low)} to {signed(100 * high)}\N{NO-BREAK SPACE}points"
 
 
 def signed(value: float) -> str:
@@ -34,18 +37,18 @@ def signed(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return four digits of a number that may be of any size."""
+    """Return a number of any size with four digits."""
     return f"{value:.4g}".replace("-", MINUS) if math.isfinite(value) else NOTHING
 
 
 def score(value: float, summary: Summary) -> str:
-    """Return a trial's value: per cent where it is an accuracy, a plain number in a stranger's study."""
+    """Return a trial's value: per cent if it is an accuracy, otherwise a plain number."""
     return percent(value, 2) if summary.is_accuracy else number(value)
 
 
-def count(n: float, noun: str) -> str:
-    """Return `1 trial`, `12 trials`."""
-    return f"{n:,.0f} {noun}" + ("" if n == 1 else "s")
+def count(n: float, noun: str, plural: str = "") -> str:
+    """Return `1 trial`, `12 trials`; `plural` for nouns that do not just take an s."""
+    return f"{n:,.0f} {noun if n == 1 else plural or noun + 's'}"
 
 
 def amount(n: float) -> str:
@@ -63,18 +66,20 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return NOTHING
     if seconds < 119.5:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+        text = f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    else:
+        minutes = round(seconds / 60)
+        text = f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def parameter(value: object) -> str:
-    """Return a parameter's value: floats to four digits, everything else as it is."""
+    """Return a parameter's value: floats with four digits, other values unchanged."""
     return clipped(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
-def clipped(text: str, longest: int = LONGEST) -> str:
-    """Return at most `longest` characters, the cut marked."""
+def clipped(text: str, longest: int = MAX_LENGTH) -> str:
+    """Return at most `longest` characters; an ellipsis marks a cut."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

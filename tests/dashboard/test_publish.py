@@ -170,7 +170,7 @@ def test_what_a_person_wrote_on_a_trial_stays(store):
 
 
 def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, monkeypatch):
-    monkeypatch.setattr(publish, "MOST", 3)
+    monkeypatch.setattr(publish, "MAX_NOTES", 3)
     record = store([made.trial(i, "FAIL" if i in (2, 5) else "PRUNED", [0.1], reason="why") for i in range(6)])
     for _ in range(2):
         publish.publish(record)

@@ -208,8 +208,8 @@ def test_the_training_loss_is_said_to_be_another_quantity_than_the_scored_one():
     space = {"name": "basic", "parameters": {"label_smoothing": {"value": 0.1}}}
     smoothed = summarize(made.study(trials, space=space, environment={"classes": made.CLASSES}))
     assert winner.learning(smoothed).note == (
-        "The two losses are not one quantity: the training loss has label smoothing 0.1 (its floor is 0.50), dropout and "
-        "augmentation in it."
+        "The two losses are different quantities: the training loss includes label smoothing 0.1 (minimum 0.50), dropout and "
+        "augmentation."
     )
     assert "label smoothing" not in winner.learning(summarize(made.study(trials))).note
 

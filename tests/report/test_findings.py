@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from hpo.report import figures
 from hpo.report.findings import find, result, search
 from hpo.report.rungs import agreements
 from hpo.report.summary import summarize
@@ -83,7 +84,7 @@ def test_rare_causes_of_failures_are_counted_together():
     reasons = ["out of memory"] * 3 + ["loss is not finite"] * 2 + ["a", "b", "c", None]
     trials = [made.trial(i, "FAIL", reason=reason) for i, reason in enumerate(reasons)]
     assert findings(made.study(trials))["failures"] == (
-        "9 trials of 9 failed: 3 out of memory, 2 loss is not finite, 1 a, 1 b and 2 of other causes."
+        "9 trials of 9 failed: 3 out of memory, 2 loss is not finite, 1 a, 1 b and 2 with other causes."
     )
 
 
@@ -119,7 +120,7 @@ def test_pure_noise_is_called_noise():
     assert found.keys() == {"winner", "optimism", "progress", "undecided"}
     assert found["winner"].endswith("within noise, so the search found nothing better.")
     assert "unlikely to help" in found["progress"]
-    assert found["undecided"].startswith("Which parameters matter is not clear from 60 finished trials")
+    assert found["undecided"].startswith("It is not clear from 60 finished trials which parameters matter")
 
 
 def test_pure_noise_is_called_noise_nearly_always():
@@ -140,7 +141,8 @@ def test_the_luck_of_the_choice_is_estimated_about_right():
 def test_rivals_as_good_as_the_winner_are_counted_and_a_score_that_luck_did_not_raise_is_not_called_optimistic():
     found = findings(made.study(finished([0.7, 0.8, 0.8, 0.8, 0.6])))["optimism"]
     assert found.endswith(
-        "3 trials are close enough to the top to have won by chance, but so much alike that its score is hardly optimistic."
+        "3 trials are close enough to the top to have won by chance, but they are so similar that the winner's score is hardly "
+        "optimistic."
     )
 
 
@@ -317,11 +319,11 @@ def test_the_fifty_trials_of_the_example_say_what_is_known_of_their_space():
     found = findings(made.fifty())
     assert found["edge"] == (
         "The best values lie at the edge of the range: filters at its upper end 64, try 16 to 88 "
-        "(the best trial and 2 of the other 3 finished ones lie there)."
+        "(the best trial and 2 of the other 3 finished trials lie there)."
     )
-    assert re.match(r"lr \(.*\), depth \(.*\) and filters \(.*\) decide most about the score\.", found["decisive"])
+    assert re.match(r"lr \(.*\), depth \(.*\) and filters \(.*\) have the most influence on the score\.", found["decisive"])
     assert "from epoch 1 to 2 ranks correlate by 0.74 (95 % interval 0.41 to 0.90, 21 trials)" in found["early-scores"]
-    assert found["progress"] == "The best came with trial 28, 21 trials before the end."
+    assert found["progress"] == "The best score was reached by trial 28, 21 trials before the end."
 
 
 # Each sentence has a least basis: these studies are just below it, and those of the tests above beyond.
@@ -330,11 +332,11 @@ def test_the_fifty_trials_of_the_example_say_what_is_known_of_their_space():
 def test_few_trials_that_stopped_early_do_not_say_that_more_are_unlikely_to_help():
     short = [made.trial(i, "PRUNED", [0.3]) for i in range(2, 12)]
     found = findings(made.study([*finished([0.8, 0.9]), *short]))
-    assert found["progress"] == "The best came with trial 1, 10 trials before the end."
+    assert found["progress"] == "The best score was reached by trial 1, 10 trials before the end."
     many = [made.trial(i, "PRUNED", [0.3]) for i in range(2, 40)]  # a third of 13, none of which was trained to the end
     assert (
         findings(made.study([*finished([0.8, 0.9]), *many]))["progress"]
-        == "The best came with trial 1, 38 trials before the end."
+        == "The best score was reached by trial 1, 38 trials before the end."
     )
 
 
@@ -352,7 +354,7 @@ def test_few_trials_say_nothing_about_parameters(n):
 def test_that_no_effect_was_seen_is_not_said_to_be_none():
     found = findings(over(made.SPACE, lambda _p, rng: made.counted(0.8, rng), 20))
     assert found["undecided"] == (
-        "Which parameters matter is not clear from 20 finished trials: none explains more of the scores than chance would."
+        "It is not clear from 20 finished trials which parameters matter: none explains more of the scores than chance would."
     )
     assert "idle" not in found
 
@@ -480,3 +482,15 @@ def test_without_the_number_of_scored_images_there_is_no_interval():
     assert found == {
         "winner": "Trial 1 is the best of 2 finished trials: 80.00 %, against 70.00 % of trial 0, the default point."
     }
+
+
+def test_no_line_breaks_between_a_number_and_its_unit():
+    summary = summarize(made.fifty())
+    drawn = figures.of_search(summary) + figures.of_parameters(summary)
+    texts = [text for one in find(summary) for text in (one.text, one.basis)] + [
+        text for one in drawn for text in (one.alt, one.note)
+    ]
+    assert any("\N{NO-BREAK SPACE}%" in text for text in texts)
+    assert any("\N{NO-BREAK SPACE}points" in text for text in texts)
+    apart = re.compile(r"\d (%|points|min|h|s|k|M|G)\b|\d %")
+    assert [text for text in texts if apart.search(text)] == []

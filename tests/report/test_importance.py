@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from hpo.report.importance import MOST, importances
+from hpo.report.importance import MAX_TRIALS, importances
 from hpo.report.summary import summarize
 
 TWO = {name: made.SPACE[name] for name in ("lr", "dropout")}
@@ -138,7 +138,7 @@ def test_the_same_trials_give_the_same_numbers():
 
 def test_of_a_long_study_an_even_part_is_looked_at():
     rng = np.random.default_rng(0)
-    points = [made.point(rng) for _ in range(3 * MOST)]
+    points = [made.point(rng) for _ in range(3 * MAX_TRIALS)]
     summary = summarize(made.study([made.trial(i, value=peak(p, rng), params=p) for i, p in enumerate(points)]))
     assert [one.name for one in summary.importance if one.decides] == ["lr"]
     assert {one.name for one in summary.importance if one.hardly_matters} >= {"dropout", "norm"}

@@ -215,7 +215,7 @@ def test_drawing_is_thinned_honestly_beyond_two_thousand(monkeypatch, tmp_path):
     study = made.searched(900)
     text = written(tmp_path, study)
     best = summarize(study).best
-    assert re.search(r"Drawn: the best 100 and an even sample of the rest, 300 of \d+ trials\.", text)
+    assert re.search(r"Drawn: the best 100 and an even sample of the others, 300 of \d+ trials\.", text)
     figures = {one["id"]: one for one in block(text, "figures")}
     slice_ = [n for trace in figures["slice-0"]["data"] for n in trace.get("customdata", [])]
     assert 0 in slice_

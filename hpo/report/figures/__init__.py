@@ -1,4 +1,4 @@
-"""From numbers to figures: each function draws one from a summary, or returns None where there is nothing to see."""
+"""From numbers to figures: each function draws one figure from a summary, or returns None if there is nothing to show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Figure", "of_parameters", "of_search"]
 
 
 def of_search(summary: Summary) -> list[Figure]:
-    """The figures about the course of the search."""
+    """Return the figures about the course of the search."""
     made = [
         history.history(summary),
         history.curves(summary),
@@ -28,6 +28,6 @@ def of_search(summary: Summary) -> list[Figure]:
 
 
 def of_parameters(summary: Summary) -> list[Figure]:
-    """The figures about the search space, without the slices."""
+    """Return the figures about the search space, without the slices."""
     made = [parameters.importance(summary), parameters.map_of_two(summary), parameters.parallel(summary)]
     return [figure for figure in made if figure is not None]

@@ -1,7 +1,7 @@
 """Best score so far of several studies, against trials and against time, with bootstrap bands.
 
-A band is the middle 80 % over studies of the same trials drawn with replacement: trials left out of a draw are as if
-they had never been tried, those before and after keep their order (Dodge et al., arXiv:1909.03004, in spirit).
+A band is the middle 80 % over draws of the study's trials with replacement: trials that a draw leaves out are treated as
+never tried, and the others keep their order (similar to Dodge et al., arXiv:1909.03004).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 COLORS = (BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")
 DRAWS = 200
-FEWEST = 5  # finished trials below which a band would show little but the draws that missed them
-MOST = 300  # points of a line; it is a staircase of few steps anyway
+MIN_FOR_BAND = 5  # finished trials; with fewer, a band would mainly show draws that left them out
+MAX_POINTS = 300  # of a line, beside its steps
 
 
 def by_trials(named: dict[str, Summary]) -> Figure | None:
-    """Best so far against the number of trials that ended."""
+    """Draw the best score so far against the number of ended trials."""
     return _figure(named, "by-trials", "Best so far, by trials", "ended trials", time=False)
 
 
 def by_time(named: dict[str, Summary]) -> Figure | None:
-    """Best so far against the time since the first start."""
+    """Draw the best score so far against the time since the first start."""
     return _figure(named, "by-time", "Best so far, by time", "minutes since the first start", time=True)
 
 
@@ -62,12 +62,13 @@ def _figure(named: dict[str, Summary], name: str, title: str, noun: str, *, time
 
 
 def _note(named: dict[str, Summary]) -> str:
-    """Say what the bands are, and which studies have none."""
-    without = [study for study, summary in named.items() if 0 < len(summary.finished) < FEWEST]
-    drawn = any(len(summary.finished) >= FEWEST for summary in named.values())
-    told = ["Bands: the middle 80 % over the same trials drawn with replacement, from where nine draws in ten have a score."]
+    """Explain the bands, and name the studies without one."""
+    without = [study for study, summary in named.items() if 0 < len(summary.finished) < MIN_FOR_BAND]
+    drawn = any(len(summary.finished) >= MIN_FOR_BAND for summary in named.values())
+    bands = "Bands: the middle 80\N{NO-BREAK SPACE}% over draws of the study's trials with replacement"
+    told = [f"{bands}. They begin where nine of ten draws have a score."]
     if without:
-        told.append(f"No band for {listed(without)}: fewer than {FEWEST} finished trials.")
+        told.append(f"No band for {listed(without)}: fewer than {MIN_FOR_BAND} finished trials.")
     return " ".join(told if drawn else told[1:])
 
 
@@ -90,7 +91,7 @@ def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> l
         edge | {"y": numbers(sign * high[within]), "fill": "tonexty", "fillcolor": _faint(color)},
     ]
     return [
-        *(edges if len(summary.finished) >= FEWEST and len(within) > 1 else []),
+        *(edges if len(summary.finished) >= MIN_FOR_BAND and len(within) > 1 else []),
         base
         | {"y": numbers(sign * line[shown]), "name": name, "hovertemplate": hover}
         | {"line": {"color": color, "dash": dash, "width": 2.5, "shape": "hv"}},
@@ -98,9 +99,9 @@ def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> l
 
 
 def band(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[Floats, Floats, Floats]:
-    """Return best so far of values in their order, and the middle 80 % over draws with replacement.
+    """Return the best so far of values in their order, and the middle 80 % over draws with replacement.
 
-    Where a draw has no value yet, it has minus infinity; so has the band, if a tenth of the draws have none.
+    A draw without a value so far counts as minus infinity; so does the band if a tenth of the draws have no value.
     """
     rng = np.random.default_rng(seed)
     n = len(values)
@@ -113,7 +114,7 @@ def band(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[Floats, Flo
 
 
 def _even(n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return np.linspace(0, n - 1, min(n, MOST)).astype(np.int64)
+    return np.linspace(0, n - 1, min(n, MAX_POINTS)).astype(np.int64)
 
 
 def _faint(color: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures over the course of a study: scores, learning curves, and how scores are spread."""
+"""Figures over the course of a study: scores, learning curves, the distribution of scores, early scores against later ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo.report.figures.figure import (
-    BEST,
+    BEST_COLOR,
     COLORS,
     GROUND,
-    REFERENCE,
+    REFERENCE_COLOR,
     WORDS,
     Figure,
     axis,
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
 
-DASH = 0.08  # epochs to either side
-PATTERNS = ("", "/", ".", "x")  # of the bars of pruned trials: a group each, by the epoch where they were stopped
+DASH = 0.08  # epochs to either side of a curve's only epoch
+PATTERNS = ("", "/", ".", "x")  # of the bars of pruned trials, grouped by the epoch at which they were stopped
 
 
 def history(summary: Summary) -> Figure | None:
-    """Score of every trial, best so far, trial 0 and the tutorial."""
+    """Draw the score of every trial, the best so far, trial 0 and the tutorial."""
     trials, note = thinned(summary, summary.trials, 800)
     height = trials["value"].fillna(trials["last"])
     if not np.isfinite(height).any():
@@ -54,7 +54,7 @@ def history(summary: Summary) -> Figure | None:
             some = some[np.isfinite(height[some.index])]
         hover = f"trial %{{x}}, {WORDS[state]}%{{customdata}}<br>{value_format(summary)}<extra></extra>"
         sizes, told = reached(summary, some)
-        y = height[some.index].fillna(bottom)  # a failed trial without any score stands at the bottom
+        y = height[some.index].fillna(bottom)  # a failed trial without a score is drawn at the bottom
         if len(some):
             marks = points(state, {"size": sizes}, x=[int(i) for i in some.index], y=numbers(y), hovertemplate=hover)
             data.append(marks | {"customdata": told})
@@ -62,7 +62,7 @@ def history(summary: Summary) -> Figure | None:
     steps = best[best.diff().fillna(1) != 0]
     x = [int(i) for i in steps.index] + ([int(summary.trials.index[-1])] if len(steps) else [])
     y_best = numbers(steps) + numbers(steps.iloc[-1:])
-    line = {"color": BEST, "width": 2, "shape": "hv"}
+    line = {"color": BEST_COLOR, "width": 2, "shape": "hv"}
     data.append({"type": "scatter", "mode": "lines", "name": "best so far", "x": x, "y": y_best, "line": line})
     layout = {"xaxis": whole_axis("trial", summary.trials.index[-1]), "yaxis": value_axis(summary), **_references(summary)}
     note = f"{note} {mixed(trials[np.isfinite(height)])}".strip()
@@ -70,13 +70,13 @@ def history(summary: Summary) -> Figure | None:
 
 
 def _references(summary: Summary) -> dict[str, Any]:
-    """Lines of trial 0 and of the tutorial, each with its name."""
+    """Return the horizontal lines of trial 0 and of the tutorial, each with its name."""
     lines = [("trial 0", summary.default_value, "dash"), ("the tutorial", summary.tutorial, "dot")]
     known = [(name, value, dash) for name, value, dash in lines if value is not None]
     return {
         "shapes": [
             {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value}
-            | {"line": {"color": REFERENCE, "width": 1.5, "dash": dash}}
+            | {"line": {"color": REFERENCE_COLOR, "width": 1.5, "dash": dash}}
             for _, value, dash in known
         ],
         "annotations": [
@@ -104,7 +104,7 @@ def _history_alt(summary: Summary) -> str:
 
 
 def curves(summary: Summary) -> Figure | None:
-    """Accuracy by epoch of every trial, the best highlighted; one trace per state."""
+    """Draw the score of every trial by epoch, the best highlighted; one trace per state."""
     with_curve = summary.trials[summary.trials["epochs"] > 0]
     if with_curve.empty:
         return None
@@ -116,7 +116,7 @@ def curves(summary: Summary) -> Figure | None:
             line = {"color": COLORS[state], "width": 1}
             data.append(_lines(summary, some, value_format(summary)) | {"name": WORDS[state], "line": line, "opacity": 0.9})
     if summary.best in trials.index:
-        line = {"color": BEST, "width": 3}
+        line = {"color": BEST_COLOR, "width": 3}
         best = _lines(summary, trials.loc[[summary.best]], value_format(summary))
         data.append(best | {"name": f"trial {summary.best}, the best", "line": line})
     alt = f"Learning curves of {count(len(with_curve), 'trial')} over {count(len(summary.curves.columns), 'epoch')}."
@@ -125,7 +125,7 @@ def curves(summary: Summary) -> Figure | None:
 
 
 def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]:
-    """All curves as one trace, a gap after each."""
+    """Return all curves as one trace, with a gap after each."""
     steps, table = summary.curves.columns.to_numpy(), summary.curves.loc[trials.index].to_numpy()
     x: list[int | None] = []
     y: list[float | None] = []
@@ -133,7 +133,7 @@ def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]
     for trial, row in zip(trials.index, table, strict=True):
         known = np.isfinite(row)
         at, heights = steps[known].tolist(), numbers(row[known], 4)
-        if len(at) == 1:  # a line needs two ends: one epoch becomes a dash
+        if len(at) == 1:  # a single epoch becomes a dash, since a line needs two ends
             at, heights = [at[0] - DASH, at[0] + DASH], heights * 2
         x += [*at, None]
         y += [*heights, None]
@@ -143,14 +143,14 @@ def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]
 
 
 def distribution(summary: Summary) -> Figure | None:
-    """How many finished and pruned trials reached which score."""
+    """Draw a histogram of the scores of finished and pruned trials."""
     reached_score = summary.trials[np.isfinite(summary.trials["value"])]
     if len(reached_score) < 2:
         return None
     values = reached_score["value"].to_numpy()
     span = float(np.ptp(values))
     if 0 < span < max(1e-9 * float(np.abs(values).max()), 1e-300):
-        return None  # too narrow for floating-point numbers to divide
+        return None  # too narrow a range for floating-point numbers
     width = round_step((span or abs(float(values[0])) or 1) / min(40, max(10, round(len(values) ** 0.5))))
     edges = np.arange(np.floor(values.min() / width - 1e-6), np.ceil(values.max() / width + 1e-6) + 1) * width
     heights = np.histogram(values, bins=edges)[0]
@@ -158,17 +158,17 @@ def distribution(summary: Summary) -> Figure | None:
     data = []
     for name, state, pattern, some in _by_epochs(reached_score):
         tall = np.histogram(some, bins=edges)[0]
-        bars = [(x, int(y)) for x, y in zip(middle, tall, strict=True) if y]  # of an empty one the edge would be drawn
+        bars = [(x, int(y)) for x, y in zip(middle, tall, strict=True) if y]  # an empty bar would still have an edge
         x, y = map(list, zip(*bars, strict=True))
         bar = {"type": "bar", "x": x, "y": y, "width": width, "name": name}
         hover = f"%{{y}} {name} near {value_format(summary, 'x')}<extra></extra>"
-        color = COLORS[state]  # full at the edge, whatever the pattern: a lighter one cannot be seen on white
+        color = COLORS[state]  # the edge has the full colour: light patterns cannot be seen on white
         marker = {"color": color, "line": {"color": color, "width": 1}, "pattern": {"shape": pattern, "size": 6}}
         data.append(bar | {"marker": marker, "hovertemplate": hover})
     low, median, high = np.quantile(values, [0, 0.5, 1])
     low, median, high = (score(float(value), summary) for value in (low, median, high))
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
-    ticks: dict[str, Any] = {"tick0": 0, "dtick": round_step(float(np.ptp(edges)) / 6)}  # else Plotly puts one at every bar
+    ticks: dict[str, Any] = {"tick0": 0, "dtick": round_step(float(np.ptp(edges)) / 6)}  # Plotly would put one at every bar
     ticks |= {"range": numbers([edges[0] - width / 2, edges[-1] + width / 2])}
     layout = {
         "barmode": "stack",
@@ -180,7 +180,7 @@ def distribution(summary: Summary) -> Figure | None:
 
 
 def _by_epochs(trials: pd.DataFrame) -> Iterator[tuple[str, str, str, stats.Floats]]:
-    """Yield name, state, pattern and scores of the finished trials, then of those pruned, the latest stopped first."""
+    """Yield name, state, pattern and scores of the finished trials, then of the pruned ones, the latest stopped first."""
     for state in ("COMPLETE", "PRUNED"):
         some = trials[trials["state"] == state]
         stops = np.unique(some["epochs"])[::-1] if state == "PRUNED" else np.empty(0, dtype=int)
@@ -194,12 +194,12 @@ def _by_epochs(trials: pd.DataFrame) -> Iterator[tuple[str, str, str, stats.Floa
 
 
 def early_scores(summary: Summary) -> Figure | None:
-    """Rank agreement between each epoch at which trials were stopped and the next, with its interval."""
+    """Draw the rank agreement between each epoch at which trials were stopped and the next, with its interval."""
     found = agreements(summary)
     if not found:
         return None
     heights = np.array([one.correlation for one in found])
-    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE_COLOR}
     spread |= {"array": numbers(np.array([one.high for one in found]) - heights)}
     spread |= {"arrayminus": numbers(heights - np.array([one.low for one in found]))}
     dots = points("COMPLETE", {"size": 10, "opacity": 1}, x=list(range(len(found))), y=numbers(heights), error_y=spread)
@@ -210,6 +210,6 @@ def early_scores(summary: Summary) -> Figure | None:
     yaxis = {"title": {"text": "rank correlation"}, "range": [lowest - 0.05, 1.05]}
     said = listed([f"{one.correlation:.2f} from epoch {one.early} to {one.late}" for one in found])
     alt = f"Rank correlation of scores between epochs at which trials are stopped: {said}."
-    note = "Bars: 95 % intervals. Over the trials that reached both epochs."
+    note = "Bars: 95\N{NO-BREAK SPACE}% intervals, over the trials that reached both epochs."
     layout = {"xaxis": axis("from epoch to epoch") | ticks, "yaxis": yaxis, "showlegend": False}
     return Figure("early-scores", "Do early scores predict later ones?", alt, [dots], layout, note=note)

@@ -1,4 +1,4 @@
-"""Figures over the search space: importance, slices, a map of two parameters, parallel coordinates."""
+"""Figures about the search space: importance, slices, a map of two parameters, parallel coordinates."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.report.figures.figure import (
-    BEST,
+    BEST_COLOR,
     COLORS,
     INK,
     PER_CENT,
-    REFERENCE,
+    REFERENCE_COLOR,
     SCALE,
     WORDS,
     Figure,
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
     from hpo.store.trials import Distribution
 
-FEWEST = 3  # scored trials below which a parameter shows nothing
-FEWEST_TENTH = 20  # trials below which a tenth is one trial, the best
-MOST = 12  # parameters that get a slice and an axis; a stranger's study may have hundreds
+MIN_SCORED = 3  # scored trials for a figure
+MIN_FOR_TENTH = 20  # trials; of fewer, the best tenth would be the best trial alone
+MAX_PARAMETERS = 12  # parameters with a slice and an axis; other programs' studies may have hundreds
 
 
 def importance(summary: Summary) -> Figure | None:
-    """Each parameter's share of the differences in rank, with its spread."""
-    found = summary.importance[:MOST][::-1]
+    """Draw each parameter's share of the differences in rank, with its spread."""
+    found = summary.importance[:MAX_PARAMETERS][::-1]
     if not found:
         return None
     shares = np.array([one.share for one in found])
@@ -57,18 +57,18 @@ def importance(summary: Summary) -> Figure | None:
     ticks = {"tickmode": "array", "tickvals": bar["y"], "ticktext": names, "automargin": True}
     layout = {"xaxis": axis("share of the differences in rank", tickformat=PER_CENT, rangemode="tozero"), "yaxis": ticks}
     said = listed([f"{clipped(one.name, 40)} {percent(one.share, 0)}" for one in reversed(found)])
-    alt = f"Part of the differences in rank that each parameter explains beside those that decide: {said}."
+    alt = f"Share of the differences in rank that each parameter explains, given those that decide: {said}."
     title = "What decides the score" if summary.deciding else "Influence of the parameters"
     grey = "" if all(one.decides for one in found) else "Grey: not distinguishable from chance, or too small to matter. "
-    note = f"{grey}Whiskers: the middle 80 % over bootstrap resamples of the trials."
+    note = f"{grey}Whiskers: the middle 80\N{NO-BREAK SPACE}% over bootstrap resamples of the trials."
     return Figure("importance", title, alt, [bar], layout, 140 + 34 * len(found), note)
 
 
 def slices(summary: Summary) -> list[Figure]:
-    """Score against each parameter, those that decide first."""
-    if np.isfinite(summary.trials["value"]).sum() < FEWEST:
+    """Draw the score against each parameter, those that decide first."""
+    if np.isfinite(summary.trials["value"]).sum() < MIN_SCORED:
         return []
-    return [_slice(summary, name, i) for i, name in enumerate(varied(summary)[:MOST])]
+    return [_slice(summary, name, i) for i, name in enumerate(varied(summary)[:MAX_PARAMETERS])]
 
 
 def _slice(summary: Summary, name: str, i: int) -> Figure:
@@ -86,7 +86,7 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
     note = f"{note} {mixed(scored)}".strip() if i == 0 else note
     if summary.best is not None and not pd.isna(summary.params[name][summary.best]):
         at = positions(summary.params.loc[[summary.best], name], summary.distributions[name])
-        star = {"color": BEST, "symbol": "star", "size": 14}
+        star = {"color": BEST_COLOR, "symbol": "star", "size": 14}
         mark = {"type": "scatter", "mode": "markers", "name": "the best", "x": numbers(at), "y": [summary.best_value]}
         data.append(mark | {"marker": star, "hovertemplate": f"trial {summary.best}, the best<extra></extra>"})
     layout = {"xaxis": scale(name, summary), "yaxis": value_axis(summary), "showlegend": False}
@@ -95,26 +95,26 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 
 
 def map_of_two(summary: Summary) -> Figure | None:
-    """Scores over the two that decide most; without such a pair, over the first two."""
+    """Draw scores over the two most important parameters; if fewer than two decide, over the first two."""
     names = varied(summary)[:2]
     ended = _ended(summary)
-    if len(names) < 2 or len(ended) < FEWEST:
+    if len(names) < 2 or len(ended) < MIN_SCORED:
         return None
     shown, note = thinned(summary, ended, 400)
-    drawn = shown[shown["state"] == "COMPLETE"].sort_values("value", ascending=summary.maximize)  # the best last, on top
+    drawn = shown[shown["state"] == "COMPLETE"].sort_values("value", ascending=summary.maximize)  # the best on top
     stopped = shown[shown["state"] == "PRUNED"]
     x, y = (positions(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names)
     bar = value_axis(summary) | {"thickness": 16}
-    bar.pop("autorangeoptions", None)  # the colours' range is the values'
+    bar.pop("autorangeoptions", None)  # colours have the range of the values
     marker = {"color": numbers(drawn["value"]), "colorscale": SCALE, "reversescale": not summary.maximize, "size": 10}
-    marker |= {"colorbar": bar, "line": {"color": REFERENCE, "width": 1}}  # seen on any ground
+    marker |= {"colorbar": bar, "line": {"color": REFERENCE_COLOR, "width": 1}}  # visible on any background
     hover = f"trial %{{customdata}}<br>{value_format(summary, 'marker.color')}<extra></extra>"
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(x), "y": numbers(y), "marker": marker}
     dots |= {"customdata": [int(n) for n in drawn.index], "hovertemplate": hover, "name": WORDS["COMPLETE"]}
     data = [_stopped(summary, stopped, names), dots] if len(stopped) else [dots]
     layout = {"xaxis": scale(names[0], summary), "yaxis": scale(names[1], summary), "showlegend": False}
     alt = f"Scores of finished trials over {clipped(names[0], 60)} and {clipped(names[1], 60)}."
-    note = f"Pruned trials, small and without a score's colour, show where the search has been. {note}" if len(stopped) else note
+    note = f"Small marks without a colour for the score: pruned trials. {note}" if len(stopped) else note
     title = (
         "The two most important parameters"
         if len(summary.deciding) > 1
@@ -124,13 +124,13 @@ def map_of_two(summary: Summary) -> Figure | None:
 
 
 def _ended(summary: Summary) -> pd.DataFrame:
-    """Trials that finished, and those that were stopped early with a score."""
+    """Return the trials that finished, and those that were stopped early with a score."""
     stopped: pd.Series[bool] = (summary.trials["state"] == "PRUNED") & np.isfinite(summary.trials["last"])
     return summary.trials.loc[stopped | summary.trials.index.isin(summary.finished.index)]
 
 
 def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
-    """Pruned trials over two parameters: their scores are of fewer epochs, so no colour says them."""
+    """Return pruned trials over two parameters, without a colour for the score, since they had fewer epochs."""
     x, y = (positions(summary.params.loc[trials.index, name], summary.distributions[name]) for name in names)
     reached = {"text": [score(value, summary) for value in trials["last"]], "customdata": [int(n) for n in trials.index]}
     hover = "trial %{customdata}, stopped at %{text}<extra></extra>"
@@ -138,22 +138,22 @@ def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[s
 
 
 def parallel(summary: Summary) -> Figure | None:
-    """Every finished or pruned trial as a line through its parameters; the best tenth in colour, the best in another."""
-    names = varied(summary)[:MOST]
+    """Draw every finished or pruned trial as a line through its parameters; the best tenth and the best one in colour."""
+    names = varied(summary)[:MAX_PARAMETERS]
     ended = _ended(summary)
-    if len(names) < 2 or len(ended) < FEWEST:
+    if len(names) < 2 or len(ended) < MIN_SCORED:
         return None
     drawn, note = thinned(summary, ended, 250)
     heights = np.column_stack([_unit(summary.params.loc[drawn.index, name], summary.distributions[name]) for name in names])
     order = summary.standing.rank(ascending=False, method="first").reindex(drawn.index)
-    enough = len(summary.standing) >= FEWEST_TENTH
+    enough = len(summary.standing) >= MIN_FOR_TENTH
     top = (order <= enough * math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
     groups = [
-        ("the others", ~top, REFERENCE, 1.0, 0.8),
+        ("the others", ~top, REFERENCE_COLOR, 1.0, 0.8),
         ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.9),
     ]
-    groups.append((f"trial {summary.best}, the best", winner, BEST, 3.0, 1.0))
+    groups.append((f"trial {summary.best}, the best", winner, BEST_COLOR, 3.0, 1.0))
     data = [
         _bundle(heights[some]) | {"name": name, "line": {"color": color, "width": width}, "opacity": opacity}
         for name, some, color, width, opacity in groups
@@ -173,7 +173,7 @@ def _bundle(heights: Floats) -> dict[str, Any]:
 
 
 def _ends(names: list[str], summary: Summary) -> list[dict[str, Any]]:
-    """What the lower and the upper end of each axis stand for."""
+    """Return labels for the lower and the upper end of each axis."""
     found = []
     for i, name in enumerate(names):
         distribution = summary.distributions[name]
@@ -187,20 +187,20 @@ def _ends(names: list[str], summary: Summary) -> list[dict[str, Any]]:
 
 
 def varied(summary: Summary) -> list[str]:
-    """Names of the parameters that vary, those that decide first, then by name."""
-    rest = [name for name, one in summary.distributions.items() if not one.single() and name not in summary.deciding]
-    return summary.deciding + rest
+    """Return the names of the parameters that vary, those that decide first."""
+    others = [name for name, one in summary.distributions.items() if not one.single() and name not in summary.deciding]
+    return summary.deciding + others
 
 
 def positions(column: pd.Series, distribution: Distribution) -> Floats:
-    """Return where values lie on an axis: numbers where they are, choices at 0, 1, 2 ... in their order."""
+    """Return the positions of values on an axis: numbers unchanged, choices at 0, 1, 2 ... in their order."""
     if isinstance(distribution, CategoricalDistribution):
         return np.array([math.nan if pd.isna(v) else distribution.to_internal_repr(v) for v in column], dtype=float)
     return column.to_numpy(dtype=float)
 
 
 def scale(name: str, summary: Summary) -> dict[str, Any]:
-    """Return the axis of a parameter: logarithmic where the search was, choices by name."""
+    """Return the axis of a parameter: logarithmic if its range is, choices by name."""
     distribution = summary.distributions[name]
     title = literal(name, 40)
     if isinstance(distribution, CategoricalDistribution):
@@ -220,7 +220,7 @@ def scale(name: str, summary: Summary) -> dict[str, Any]:
 
 
 def _unit(column: pd.Series, distribution: Distribution) -> Floats:
-    """Where values lie in their range, from 0 to 1."""
+    """Return the positions of values in their range, from 0 to 1."""
     at = positions(column, distribution)
     if isinstance(distribution, CategoricalDistribution):
         return at / max(1, len(distribution.choices) - 1)

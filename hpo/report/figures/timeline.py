@@ -1,7 +1,7 @@
 """Worker timeline: the trials that each worker trained, over time.
 
-A trial may be trained in several stints: halving lets it wait in between, or a run ends and another continues it. Recorded
-stints are drawn as they are; a trial without any, as in a study that hpo did not make, fills the time from start to end.
+A trial may be trained in several stints: halving lets it wait in between, or a run ends and another run continues it. Recorded
+stints are drawn as recorded. A trial without stints, as in a study that hpo did not make, is drawn from its start to its end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from hpo.report.summary import Summary
 
-LONGER, AROUND = 1.5, 60.0  # a trial that takes so much longer than its training, and seconds more, was interrupted
-NARROW = 200  # stints in a timeline that leave no room for an edge around each
+# A trial was interrupted if it took longer than its training by this factor and these seconds.
+INTERRUPTED_FACTOR, INTERRUPTED_SECONDS = 1.5, 60.0
+CROWD = 200  # stints of a timeline from which on there is no room for an edge around each
 
 
 class _Stint(NamedTuple):
@@ -31,14 +32,14 @@ class _Stint(NamedTuple):
     worker: float  # NaN: unknown
     began: float  # seconds since the study's first start
     ended: float
-    told: bool  # by the study; else it is all the time from the trial's start to its end
+    told: bool  # recorded in the study; otherwise it is the time from the trial's start to its end
 
 
 def timeline(summary: Summary) -> Figure | None:
     """Draw a bar for each stint, in the lane of its worker and the colour of its trial's state."""
     timed = summary.trials[np.isfinite(summary.trials["began"])]
     end = float(np.fmax(timed["began"].max(), summary.lasted))
-    if not end >= 1:  # a study that nobody waited for, or no times at all
+    if not end >= 1:  # too short to show, or without times
         return None
     shown, note = thinned(summary, timed, 400)
     table = pd.DataFrame(_lanes(summary, list(_stints(summary, timed, end))), columns=list(_Stint._fields))
@@ -46,9 +47,9 @@ def timeline(summary: Summary) -> Figure | None:
     drawn = table["trial"].isin(shown.index)
     states = timed["state"][table["trial"]].to_numpy()
     unit, per = ("h", 3600.0) if end > 2 * 3600 else ("min", 60.0) if end > 120 else ("s", 1.0)
-    edge = {"width": 0.5 if drawn.sum() < NARROW else 0, "color": GROUND}
+    edge = {"width": 0.5 if drawn.sum() < CROWD else 0, "color": GROUND}
     data = []
-    for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # one that is only paused lies under what came meanwhile
+    for state in ("RUNNING", "COMPLETE", "PRUNED", "FAIL"):  # a paused trial is drawn below the trials trained in between
         some = table[drawn & (states == state)]
         if len(some):
             hover = f"trial %{{customdata}}, {WORDS[state]}<br>%{{x:.2f}} {unit}<extra></extra>"
@@ -61,8 +62,8 @@ def timeline(summary: Summary) -> Figure | None:
     busy = float(np.where(table["told"], spans, np.fmin(seconds, spans)).sum() / (n_lanes * end))
     used = f", {percent(min(busy, 1), 0)} of the time in training" if busy > 0 else ""
     alt = f"{count(n_lanes, 'worker')} over {duration(end)}{used}."
-    if (~table["told"] & (spans > LONGER * seconds + AROUND)).any():
-        note = f"A trial that was interrupted or paused fills the time from its start to its end. {note}".strip()
+    if (~table["told"] & (spans > INTERRUPTED_FACTOR * seconds + INTERRUPTED_SECONDS)).any():
+        note = f"Trials that were interrupted or paused are drawn from their start to their end. {note}".strip()
     layout = {"barmode": "overlay", "xaxis": axis(f"time since the first start ({unit})")}
     layout["yaxis"] = axis("worker", dtick=1 if n_lanes < 20 else None, autorange="reversed")
     return Figure("timeline", "Worker timeline", alt, data, layout, max(240, min(600, 140 + 40 * n_lanes)), note)
@@ -79,14 +80,14 @@ def _stints(summary: Summary, trials: pd.DataFrame, end: float) -> Iterator[_Sti
 
 
 def _lanes(summary: Summary, stints: list[_Stint]) -> list[_Stint]:
-    """Fill in the workers that are unknown. A trial that is in training has not told its own: it lies where one is free.
+    """Fill in unknown workers. A trial in training has not recorded its worker yet: it is placed where a worker is free.
 
-    Of a study that knows no workers, trials that overlap lie apart.
+    If the study records no workers, trials that overlap in time get different lanes.
     """
     planned = summary.environment.get("workers")
     known = {int(one.worker) for one in stints if not math.isnan(one.worker)}
     known |= set(range(planned)) if isinstance(planned, int) and planned <= MOST_WORKERS else set()
-    free = dict.fromkeys(sorted(known), -math.inf)  # since when, by worker
+    free = dict.fromkeys(sorted(known), -math.inf)  # the time since which each worker is free
     placed = []
     for one in sorted(stints, key=lambda stint: stint.began):
         idle = [worker for worker, since in free.items() if since <= one.began]

@@ -1,4 +1,4 @@
-"""Accuracy against cost: every finished trial by size or by training time, with the Pareto front."""
+"""Score against cost: every finished trial by size or by training time, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo.report import stats
-from hpo.report.figures.figure import BEST, Figure, log_axis, numbers, points, thinned, value_axis, value_format
+from hpo.report.figures.figure import BEST_COLOR, Figure, log_axis, numbers, points, thinned, value_axis, value_format
 from hpo.report.words import amount, count, duration, score
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def size(summary: Summary) -> Figure | None:
-    """Accuracy against the number of parameters."""
+    """Draw the score against the number of parameters."""
     return _trade(summary, "n_parameters", "size", "Accuracy and size", "parameters")
 
 
 def time(summary: Summary) -> Figure | None:
-    """Accuracy against training seconds."""
+    """Draw the score against training seconds."""
     return _trade(summary, "seconds", "time", "Accuracy and training time", "training seconds")
 
 
@@ -39,7 +39,7 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
         "name": "Pareto front",
         "x": numbers(front[cost]),
     }
-    line |= {"y": numbers(front["value"]), "line": {"color": BEST, "shape": "hv"}, "hovertemplate": hover}
+    line |= {"y": numbers(front["value"]), "line": {"color": BEST_COLOR, "shape": "hv"}, "hovertemplate": hover}
     dots["customdata"], line["customdata"] = ([int(i) for i in table.index] for table in (drawn, front))
     shown = duration if cost == "seconds" else amount
     least, most = front.iloc[0], front.iloc[-1]
@@ -47,7 +47,7 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
     if len(front) == 1:
         said = f"the best is also the cheapest, {ends[0]}"
     else:
-        said = f"the front of {len(front)} that no cheaper one beats goes from {ends[0]} to {ends[1]}"
+        said = f"the Pareto front of {len(front)} (no cheaper trial is better) goes from {ends[0]} to {ends[1]}"
     alt = f"{title} of {count(len(known), 'finished trial')}; {said}."
     layout = {"xaxis": log_axis(noun, known[cost].min(), known[cost].max(), "~s"), "yaxis": value_axis(summary)}
     return Figure(name, title, alt, [dots, line], layout, note=note)

@@ -9,10 +9,10 @@ import numpy as np
 
 from hpo.report import stats
 from hpo.report.figures.figure import (
-    BEST,
+    BEST_COLOR,
     COLORS,
     PER_CENT,
-    REFERENCE,
+    REFERENCE_COLOR,
     SCALE,
     Figure,
     axis,
@@ -37,11 +37,11 @@ _LOSSES = (
     ("score_loss", "loss on scored images", COLORS["PRUNED"]),
 )
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
-LEAST_IN_BIN = 10  # images below which a bin's accuracy says nothing
+MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
 
 def learning(summary: Summary) -> Figure | None:
-    """Accuracy and losses by epoch."""
+    """Draw accuracy and losses by epoch."""
     best = summary.best
     if best is None:
         return None
@@ -50,7 +50,7 @@ def learning(summary: Summary) -> Figure | None:
         return None
     epochs = [int(step) for step in curve.index]
     shown = f"epoch %{{x}}: {value_format(summary)}<extra></extra>"
-    data = [_line("accuracy" if summary.is_accuracy else "value", epochs, curve, BEST) | {"hovertemplate": shown}]
+    data = [_line("accuracy" if summary.is_accuracy else "value", epochs, curve, BEST_COLOR) | {"hovertemplate": shown}]
     for key, title, color in _LOSSES:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
@@ -63,19 +63,19 @@ def learning(summary: Summary) -> Figure | None:
     note = ""
     if len(data) > 2:
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
-        note = f"The two losses are not one quantity: the training loss has {smooth}dropout and augmentation in it."
+        note = f"The two losses are different quantities: the training loss includes {smooth}dropout and augmentation."
     first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
     return Figure("learning", "Learning curve of the winner", alt, data, layout, note=note)
 
 
 def _floor(smoothing: float, n: int) -> str:
-    """Say how low a loss with label smoothing over `n` classes can get: the entropy of the smoothed labels."""
+    """Name the minimum of a loss with label smoothing over `n` classes: the entropy of the smoothed labels."""
     if n < 2:
         return ""
     other = smoothing / n
     true = 1 - smoothing + other
-    return f" (its floor is {-true * math.log(true) - (n - 1) * other * math.log(other):.2f})"
+    return f" (minimum {-true * math.log(true) - (n - 1) * other * math.log(other):.2f})"
 
 
 def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "solid") -> dict[str, Any]:
@@ -84,15 +84,15 @@ def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "
 
 
 def confusion(scores: Scores, names: list[str]) -> Figure:
-    """True against predicted classes, each row as shares of the true class."""
+    """Draw true against predicted classes, each row as shares of the true class."""
     n = len(names)
     counts = np.bincount(scores.labels * n + scores.predicted, minlength=n * n).reshape(n, n)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     off = np.where(np.eye(n, dtype=bool), 0, counts)
     true, predicted = np.unravel_index(int(off.argmax()), off.shape)
-    alt = f"Confusion of {count(n, 'class').replace('classs', 'classes')} over {count(len(scores.labels), 'image')}."
+    alt = f"Confusion matrix of {count(n, 'class', 'classes')} over {count(len(scores.labels), 'image')}."
     if off.any():
-        alt += f" Most often {names[true]} is taken for {names[predicted]}: {count(int(off.max()), 'time')}."
+        alt += f" The most frequent mistake: {names[true]} predicted as {names[predicted]}, {count(int(off.max()), 'time')}."
     few = n <= 20
     heat: dict[str, Any] = {
         "type": "heatmap",
@@ -121,15 +121,15 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
 
 
 def classes(scores: Scores, names: list[str]) -> Figure:
-    """Accuracy of each class with Wilson's interval, the worst first."""
+    """Draw the accuracy of each class with Wilson's interval, the worst first."""
     n_of = np.bincount(scores.labels, minlength=len(names))
     right = np.bincount(scores.labels[scores.labels == scores.predicted], minlength=len(names))
     seen = np.flatnonzero(n_of)
     accuracy = right[seen] / n_of[seen]
-    order = np.argsort(-accuracy, kind="stable")  # the worst is drawn on top
+    order = np.argsort(-accuracy, kind="stable")  # the worst at the top
     seen, accuracy = seen[order], accuracy[order]
     ends = np.array([stats.wilson(float(a), int(n_of[c])) for a, c in zip(accuracy, seen, strict=True)])
-    error: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
+    error: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE_COLOR}
     error |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
     y = list(range(len(seen)))
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
@@ -137,35 +137,35 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     ticks = {"automargin": True, "tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
     layout = {"xaxis": axis("accuracy", tickformat=PER_CENT), "yaxis": ticks if len(seen) <= 50 else {}}
     worst, best = f"{names[seen[-1]]} ({percent(accuracy[-1])})", f"{names[seen[0]]} ({percent(accuracy[0])})"
-    alt = f"Accuracy by class with 95 % intervals, from {worst} to {best}."
+    alt = f"Accuracy by class with 95\N{NO-BREAK SPACE}% intervals, from {worst} to {best}."
     return Figure("classes", "Accuracy by class", alt, [dots], layout, max(240, min(900, 130 + 30 * len(seen))))
 
 
 def calibration(scores: Scores) -> Figure | None:
-    """Confidence against accuracy in bins, with the expected calibration error."""
+    """Draw confidence against accuracy in bins, with the expected calibration error."""
     sure, right = scores.confidence.max(axis=1), scores.predicted == scores.labels
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     n = np.bincount(place, minlength=BINS)
     sums, hits = (np.bincount(place, weights=weights, minlength=BINS) for weights in (sure, right))
     error = float(np.abs(sums - hits).sum() / len(sure))
-    used = np.flatnonzero(n >= LEAST_IN_BIN)
+    used = np.flatnonzero(n >= MIN_IN_BIN)
     if not len(used):
         return None
     confidence, accuracy = sums[used] / n[used], hits[used] / n[used]
     ends = np.array([stats.wilson(float(a), int(k)) for a, k in zip(accuracy, n[used], strict=True)])
-    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE}
+    spread: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE_COLOR}
     spread |= {"array": numbers(ends[:, 1] - accuracy), "arrayminus": numbers(accuracy - ends[:, 0])}
     line = _line("the winner", [], [], COLORS["COMPLETE"]) | {"x": numbers(confidence), "y": numbers(accuracy)}
     line |= {"error_y": spread, "customdata": n[used].tolist()}
-    line |= {"hovertemplate": "sure of %{x:.0%}, right in %{y:.0%} of %{customdata} images<extra></extra>"}
-    ideal = _line("as sure as right", [0, 1], [0, 1], REFERENCE, dash="dash") | {"mode": "lines", "hoverinfo": "skip"}
+    line |= {"hovertemplate": "confidence %{x:.0%}, accuracy %{y:.0%} on %{customdata} images<extra></extra>"}
+    ideal = _line("perfect calibration", [0, 1], [0, 1], REFERENCE_COLOR, dash="dash") | {"mode": "lines", "hoverinfo": "skip"}
     mean_sure, mean_right = float(sure.mean()), float(right.mean())
     alt = (
-        f"Confidence {percent(mean_sure)} on average, right in {percent(mean_right)}: "
-        f"{'over' if mean_sure > mean_right else 'under'}confident; expected calibration error {percent(error)} "
-        f"in {BINS} bins."
+        f"Mean confidence {percent(mean_sure)}, accuracy {percent(mean_right)}: "
+        f"{'over' if mean_sure > mean_right else 'under'}confident. Expected calibration error {percent(error)} "
+        f"over {BINS} bins."
     )
-    layout = {"xaxis": axis("confidence", tickformat=PER_CENT), "yaxis": axis("right", tickformat=PER_CENT)}
-    rest = int(n.sum() - n[used].sum())
-    note = f"Bins of fewer than {LEAST_IN_BIN} images are not drawn ({count(rest, 'image')} in all)." if rest else ""
+    layout = {"xaxis": axis("confidence", tickformat=PER_CENT), "yaxis": axis("accuracy", tickformat=PER_CENT)}
+    left_out = int(n.sum() - n[used].sum())
+    note = f"Bins of fewer than {MIN_IN_BIN} images are not drawn ({count(left_out, 'image')} in all)." if left_out else ""
     return Figure("calibration", "Calibration: does confidence match accuracy?", alt, [ideal, line], layout, note=note)

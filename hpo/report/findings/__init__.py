@@ -1,8 +1,8 @@
 """Findings: sentences about a study, computed from its numbers, each with a link to the figure that shows them.
 
-Each finding is a pure function of the summary that returns None if it does not apply; `find` calls them in the order
-in which they are read. Sentences claim only what the numbers support: "within noise" means that the 95 % interval of
-a difference contains zero. A finding that needs more data than the study has is left out.
+Each finding is a pure function of the summary. It returns None if it does not apply, or if the study has too few data
+for it. `find` calls them in reading order. Sentences claim only what the numbers support: "within noise" means that
+the 95 % interval of a difference contains zero.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One finding: the value that the functions of this package return."""
+"""One finding: the value that all functions of this package return."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Finding:
     """A sentence about a study.
 
     Attributes:
-        topic: Short name, unique in a list of findings; a page's anchor and what tests ask for.
+        topic: Short name, unique in a list of findings, used as anchor on the page.
         text: The sentence, with its numbers.
-        basis: What it rests on: method, sample, assumption.
-        figure: Id of the figure that shows it; empty where none does.
+        basis: Its method, sample and assumptions.
+        figure: Id of the figure that shows it; empty if there is none.
     """
 
     topic: str

@@ -1,4 +1,4 @@
-"""The result: the best trial against trial 0, the space's own points and the tutorial; its luck; cheaper networks as good."""
+"""The result: the best trial against trial 0, the starting points and the tutorial; its optimism; cheaper equivalents."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from hpo.report.gains import Choice, Gain
     from hpo.report.summary import Summary
 
-_PAIRED = "95 % intervals from {n:,} images; trials are compared image by image."
+_95 = "95\N{NO-BREAK SPACE}%"
+_PAIRED = _95 + " intervals from {n:,} images; trials are compared image by image."
 _UNPAIRED = (
-    "Wilson's 95 % interval on {n:,} images. For differences Newcombe's, which assumes independent scores and is too wide: this "
-    "study does not record which images each trial got right."
+    "Wilson's " + _95 + " interval on {n:,} images. For differences Newcombe's, which assumes independent scores and is too "
+    "wide: this study does not record which images each trial got right."
 )
-_CHOSEN = "They account for the winner having been chosen by its score."
-_ONE_SEED = "One training each: another seed changes a score, too."
+_CHOSEN = "The intervals account for the selection of the winner by its score."
+_ONE_SEED = "Each network was trained once: another seed changes a score, too."
 _FOUND_NONE = "the search found nothing better"
-LEAST_SHOWN = 0.0005  # half of the last digit that a sentence shows
-CHEAPER = 0.8  # a trade is worth a sentence where it costs at most so much of what the winner costs
-MOST_ASKED = 64  # best trials among which a cheaper one is looked for
+MIN_LUCK = 0.0005  # half of the last digit that a sentence shows
+MAX_COST_SHARE = 0.8  # of the winner's cost, for a sentence about a cheaper trial
+N_CANDIDATES = 64  # best trials among which a cheaper one is searched
 
 
 def winner(summary: Summary) -> Finding | None:
-    """The best trial, with its interval, and what tuning brought: over trial 0, and over the best point that the space names."""
+    """The best trial with its interval, and its gain over trial 0 and over the best starting point of the space."""
     best = summary.best
     if best is None:
         return None
@@ -59,7 +60,7 @@ def _over_default(summary: Summary, default: float) -> str:
 
 
 def _over_named(summary: Summary) -> str:
-    """What the search has added to the best point that the space names, beside the default one."""
+    """The gain over the best starting point of the space, if that is not the default point."""
     named, best = summary.best_named, summary.best
     if named in (None, 0):
         return ""
@@ -75,7 +76,7 @@ def _over_named(summary: Summary) -> str:
 
 
 def _interval(gain: Gain) -> str:
-    return f"95 % interval {points_between(gain.low, gain.high)}"
+    return f"{_95} interval {points_between(gain.low, gain.high)}"
 
 
 def _basis(summary: Summary) -> str:
@@ -83,7 +84,7 @@ def _basis(summary: Summary) -> str:
     if n is None or choice is None:
         return ""
     if len(summary.finished) == 1:
-        return f"Wilson's 95 % interval on {n:,} images."
+        return f"Wilson's {_95} interval on {n:,} images."
     return " ".join([(_PAIRED if choice.paired else _UNPAIRED).format(n=n), _CHOSEN, _ONE_SEED])
 
 
@@ -101,13 +102,13 @@ def against_tutorial(summary: Summary) -> Finding | None:
     noise = ": within noise" if low <= 0 <= high else ""
     text = (
         f"Against the {percent(tutorial, 0)} that the tutorial's network reaches on the test set, the winner gains "
-        f"{points(gain)} (95 % interval {points_between(low, high)}){noise}."
+        f"{points(gain)} ({_95} interval {points_between(low, high)}){noise}."
     )
-    return Finding("tutorial", text, "The tutorial's figure is one training of ten epochs.", "history")
+    return Finding("tutorial", text, "The tutorial's accuracy is that of one training over ten epochs.", "history")
 
 
 def optimism(summary: Summary) -> Finding | None:
-    """What the scores were measured on, and how much of the winner's is the luck of having been chosen."""
+    """The images that scores were measured on, and how optimistic the winner's score is because of its selection."""
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
         return None
@@ -117,30 +118,31 @@ def optimism(summary: Summary) -> Finding | None:
         return Finding("optimism", f"The only finished trial was scored on {n:,} {where}.", "", "distribution")
     text = f"The winner was chosen on {n:,} {where}. {_by_chance(summary, choice)}"
     basis = "A hierarchical model of the finished trials' scores: true qualities with an unknown spread, and noise " + (
-        "as the trials' answers show it." if choice.paired else "as if each trial were scored on other images."
+        "estimated from the trials' answers." if choice.paired else "as if each trial were scored on other images."
     )
     return Finding("optimism", text, basis, "distribution")
 
 
 def _by_chance(summary: Summary, choice: Choice) -> str:
-    """Say how many trials might have won as well, and what that makes of the winner's score."""
+    """Say how many trials could have won by chance, and how optimistic the winner's score therefore is."""
     rivals = choice.rivals
     near = f"{count(rivals, 'trial')} are" if rivals > 1 else "No other trial is"
     near += f" close enough to {'the top' if rivals > 1 else 'it'} to have won by chance"
-    if choice.luck < LEAST_SHOWN:
-        return f"{near}, but so much alike that its score is hardly optimistic." if rivals > 1 else f"{near}."
+    if choice.luck < MIN_LUCK:
+        return f"{near}, but they are so similar that the winner's score is hardly optimistic." if rivals > 1 else f"{near}."
     about = "about" if choice.paired else "up to"
-    so = f"{', so its' if rivals > 1 else '; its'} score is probably optimistic by {about} {100 * choice.luck:.1f} points"
+    whose = ", so the winner's" if rivals > 1 else "; its"
+    so = f"{whose} score is probably optimistic by {about} {100 * choice.luck:.1f}\N{NO-BREAK SPACE}points"
     return f"{near}{so}: expect about {percent(summary.best_value - choice.luck)} on new images."
 
 
 def smaller(summary: Summary) -> Finding | None:
-    """The smallest network that is as good as the best."""
+    """The smallest network that is equivalent to the best."""
     return _cheaper(summary, "n_parameters", "parameters", "size")
 
 
 def faster(summary: Summary) -> Finding | None:
-    """The trial of the shortest training that is as good as the best."""
+    """The shortest training whose network is equivalent to the best."""
     return _cheaper(summary, "seconds", "training time", "time")
 
 
@@ -149,25 +151,25 @@ def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | N
     if best is None or summary.choice is None:
         return None
     at_best = float(summary.trials[cost][best])
-    able = summary.finished.nlargest(MOST_ASKED, "value")
-    able = able[np.isfinite(able[cost]) & (able[cost] <= CHEAPER * at_best)].sort_values(cost, kind="stable")
+    able = summary.finished.nlargest(N_CANDIDATES, "value")
+    able = able[np.isfinite(able[cost]) & (able[cost] <= MAX_COST_SHARE * at_best)].sort_values(cost, kind="stable")
     least = next((int(number) for number in able.index if gains.as_good(summary, int(number))), None)
     if not at_best > 0 or least is None:  # NaN is not greater
         return None
     saved, value = float(able[cost][least]), float(able["value"][least])
     shown = duration if cost == "seconds" else amount
-    margin = f"{100 * gains.MARGIN:.1f} points"
+    margin = f"{100 * gains.MARGIN:.1f}\N{NO-BREAK SPACE}points"
     text = (
         f"Trial {least} is as good as the winner, to within {margin} ({points(value - summary.best_value)} measured), "
         f"at {percent(saved / at_best, 0)} of its {noun}: {shown(saved)} instead of {shown(at_best)}."
     )
     basis = (
-        f"Shown to be at most {margin} worse on new images (one-sided 95 %, compared image by image); "
-        "another training seed changes a score by about as much."
+        f"Shown to be at most {margin} worse on new images (one-sided {_95}, compared image by image). "
+        "Another training seed changes a score by about as much."
     )
     return Finding(figure, text, basis, figure)
 
 
 def _value(summary: Summary) -> str:
     text, ends = score(summary.best_value, summary), gains.accuracy(summary)
-    return text if ends is None else f"{text} (95 % interval {percent(ends[0])} to {percent(ends[1])})"
+    return text if ends is None else f"{text} ({_95} interval {percent(ends[0])} to {percent(ends[1])})"
