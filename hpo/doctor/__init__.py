@@ -1,1 +1,1 @@
-"""What is wrong with a study, its files or this machine, and the command that mends it."""
+"""Finds problems of a study, its files or this machine, and names the command that fixes each."""

@@ -1,4 +1,4 @@
-"""What a check of the doctor's found."""
+"""The result of one check of the doctor's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a check found.
+    """The result of one check.
 
     Attributes:
-        check: Its name.
+        check: The name of the check.
         state: `ok`, `note` (good to know), or `bad`.
         found: A sentence.
-        mend: The command or the step that mends it; empty where nothing is to do.
-        repair: Does it, where nothing that anybody needs can be lost.
+        mend: The command or the step that fixes it; empty if there is nothing to do.
+        repair: Fixes it; only if nothing that anybody needs can be lost.
     """
 
     check: str
@@ -28,6 +28,12 @@ class Diagnosis:
     repair: Callable[[], None] | None = None
 
 
-def some(items: list[int]) -> str:
-    """Return the first few."""
-    return ", ".join(map(str, items[:8])) + (" …" if len(items) > 8 else "")
+def trials(numbers: list[int], one: str, more: str) -> str:
+    """Return `trial 4 is` or `trials 4, 5 are`, with these verbs; of many trials the first few."""
+    named = ", ".join(map(str, numbers[:8])) + (" …" if len(numbers) > 8 else "")
+    return f"trial {named} {one}" if len(numbers) == 1 else f"trials {named} {more}"
+
+
+def files(n: int, one: str, more: str) -> str:
+    """Return `1 file was` or `3 files were`, with these verbs."""
+    return f"1 file {one}" if n == 1 else f"{n:,} files {more}"

@@ -1,6 +1,6 @@
 """Files in a study's folder that do not belong there, and files that are missing.
 
-A repair checks again while holding the study's lock: a run that started meanwhile may need what was left over before.
+A repair checks again while it holds the study's lock, because a run that started meanwhile may need a file found before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
-from hpo.doctor.diagnosis import Diagnosis, some
+from hpo.doctor.diagnosis import Diagnosis, files, trials
 from hpo.errors import StorageError, StudyLockedError
 from hpo.files import read_sealed
 from hpo.locks import Lock
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
 
 _TRIAL = re.compile(r"trial-(\d{5,9})")
-_HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as files.beside names them: with the writer's process id
+_HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as named by files.beside: with the writer's process id
 _OVER = {TrialState.PRUNED, TrialState.FAIL}
 
 
 def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
-    """Hold trials and checkpoints against each other, and every digest against its file."""
+    """Compare trials with checkpoints, and every digest with its file."""
     yield from _of_no_trial(record)
     yield from _answers_of_no_trial(record)
     yield from _damaged(record)
@@ -47,26 +47,28 @@ def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
         t.number for t in record.trials if t.state == TrialState.RUNNING and t.intermediate_values and not _files(record, t)
     ]
     if without:
-        found = f"study {record.name}: trials {some(without)} are RUNNING, and their checkpoints are gone; they will begin anew."
+        found = f"study {record.name}: {trials(without, 'is', 'are')} RUNNING without a checkpoint, and will start again."
         yield Diagnosis("checkpoints", "note", found, f"hpo resume {record.name}")
 
 
 def half_written(record: StudyRecord) -> Iterator[Diagnosis]:
-    """Find what writers that were killed left behind."""
-    files = _half_written(record)
-    if files:
-        size = sum(path.stat().st_size for path in files) / 2**20
-        found = f"study {record.name}: {len(files)} files were left half written by processes that are gone ({size:,.1f} MiB)."
+    """Find incomplete files of processes that were killed."""
+    left = _half_written(record)
+    if left:
+        size = sum(path.stat().st_size for path in left) / 2**20
+        what = f"{files(len(left), 'was', 'were')} left half-written by processes that have ended"
+        found = f"study {record.name}: {what} ({size:,.1f} MiB)."
         yield Diagnosis("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
 
 
 def outside(location: Location) -> Iterator[Diagnosis]:
-    """Find the same beside the database, among the pictures and in reports/; a person removes those."""
+    """Find the same beside the database, among the pictures and in reports/, for a person to remove."""
     folders = [location.folder, artifacts_folder(location), Path("reports"), *([location.path.parent] if location.path else [])]
     there = {path.absolute() for folder in folders for path in folder.glob(".*.tmp")}
-    if files := sorted(path for path in there if _is_left(path)):
-        found = f"{len(files)} files were left half written by processes that are gone, outside of the studies' folders."
-        yield Diagnosis("half-written files", "note", found, f"rm -- {shlex.join(map(str, files))}")
+    if left := sorted(path for path in there if _is_left(path)):
+        what = f"{files(len(left), 'was', 'were')} left half-written by processes that have ended"
+        found = f"{what}, outside the studies' folders."
+        yield Diagnosis("half-written files", "note", found, f"rm -- {shlex.join(map(str, left))}")
 
 
 def _is_left(path: Path) -> bool:
@@ -75,29 +77,29 @@ def _is_left(path: Path) -> bool:
 
 
 def _of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
-    folders = _orphans(record)
-    if folders:
-        size = sum(f.stat().st_size for p in folders for f in p.rglob("*") if f.is_file()) / 2**20
-        found = (
-            f"study {record.name}: {len(folders)} folders of checkpoints belong to no trial that needs them ({size:,.0f} MiB)."
-        )
+    orphans = _orphans(record)
+    if orphans:
+        size = sum(f.stat().st_size for p in orphans for f in p.rglob("*") if f.is_file()) / 2**20
+        folder = "1 folder" if len(orphans) == 1 else f"{len(orphans):,} folders"
+        found = f"study {record.name}: no trial needs {folder} of checkpoints any more ({size:,.0f} MiB)."
         yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
 
 
 def _answers_of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
-    files = _stray_answers(record)
-    if files:
-        found = f"study {record.name}: {len(files)} files in {correct.FOLDER}/ belong to no trial that was scored."
+    stray = _stray_answers(record)
+    if stray:
+        what = files(len(stray), "does", "do")
+        found = f"study {record.name}: {what} not belong to a scored trial ({correct.FOLDER}/)."
         yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _stray_answers))
 
 
 def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
-    """Look at the checkpoints that trials in training would go on from; a worker passes over those that are damaged."""
+    """Check the checkpoints from which trials in training would continue; a worker ignores damaged ones."""
     problems = [(trial, path, why) for trial in record.trials for path in _files(record, trial) if (why := _why_damaged(path))]
     for trial, path, why in problems:
         sound = len(_files(record, trial)) > sum(t is trial for t, *_ in problems)
-        goes_on = "goes on from the epoch before" if sound else "begins anew"
-        found = f"study {record.name}: {why} Trial {trial.number} {goes_on}."
+        then = "will continue from the epoch before" if sound else "will start again"
+        found = f"study {record.name}: {why} Trial {trial.number} {then}."
         yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, partial(_still_damaged, path)))
 
 
@@ -107,11 +109,11 @@ def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
         return
     mend = f"train it again; its parameters: hpo show {record.name}"
     if not checkpoint.is_file():
-        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are gone ({checkpoint}).", mend)
+        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are missing ({checkpoint}).", mend)
     elif why := _why_damaged(checkpoint):
-        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are lost: {why}", mend)
+        yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are damaged: {why}", mend)
     else:
-        yield Diagnosis("checkpoints", "ok", f"study {record.name}: the best trial's weights are there and whole.")
+        yield Diagnosis("checkpoints", "ok", f"study {record.name}: the best trial's weights are complete.")
 
 
 def _still_damaged(path: Path, _record: StudyRecord) -> list[Path]:
@@ -149,21 +151,21 @@ def _half_written(record: StudyRecord) -> list[Path]:
 
 
 def _within(record: StudyRecord, paths: Iterable[Path]) -> list[Path]:
-    """Leave out what a link makes look as if it were in the study's folder: what is found here may be removed."""
+    """Leave out paths that only seem to be in the study's folder because of a link, since the others may be removed."""
     return sorted(path for path in paths if folders.is_within(path, record.folder))
 
 
 def _removing(record: StudyRecord, find: Callable[[StudyRecord], list[Path]]) -> Callable[[], None] | None:
-    """Return what removes the files and folders that `find` finds, or None while the study is being run."""
+    """Return a function that removes the files and folders that `find` returns; None while the study is being run."""
     lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
-    with contextlib.suppress(StorageError):  # of a lock that cannot be had, the check of running trials speaks
+    with contextlib.suppress(StorageError):  # the check of running trials reports a lock that cannot be used
         return partial(_remove, record, find, lock) if lock.is_free() else None
     return None
 
 
 def _remove(record: StudyRecord, find: Callable[[StudyRecord], list[Path]], lock: Lock) -> None:
     if not lock.acquire():
-        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that has ended.")
+        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
     try:
         for path in find(load(record.name, record.location)):
             if path.is_dir():

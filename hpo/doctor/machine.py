@@ -1,4 +1,4 @@
-"""What is wrong with this machine: packages, device, disk, file system."""
+"""Checks of this machine: packages, device, disk, file system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOW_SPACE = 2**30  # bytes
 
 
 def versions() -> Iterator[Diagnosis]:
-    """Look at the packages that everything rests on."""
+    """Check the versions of the most important packages."""
     installed = {}
     for package in ("torch", "torchvision", "optuna"):
         try:
@@ -30,42 +30,46 @@ def versions() -> Iterator[Diagnosis]:
         except metadata.PackageNotFoundError:
             yield Diagnosis("versions", "bad", f"{package} is not installed.", f"pip install {package}")
     release = re.match(r"2\.(\d+)", installed.get("torch", ""))
-    belonging = f"0.{int(release[1]) + 15}" if release else ""  # torch 2.6 came with 0.21, and so on
-    if belonging and not installed.get("torchvision", belonging + ".").startswith(belonging + "."):
-        found = f"torch {installed['torch']} and torchvision {installed['torchvision']} do not belong together."
-        yield Diagnosis("versions", "bad", found, f"pip install 'torchvision=={belonging}.*'")
+    matching = f"0.{int(release[1]) + 15}" if release else ""  # torch 2.6 was released with torchvision 0.21, and so on
+    if matching and not installed.get("torchvision", matching + ".").startswith(matching + "."):
+        found = f"torch {installed['torch']} and torchvision {installed['torchvision']} do not match."
+        yield Diagnosis("versions", "bad", found, f"pip install 'torchvision=={matching}.*'")
     else:
         yield Diagnosis("versions", "ok", ", ".join(f"{k} {v}" for k, v in installed.items()) + ".")
 
 
 def device() -> Iterator[Diagnosis]:
-    """Look at what would train."""
+    """Check the devices that would train."""
     try:
         planned = seats("auto", "auto")
     except HpoError as error:
         yield Diagnosis("device", "bad", str(error))
         return
     devices = ", ".join(dict.fromkeys(seat.device for seat in planned))
-    yield Diagnosis("device", "ok", f"{len(planned)} workers on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
+    workers = "1 worker" if len(planned) == 1 else f"{len(planned)} workers"
+    yield Diagnosis("device", "ok", f"{workers} on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
 
 
 def disk(location: Location) -> Iterator[Diagnosis]:
-    """Look at the place that the database is in."""
+    """Check the folder of the database."""
     folder = place.existing(location.path.parent if location.path else location.folder)
     free = shutil.disk_usage(folder).free
     state: Literal["ok", "bad"] = "ok" if free >= LOW_SPACE else "bad"
     yield Diagnosis(
-        "disk", state, f"{free / 2**30:.1f} GiB free in {folder}.", "" if state == "ok" else "make space, then: hpo resume STUDY"
+        "disk",
+        state,
+        f"{free / 2**30:.1f} GiB free in {folder}.",
+        "" if state == "ok" else "free some space, then: hpo resume STUDY",
     )
     if not place.may_write(folder):
-        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", f"name another place: {place.ELSEWHERE}")
+        yield Diagnosis("disk", "bad", f"{folder} cannot be written.", f"use another folder: {place.ELSEWHERE}")
     else:
         yield from _locks(folder)
     if location.path and (risk := place.risk(location.path)):
         yield Diagnosis("file system", "bad", risk, f"put the database on a local disk: {place.ELSEWHERE}")
     else:
         kind = place.file_system(folder)
-        yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of no known type; taken for a local one.")
+        yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of unknown type, assumed to be local.")
 
 
 def _locks(folder: Path) -> Iterator[Diagnosis]:
@@ -73,7 +77,7 @@ def _locks(folder: Path) -> Iterator[Diagnosis]:
         why = place.no_locks(folder)
     except OSError as error:
         yield Diagnosis(
-            "disk", "bad", f"no file can be made in {folder}: {error.strerror}.", f"make space, or: {place.ELSEWHERE}"
+            "disk", "bad", f"no file can be created in {folder}: {error.strerror}.", f"free some space, or: {place.ELSEWHERE}"
         )
         return
     if why:

@@ -58,7 +58,7 @@ def test_trials_that_nobody_runs_go_on_with_resume(finished):
     finished.ask()
     (finding,) = found(finished, "running trials")
     assert finding.state == "note"
-    assert "trials 4 are RUNNING" in finding.found
+    assert "trial 4 is RUNNING" in finding.found
     assert "hpo resume first" in finding.mend
 
 
@@ -77,7 +77,7 @@ def test_folders_that_no_trial_needs_are_removed_by_repair_after_a_backup(finish
     stray.mkdir()
     (stray / "epoch-0001.ckpt").write_bytes(b"x" * 2**20)
     finding, _ = found(finished, "checkpoints")
-    assert "1 folders" in finding.found
+    assert "no trial needs 1 folder of checkpoints any more" in finding.found
     assert "1 MiB" in finding.found
     assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
     assert not stray.exists()
@@ -92,7 +92,7 @@ def test_answers_of_no_trial_are_removed_by_repair_and_those_of_trials_stay(fini
     assert len(kept) == 4
     (folder / "00099.bits").write_bytes(b"x")
     finding, _ = found(finished, "checkpoints")
-    assert finding.found == "study first: 1 files in correct/ belong to no trial that was scored."
+    assert finding.found == "study first: 1 file does not belong to a scored trial (correct/)."
     assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
     assert {path.name for path in folder.iterdir()} == kept
     assert bad(finished) == []
@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_of_a_trial_in_training_is_named_and_removed_by_rep
     folder = in_training(finished, sealed(b"weights"), newest)
     (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
     assert f"{folder / 'epoch-0002.ckpt'} {why}" in finding.found or why in finding.found
-    assert "Trial 4 goes on from the epoch before." in finding.found
+    assert "Trial 4 will continue from the epoch before." in finding.found
     assert main(["doctor", "first", "--repair", "--storage", str(finished.location)]) == 0
     assert [path.name for path in folder.iterdir()] == ["epoch-0001.ckpt"]
     assert [f.state for f in found(finished, "checkpoints")] == ["ok"]
@@ -154,10 +154,10 @@ def test_a_damaged_checkpoint_of_a_trial_in_training_is_named_and_removed_by_rep
 def test_a_trial_without_a_sound_checkpoint_begins_anew(finished):
     in_training(finished, b"noise")
     (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
-    assert "Trial 4 begins anew." in finding.found
+    assert "Trial 4 will start again." in finding.found
     shutil.rmtree(finished.folder / "trial-00004")
     (finding,) = (f for f in found(finished, "checkpoints") if f.state == "note")
-    assert "trials 4 are RUNNING, and their checkpoints are gone; they will begin anew" in finding.found
+    assert "trial 4 is RUNNING without a checkpoint, and will start again" in finding.found
 
 
 def test_one_changed_bit_of_the_best_trials_weights_is_found_without_torch(finished):
@@ -179,7 +179,7 @@ def test_files_that_killed_writers_left_are_removed_by_repair_and_those_of_livin
     for path in (left, used):
         path.write_bytes(b"x" * 2**20)
     (finding,) = found(finished, "half-written files")
-    assert "1 files were left half written" in finding.found
+    assert "1 file was left half-written" in finding.found
     assert main(["doctor", "--repair", "--storage", str(finished.location)]) == 0
     assert [left.exists(), used.exists()] == [False, True]
 
@@ -216,7 +216,7 @@ def test_trials_of_another_space_are_named(finished):
         connection.execute("UPDATE trial_params SET distribution_json = ? WHERE param_name = 'lr' AND trial_id = 2", [text])
     (finding,) = found(finished, "space")
     assert finding.state == "bad"
-    assert "trials 1 were drawn from another space" in finding.found
+    assert "trial 1 is from another search space" in finding.found
 
 
 def test_what_another_program_has_begun_is_ended_by_the_repair_and_never_counted(finished):
@@ -225,15 +225,15 @@ def test_what_another_program_has_begun_is_ended_by_the_repair_and_never_counted
     params = {"params": {"foo": 1.0}, "distributions": {"foo": optuna.distributions.FloatDistribution(0, 2)}}
     theirs.add_trial(optuna.trial.create_trial(value=99.0, **params))
     begun, added = found(finished, "space")
-    assert "trials 4 were begun by another program" in begun.found
+    assert "trial 4 was started by another program" in begun.found
     assert "hpo doctor first --repair" in begun.mend
-    assert "trials 5 are another program's" in added.found
-    assert "none is left behind" in found(finished, "running trials")[0].found
+    assert "trial 5 is another program's" in added.found
+    assert "no trial was left unfinished" in found(finished, "running trials")[0].found
     begun.repair()
     study = record.load("first", finished.location)
     assert (study.counts["foreign"], study.n_finished) == (2, 4)
     assert study.trials[4].state == optuna.trial.TrialState.FAIL
-    assert study.row(study.trials[4])["reason"] == "begun by another program, ended by hpo doctor --repair"
+    assert study.row(study.trials[4])["reason"] == "started by another program, ended by hpo doctor --repair"
     assert (study.row(study.trials[5])["accuracy"], study.row(study.trials[5])["reason"]) == (None, "complete by another program")
     assert study.best.value <= 1
     assert [finding.state for finding in found(finished, "space")] == ["note"]
@@ -243,7 +243,7 @@ def test_trials_from_the_future_tell_of_a_wrong_clock(finished):
     with closing(sqlite3.connect(finished.location.path)) as connection, connection:
         connection.execute("UPDATE trials SET datetime_start = '2999-01-01 00:00:00.000000' WHERE number = 2")
     (finding,) = found(finished, "clock")
-    assert "trials 2 began in the future" in finding.found
+    assert "trial 2 began in the future" in finding.found
 
 
 def test_a_damaged_database_is_found_and_left_as_it_is(finished):
@@ -295,7 +295,7 @@ def test_half_written_files_outside_of_the_studies_folders_are_named_and_left(fi
         (home / folder / f".x y.{gone.pid}-0123abcd.tmp").touch()
     (home / f".hpo.db.{os.getpid()}-0123abcd.tmp").touch()
     (finding,) = found(finished, "half-written files")
-    assert "4 files were left half written" in finding.found
+    assert "4 files were left half-written" in finding.found
     assert finding.mend.startswith("rm -- ")
     assert finding.mend.count(f"/.x y.{gone.pid}-0123abcd.tmp'") == 4
     assert main(["doctor", "--repair", "--storage", str(finished.location)]) == 0
