@@ -1,6 +1,6 @@
-"""Where workers live: processes of this machine, later a cluster.
+"""Pools of workers: processes of this machine, later a cluster.
 
-A pool is anything with this protocol; the runner knows no more of it.
+A pool is any object with the protocol `Pool`; the runner relies on nothing else.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Died(NamedTuple):
 
     @property
     def last_line(self) -> str:
-        """The last of them: of a traceback, the error."""
+        """The last line; in a traceback it is the error."""
         return self.last_words.splitlines()[-1] if self.last_words else ""
 
 
 class Event(NamedTuple):
-    """A message of a worker, or its death."""
+    """A message from a worker, or its death."""
 
     worker: int
     message: FromWorker | Died
@@ -39,11 +39,11 @@ class Pool(Protocol):
         ...
 
     def start(self) -> None:
-        """Start the workers; each says Ready, or CannotWork."""
+        """Start the workers; each sends Ready or CannotWork."""
         ...
 
     def send(self, worker: int, message: Job | Verdict) -> None:
-        """Tell a worker something; to a dead one this is a no-op, since its Died is on the way."""
+        """Send a message to a worker; does nothing if the worker is dead, since its Died will be received."""
         ...
 
     def receive(self, timeout: float) -> Event | None:
@@ -51,13 +51,13 @@ class Pool(Protocol):
         ...
 
     def restart(self, worker: int) -> None:
-        """Replace a worker, dead or alive, by a new one; it says Ready."""
+        """Replace a worker, dead or alive, by a new one, which sends Ready."""
         ...
 
     def end(self, worker: int) -> None:
-        """End a worker for good; it says nothing any more."""
+        """End a worker for good; no further message of it is received."""
         ...
 
     def close(self) -> None:
-        """End all workers, now."""
+        """End all workers at once."""
         ...

@@ -1,6 +1,6 @@
-"""How many workers, on which devices, with how many threads and how much memory each.
+"""The number of workers, their devices, and the threads and memory of each.
 
-Nothing here imports torch: where a GPU may be, a short-lived process asks it.
+Nothing here imports torch: if there may be a GPU, a short-lived process asks torch about it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import psutil
 from hpo.children import python
 from hpo.errors import DeviceError
 
-WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs to be of use: torch's libraries, its network, its activations
-SHARING = 4  # workers on one GPU at most: between a small network's kernels it is idle
-GPU_WORKER_MEMORY = 3 * 2**30  # bytes that a worker on a GPU needs to be of use, there and on the host
-RESERVE = 0.1  # of the free memory is left to others
+WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, the network, its activations
+SHARING = 4  # maximum of workers per GPU, which would be idle between the kernels of one small network
+GPU_WORKER_MEMORY = 3 * 2**30  # bytes that a worker on a GPU needs, on the GPU and on the host
+RESERVE = 0.1  # share of the free memory that is left to other programs
 CGROUP = Path("/sys/fs/cgroup")  # a container's limits
 
 _PROBE = """
@@ -35,18 +35,18 @@ class Seat(NamedTuple):
 
     device: str  # "cpu" or "cuda:N"
     threads: int
-    memory: int  # bytes of the device that its training may take
+    memory: int  # bytes of the device that its training may use
 
 
 def seats(workers: int | str, device: str) -> list[Seat]:
     """Plan the workers of this machine.
 
     Args:
-        workers: A number, or "auto": one per core, or four per GPU; fewer if cores or memory do not suffice.
+        workers: A number, or "auto": one per core, or four per GPU; fewer if there are not enough cores or memory.
         device: "auto", "cpu", "cuda" or "cuda:0,cuda:1".
 
     Raises:
-        DeviceError: A GPU was asked for that is not here.
+        DeviceError: The requested GPU does not exist here.
     """
     if device != "cpu":
         gpus = _gpus() if device != "auto" or _gpu_likely() else []
@@ -70,10 +70,10 @@ def _on_gpus(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Sea
 
 
 def _sharing(memory: int, n_gpus: int) -> int:
-    """Return how many workers share each of the GPUs, the smallest of which has so many bytes free.
+    """Return the number of workers per GPU; `memory` is the free memory, in bytes, of the smallest GPU.
 
-    On an H100 four train 3.7 times as many images of `basic`'s default network a second as one, eight 5.4 times; but a search
-    learns less from more trials at a time.
+    On an H100, four workers train `basic`'s default network at 3.7 times the images per second of one worker, and eight at 5.4
+    times. But a search learns less when more trials are trained at the same time.
     """
     on_host = int(free_memory() * (1 - RESERVE)) // n_gpus
     return max(1, min(SHARING, n_cores() // n_gpus, min(memory, on_host) // GPU_WORKER_MEMORY))
@@ -108,7 +108,7 @@ def _gpus() -> list[int]:
 
 
 def n_cores() -> int:
-    """Return the physical cores that this process may use: affinity, hyper-threads and cgroup quota counted."""
+    """Return the number of physical cores that this process may use, considering affinity, hyper-threads and cgroup quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     logical, physical = psutil.cpu_count() or 1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     cores = max(1, allowed * physical // logical)
@@ -119,12 +119,12 @@ def n_cores() -> int:
 
 
 def free_memory() -> int:
-    """Return the bytes that new processes can have, a cgroup's limit counted."""
+    """Return the bytes that are free for new processes, considering a cgroup's limit."""
     free = int(psutil.virtual_memory().available)
     limit, used = _cgroup("memory.max"), _cgroup("memory.current")
     if limit and used and limit[0].isdecimal():
-        stat = _cgroup("memory.stat")  # names and numbers in turn
-        cache = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # is given back on demand
+        stat = _cgroup("memory.stat")  # alternating names and numbers
+        cache = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # can be reclaimed
         free = min(free, max(0, int(limit[0]) - int(used[0]) + cache))
     return free
 

@@ -1,7 +1,7 @@
-"""Worker processes on this machine: each is started once and gets its jobs through its standard input.
+"""Worker processes on this machine: each is started once and receives its jobs through its standard input.
 
-One thread per worker puts its messages, and finally its death, into a shared queue. Workers have sessions of their own, so the
-terminal's Ctrl-C reaches only the runner. They end when their input closes, however the runner ends.
+One thread per worker puts its messages, and finally its death, into a shared queue. Each worker has its own session, so that the
+terminal's Ctrl-C reaches only the runner. Workers end when their input closes, in whatever way the runner ends.
 """
 
 from __future__ import annotations
@@ -30,31 +30,36 @@ if TYPE_CHECKING:
     from hpo.pools.devices import Seat
     from hpo.settings import Settings
 
-LAST_LINES = 40  # of a worker's standard error, kept for when it dies
-ALLOCATOR = {  # of glibc; other C libraries do not know these
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),  # bytes: large buffers come from the heap too
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),  # bytes: which keeps what is free
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # and asks for huge pages
+LAST_LINES = 40  # of a worker's standard error, kept in case it dies
+ALLOCATOR = {  # for glibc; other C libraries ignore these variables
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),  # bytes: large buffers are allocated on the heap, too
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),  # bytes: the heap keeps free memory
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # the heap uses huge pages
 }
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment variables of a worker: this process's, how many threads, and how memory is allocated.
+    """Return the environment variables of a worker: those of this process, the number of threads, and memory allocation.
 
-    A training step needs the buffers of the one before. Left alone, glibc gives large ones back to the kernel, which clears them
-    for the next step: on the tutorial's network 11,000 page faults and half of a step's time. What the user has set stays.
+    Each training step needs buffers of the same sizes. By default glibc returns large ones to the kernel, which clears them for
+    the next step: with the tutorial's network this causes 11,000 page faults and takes half of a step's time. Variables that the
+    user has set are kept.
     """
-    own = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONSAFEPATH": "1"}  # the last for its children
+    own = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONSAFEPATH": "1",
+    }  # the last for child processes
     return {**ALLOCATOR, **os.environ, **own}
 
 
 class LocalPool:
-    """One process for each seat.
+    """One process per seat.
 
     Args:
         seats: From `devices.seats`.
-        settings: Of the study.
-        data_dir: Where the data set lies.
+        settings: The study's.
+        data_dir: Folder of the data set.
         recipe: Version of the study's recipe.
     """
 
@@ -109,7 +114,7 @@ class LocalPool:
             self._write(process, message.line())
 
     def receive(self, timeout: float) -> Event | None:
-        """Return the next event of a worker that was not replaced in the meantime."""
+        """Return the next event, unless its worker was replaced in the meantime."""
         try:
             process, event = self._events.get(timeout=timeout)
         except queue.Empty:
@@ -117,12 +122,12 @@ class LocalPool:
         return event if process is self._processes[event.worker] else None
 
     def close(self) -> None:
-        """Kill all workers: what counts is in their checkpoints."""
+        """Kill all workers; finished epochs are in their checkpoints."""
         for worker in range(self.size):
             self.end(worker)
 
     def end(self, worker: int) -> None:
-        """Kill a worker, dead or alive, and bury it."""
+        """Kill a worker, if it is alive, and collect its exit status."""
         process, self._processes[worker] = self._processes[worker], None
         if process is not None:
             process.kill()
@@ -132,7 +137,7 @@ class LocalPool:
 
     @staticmethod
     def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
-        with contextlib.suppress(OSError, ValueError):  # dead: _listen says so
+        with contextlib.suppress(OSError, ValueError):  # the worker is dead, as _listen reports
             stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # a pipe was asked for
             stdin.write(line)
             stdin.flush()

@@ -1,8 +1,8 @@
-"""Batches: whole tensors, made by one indexing of the uint8 images, which selects, mirrors and shifts at once.
+"""Batches as whole tensors: one indexing of the uint8 images selects, mirrors and shifts a batch at once.
 
-No DataLoader and no copy of the data: the images stay uint8 (memory-mapped on a CPU, resident on a GPU) until they are a batch.
-A training image is mirrored in every other epoch rather than at random, as cifar10-airbench does: each pair of epochs then shows
-both views. Shifted-in pixels are reflections.
+There is no DataLoader and no copy of the data: images stay uint8 (memory-mapped on a CPU, resident on a GPU) until they become
+a batch. As in cifar10-airbench, a training image is mirrored in every other epoch instead of at random, so that each pair of
+epochs shows both views. Pixels shifted in from outside are reflections.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Images:
 
     @classmethod
     def of(cls, pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray, device: torch.device) -> Images:
-        """Put arrays on a device: on a CPU without a copy."""
+        """Put arrays on a device; on a CPU they are not copied."""
         return cls(*(torch.from_numpy(array).to(device) for array in (pixels, labels, chosen)))
 
 
 class Scale(NamedTuple):
-    """Per channel: value = pixel * factor + offset."""
+    """Scaling of pixels, per channel: value = pixel * factor + offset."""
 
     factor: Tensor  # (1, channels, 1, 1) float32
     offset: Tensor
-    blank: tuple[float, ...]  # value of a blanked pixel
+    blank: tuple[float, ...]  # value of a blanked pixel, by channel
 
     @classmethod
     def of(cls, images: Images, *, standardize: bool, recipe: Recipe = LATEST) -> Scale:
@@ -83,7 +83,7 @@ def _per_channel(values: Tensor) -> Tensor:
 def training_batches(images: Images, config: Config, scale: Scale, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64.
 
-    All randomness comes from (seed, epoch), so an epoch that is repeated is the same epoch.
+    All randomness depends on (seed, epoch) alone, so a repeated epoch has the same batches.
     """
     device = images.pixels.device
     views = torch.Generator().manual_seed(seed)
@@ -102,13 +102,13 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
 
 
 def n_batches(images: int, size: int) -> int:
-    """Return the number of batches that so many images make."""
-    whole, rest = divmod(images, size)
-    return whole + (rest > (1 if whole else 0))
+    """Return the number of batches for a number of images."""
+    whole, left_over = divmod(images, size)
+    return whole + (left_over > (1 if whole else 0))
 
 
 def _parts(order: Tensor, size: int) -> list[Tensor]:
-    """Cut an order into batches; a single image left over joins the last one, since batch norm needs two."""
+    """Cut an order into batches. A single image left over joins the last batch, since batch norm needs two."""
     parts = list(torch.split(order, size))
     if len(parts) > 1 and len(parts[-1]) == 1 < size:
         parts[-2:] = [torch.cat(parts[-2:])]
@@ -116,13 +116,13 @@ def _parts(order: Tensor, size: int) -> list[Tensor]:
 
 
 def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the images in order, unchanged, in batches of at most `size`."""
+    """Yield the images in order and unchanged, in batches of at most `size`."""
     for index in torch.split(images.chosen, size):
         yield scale(images.pixels[index]), images.labels[index]
 
 
 def _select(pixels: Tensor, index: Tensor, flips: Tensor | None, shifts: Tensor | None) -> Tensor:
-    """Return pixels[index], mirrored and moved, (B, H, W, channels), with one gather."""
+    """Return pixels[index], mirrored and shifted, (B, H, W, channels), with one gather."""
     if flips is None and shifts is None:
         return pixels[index]
     height, width = pixels.shape[1:3]
@@ -142,7 +142,7 @@ def _reflect(position: Tensor, size: int) -> Tensor:
 
 
 def _blank(inputs: Tensor, corners: Tensor, edge: int, values: tuple[float, ...]) -> None:
-    """Set a square of each input to a value per channel, in place; the square may reach over the border (cutout)."""
+    """Set a square of each input to a value per channel, in place (cutout); the square may extend beyond the border."""
     height, width = inputs.shape[2:]
     centre = (corners * torch.tensor([height, width], device=inputs.device)).long()  # (B, 2)
     rows = torch.arange(height, device=inputs.device) - centre[:, :1] + edge // 2  # (B, H)

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there, and are known to be whole when read.
+"""Checkpoints that are written completely or not at all, and are verified when read.
 
-A file is what `torch.save` writes, sealed with its SHA-256 (files.py); it is put in place atomically and read with
-`weights_only=True`. A trial in training keeps the two newest: should the newest be torn, the epoch before goes on. One that is
-done keeps the last alone.
+A file contains the bytes of `torch.save`, sealed with their SHA-256 (files.py). It is written atomically and read with
+`weights_only=True`. A trial in training keeps the two newest checkpoints: if the newest is damaged, it continues from the one
+before. A finished trial keeps only the last one.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NAME = re.compile(r"epoch-(\d+)\.ckpt")
 
 
 def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> Path:
-    """Write the state after `epoch`, in place of one that is there, and remove all but the newest checkpoints.
+    """Write the state after `epoch`, replacing an existing one, and remove all but the newest checkpoints.
 
     Raises:
-        StorageError: The disk refuses; names path and bytes.
+        StorageError: The file cannot be written; the message names path and bytes.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -50,20 +50,20 @@ def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint.
 
     Raises:
-        StorageError: Missing, torn, foreign, or not readable as plain tensors.
+        StorageError: The file is missing, damaged, of another program, or not readable as plain tensors.
     """
     content = read_sealed(path)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise StorageError(f"{path} holds something other than tensors and numbers.") from error
+        raise StorageError(f"{path} contains something other than tensors and numbers.") from error
     if not isinstance(state, dict):
-        raise StorageError(f"{path} holds no state of a training.")
+        raise StorageError(f"{path} contains no state of a training.")
     return state
 
 
 def newest(folder: Path) -> dict[str, Any] | None:
-    """Return the newest sound checkpoint of a trial, or None where there is none."""
+    """Return the newest undamaged checkpoint of a trial; None without one."""
     for path in newest_first(folder):
         try:
             return load(path)
@@ -73,7 +73,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the paths of a trial's checkpoints, sound or not."""
+    """Return the paths of a trial's checkpoints, damaged ones included."""
     if not folder.is_dir():
         return []
     numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]

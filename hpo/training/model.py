@@ -4,9 +4,9 @@
     block    conv · norm · activation · dropout · conv · norm · activation, with one 2x2 maximum in it; `depth` times
     head     flatten · linear · activation · dropout · linear, or global maximum · dropout · linear
 
-The maximum is taken before normalization and activation: for a growing activation (ReLU) behind a norm of positive scale, or
-without one, it is the same function on a quarter of the data. Whitening stem and early pooling come from
-cifar10-airbench (Keller Jordan, 2024, arXiv:2404.00498). Everything is laid out for channels_last.
+The maximum is taken before normalization and activation: with an increasing activation (ReLU), and a norm of positive scale or
+none, this is the same function on a quarter of the data. Whitening stem and early pooling are those of cifar10-airbench
+(Keller Jordan, 2024, arXiv:2404.00498). The memory layout is channels_last.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from hpo.recipe import Recipe
     from hpo.space import Config
 
-BLOCK_DROPOUT = 0.6  # of `dropout`, inside the blocks: the tutorial's 0.3 beside 0.5
-BN_MOMENTUM = 0.4  # of the newest batch in the running statistics (airbench): short trainings leave no time for torch's 0.1
-LOGIT_SCALE = 1 / 9  # behind a global maximum (airbench): keeps the first losses and gradients small
+BLOCK_DROPOUT = 0.6  # times `dropout`, inside the blocks: the tutorial's ratio of 0.3 to 0.5
+BN_MOMENTUM = 0.4  # weight of the newest batch in the running statistics (airbench): torch's 0.1 is too slow for short trainings
+LOGIT_SCALE = 1 / 9  # after a global maximum (airbench): keeps the first losses and gradients small
 WHITEN_EPS = 5e-4  # added to the patches' eigenvalues (airbench)
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 class ConvNet(nn.Module):
-    """Images (N, channels, edge, edge), values as `standardize` says, to logits (N, n_classes).
+    """Images (N, channels, edge, edge), scaled according to `standardize`, to logits (N, n_classes).
 
     Raises:
-        SpaceError: The images are too small for so many blocks.
+        SpaceError: The images are too small for the number of blocks.
     """
 
     def __init__(self, config: Config, n_classes: int, channels: int = 3, edge: int = 32, recipe: Recipe = LATEST) -> None:
@@ -67,9 +67,9 @@ class ConvNet(nn.Module):
 
 
 def _width(config: Config, index: int, recipe: Recipe) -> int:
-    """Return the filters of a block: those of the first as they are asked for, the others' rounded so that norms have groups.
+    """Return the filters of a block: the first block's as configured, the others' rounded so that norms can form groups.
 
-    Groups of channels, and the hardware's vectors, come in eights.
+    Group norm uses eight groups, and hardware vectors are multiples of eight.
     """
     step = math.gcd(recipe.width_step, config.filters)
     return step * max(1, round(config.filters * config.growth**index / step))
@@ -110,11 +110,11 @@ def _head(config: Config, channels: int, edge: int, n_classes: int) -> nn.Sequen
         n_flat = channels * edge * edge
         hidden = [nn.Linear(n_flat, config.hidden), _ACTIVATIONS[config.activation]()]
         return nn.Sequential(FlattenLast(), *hidden, *dropout, nn.Linear(config.hidden, n_classes))
-    return nn.Sequential(GlobalMax(), *dropout, nn.Linear(channels, n_classes, bias=False), Scale(LOGIT_SCALE))
+    return nn.Sequential(GlobalMax(), *dropout, nn.Linear(channels, n_classes, bias=False), Multiply(LOGIT_SCALE))
 
 
 class Whiten(nn.Conv2d):
-    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions at unit variance, and their negatives."""
+    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions with unit variance, and their negatives."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 2 * 4 * channels, kernel_size=2, bias=False)
@@ -122,7 +122,7 @@ class Whiten(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Set the filters from batches of images (B, channels, H, W), as the network will see them."""
+        """Compute the filters from batches of images (B, channels, H, W), scaled as for the network."""
         products, n_patches = torch.zeros((), dtype=torch.float64, device=self.weight.device), 0
         for images in batches:
             patches = images.float().contiguous().unfold(2, 2, 1).unfold(3, 2, 1)  # (B, channels, H-1, W-1, 2, 2)
@@ -131,7 +131,9 @@ class Whiten(nn.Conv2d):
             n_patches += len(flat)
         covariance = products / n_patches
         values, vectors = torch.linalg.eigh(covariance)
-        vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # eigh leaves the sign open; the same data give the same net
+        vectors = torch.where(
+            vectors.sum(0) < 0, -vectors, vectors
+        )  # eigh does not fix the sign; the same data give the same net
         filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat((filters, -filters)).flip(0))
 
@@ -139,8 +141,8 @@ class Whiten(nn.Conv2d):
 class Dropout(nn.Module):
     """`nn.Dropout` with masks from bulk random bits.
 
-    A 64-bit draw is seen as eight bytes, each compared with a threshold: a tenth of the time of torch's serial generator on
-    a CPU. The rate is rounded to a 256th, the scale is that of the rounded rate, so the expectation is exact.
+    Each 64-bit number gives eight bytes, which are compared with a threshold: on a CPU this takes a tenth of the time of torch's
+    serial generator. The rate is rounded to a 256th, and the scale is that of the rounded rate, so the expectation is exact.
     """
 
     def __init__(self, rate: float) -> None:
@@ -148,14 +150,14 @@ class Dropout(nn.Module):
         self.threshold = min(255, round(rate * 256))  # bytes below it are dropped
 
     def forward(self, x: Tensor) -> Tensor:
-        """Zero a share of x while training; the rest is scaled up."""
+        """Set a share of x to zero during training, and scale the other values up."""
         if not self.training or self.threshold == 0:
             return x
         bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         kept = (bits.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             n, c, h, w = x.shape
-            kept = kept.view(n, h, w, c).permute(0, 3, 1, 2)  # the same layout, so that the product streams
+            kept = kept.view(n, h, w, c).permute(0, 3, 1, 2)  # the same memory layout makes the product fast
         return x * (kept * (256 / (256 - self.threshold))).to(x.dtype)
 
     def extra_repr(self) -> str:
@@ -164,7 +166,7 @@ class Dropout(nn.Module):
 
 
 class FlattenLast(nn.Module):
-    """(N, C, H, W) to (N, H·W·C): free of a copy for channels_last, and the next linear layer does not mind the order."""
+    """(N, C, H, W) to (N, H·W·C): without a copy for channels_last; the order does not matter to the next linear layer."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a view."""
@@ -179,7 +181,7 @@ class GlobalMax(nn.Module):
         return x.amax(dim=(2, 3))
 
 
-class Scale(nn.Module):
+class Multiply(nn.Module):
     """x times a constant."""
 
     def __init__(self, factor: float) -> None:
@@ -202,7 +204,7 @@ class Layer(NamedTuple):
 
 
 class Size(NamedTuple):
-    """What a network costs, counted on the meta device (nothing is allocated)."""
+    """The size of a network, counted on the meta device (nothing is allocated)."""
 
     n_parameters: int
     macs: int  # multiply-adds of one image, forward
@@ -220,7 +222,7 @@ def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, r
         net = ConvNet(config, n_classes, channels, edge, recipe)
     layers: list[Layer] = []
     shape: tuple[int, ...] = (channels, edge, edge)
-    for name, module in net.named_modules():  # one after the other, as images go through them
+    for name, module in net.named_modules():  # in the order in which images pass them
         if list(module.children()) or isinstance(module, nn.Identity):
             continue
         shape = _output_shape(module, shape)
@@ -236,7 +238,7 @@ def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, r
 
 
 def _output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return what a layer makes of an image of `shape`: to let one through on the meta device would load torch's compiler."""
+    """Return a layer's output shape for an image of `shape`; a forward pass on the meta device would load torch's compiler."""
     match module:
         case nn.Conv2d():
             lost = module.kernel_size[0] - 1 - 2 * int(module.padding[0])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hpo.recipe import Recipe
     from hpo.space import Config
 
-N_PICTURES = 24  # of the winner's mistakes, and as many of its successes
+N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
 _NO_STATE = (
     UsageError,
     LookupError,
@@ -60,11 +60,11 @@ class TrialError(HpoError):
 
 @dataclass(frozen=True)
 class Task:
-    """What all trials of a study share: images to train and to score on, on one device.
+    """Common to all trials of a study: images to train on and to score, on one device.
 
     Attributes:
-        memory: Bytes that one training may take on the device.
-        recipe: What the study's trainings do beyond their Config.
+        memory: Bytes that one training may use on the device.
+        recipe: The parts of training that no Config describes.
     """
 
     settings: Settings
@@ -76,12 +76,12 @@ class Task:
 
     @property
     def mirrorable(self) -> bool:
-        """Whether a mirrored image is of the same class; else `flip` and `tta` are off, whatever a space says."""
+        """Whether a mirrored image is of the same class; otherwise `flip` and `tta` are off for every configuration."""
         return self.settings.dataset in MIRRORABLE
 
     @classmethod
     def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
-        """Choose the images that the settings name.
+        """Choose the images according to the settings.
 
         Raises:
             UsageError: A limit does not fit the data.
@@ -102,15 +102,15 @@ class Task:
 
 
 class Trial:
-    """One configuration on its way through the epochs.
+    """The training of one configuration.
 
     Attributes:
         size: Parameters, multiply-adds, layers.
-        history: Epochs done, those that a checkpoint brought back included.
+        history: Finished epochs, including those restored from a checkpoint.
         passed_over: For each checkpoint that was not used, a sentence that says why.
 
     Raises:
-        TrialError: The network cannot be built on these images, or would not fit into memory.
+        TrialError: The network cannot be built for these images, or would not fit into memory.
     """
 
     def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
@@ -140,7 +140,7 @@ class Trial:
         return Training(config, task.train, task.score, len(task.classes), task.settings.epochs, self.seed, task.recipe)
 
     def _continue(self) -> None:
-        """Go on from the newest checkpoint that is sound and this trial's own."""
+        """Continue from the newest checkpoint that is undamaged and of this trial."""
         for path in checkpoint.newest_first(self.folder):
             try:
                 state = checkpoint.load(path)
@@ -170,7 +170,7 @@ class Trial:
         self.history = history
 
     def _identity(self) -> dict[str, Any]:
-        """Return what a checkpoint's scores depend on."""
+        """Return everything that a checkpoint's scores depend on."""
         return {
             "config": self.config.model_dump(),
             "seed": self.seed,
@@ -179,10 +179,10 @@ class Trial:
         }
 
     def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
-        """Train on, yielding after each epoch once its checkpoint is on disk.
+        """Continue training, yielding each epoch once its checkpoint is on disk.
 
         Raises:
-            TrialError: The loss is not finite any more, or memory ran out.
+            TrialError: The loss became infinite or NaN, or memory ran out.
             StorageError: The checkpoint cannot be written.
         """
         try:
@@ -200,7 +200,7 @@ class Trial:
     def _save(self) -> None:
         path, answers = self.folder / correct.FILE, self._correct()
         try:
-            correct.write(path, answers)  # first: what goes on from the checkpoint finds its answers
+            correct.write(path, answers)  # first, so that a training continued from the checkpoint finds its answers
         except OSError as error:
             raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {error.strerror}.") from error
         checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
@@ -221,13 +221,13 @@ class Trial:
         return np.asarray(right.cpu().numpy())
 
     def finish(self) -> Path:
-        """Write what the report needs, and leave one checkpoint without what only training needs; return its path.
+        """Write the report's files, and keep one checkpoint with only the weights that scoring needs; return its path.
 
         `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
         mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
 
         Raises:
-            StorageError: The disk refuses.
+            StorageError: A file cannot be written.
         """
         score = self.task.score
         logits = self._training.logits.float().cpu().numpy()
@@ -247,7 +247,7 @@ class Trial:
 
 
 def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's identity, completed where an older hpo knew fewer fields."""
+    """Return a checkpoint's identity, with the fields that an older hpo did not have."""
     identity: dict[str, Any] = state["identity"]
     config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump()
     return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
@@ -255,7 +255,7 @@ def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _memory_suffices() -> Iterator[None]:
-    """Turn a lack of memory into the trial's failure."""
+    """Turn errors about a lack of memory into a failure of the trial."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -265,7 +265,7 @@ def _memory_suffices() -> Iterator[None]:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch's or Python's says that memory ran out; on a CPU torch's is a plain RuntimeError."""
+    """Whether an error means that memory ran out; on a CPU torch raises a plain RuntimeError."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 

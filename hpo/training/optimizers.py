@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hpo.recipe import Recipe
     from hpo.space import Config
 
-ADAMW_LR = 0.01  # of `lr`: so that one range serves both optimizers
+ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
 
 
 def make_optimizer(net: nn.Module, config: Config, device: torch.device, recipe: Recipe = LATEST) -> torch.optim.Optimizer:
-    """Return the optimizer of a configuration for the parameters of `net` that are trained; biases and norms do not decay."""
+    """Return the optimizer of a configuration for the trained parameters of `net`, without decay of biases and norms."""
     trained = [p for p in net.parameters() if p.requires_grad]
     decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
     groups = [
@@ -38,10 +38,10 @@ def make_optimizer(net: nn.Module, config: Config, device: torch.device, recipe:
 
 @functools.cache
 def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    """Return an optimizer of torch whose methods are those inside torch's decorations.
+    """Return an optimizer of torch without the decorators of its methods.
 
-    The decorations are there for torch.compile. At their first call they import it with all that it needs (torch._dynamo,
-    inductor, sympy): 77 MB and more than a second a worker, which compiles nothing.
+    The decorators are for torch.compile. On their first call they import the compiler (torch._dynamo, inductor, sympy), which
+    takes 77 MB and more than a second per worker, although workers compile nothing.
     """
     decorated = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
     bare = {name: inspect.unwrap(getattr(kind, name)) for name in decorated}

@@ -1,8 +1,8 @@
 """The training loop: a generator that yields one `Epoch` at a time; the caller decides what to do with it.
 
-It can start at any epoch from what `Training.state` returned, and then goes on exactly as if it had never stopped: every random
-number comes from (seed, epoch). What is special about its speed: whole-batch tensors (batches.py), channels_last, fused
-optimizers, bfloat16 where the processor multiplies it in hardware, denormals flushed.
+It can continue from the state that `Training.state` returned, exactly as if it had never stopped, because every random number
+depends on (seed, epoch) alone. It is fast because of whole-batch tensors (batches.py), channels_last, fused optimizers, bfloat16
+where the processor has it in hardware, and flushed denormals.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
-SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU the activations of larger ones leave the cache
-AVERAGED = 5  # steps between two weights that go into the average
-TICK = 0.25  # seconds between signs of life
-WARM_UP = 0.25  # share of a one-cycle training before the peak
-WHITENED = 5000  # training images that the stem's filters are computed from
+SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU, the activations of larger batches do not fit into the cache
+AVERAGED = 5  # steps between two updates of the averaged weights
+TICK = 0.25  # seconds between messages about the progress
+WARM_UP = 0.25  # share of a one-cycle training before the peak rate
+WHITENED = 5000  # training images from which the stem's filters are computed
 
 
 class DivergedError(Exception):
-    """The loss is not finite any more."""
+    """The loss became infinite or NaN."""
 
 
 class Epoch(NamedTuple):
-    """What an epoch brought."""
+    """The results of one epoch."""
 
     number: int  # from 1
     train_loss: float  # mean over its images
     score_loss: float
     accuracy: float  # 0 to 1, of the scored images
-    images_per_second: float  # training alone
-    seconds: float  # training and scoring
+    images_per_second: float  # of training, without scoring
+    seconds: float  # training and scoring together
 
 
 class Training:
-    """A network in training, its optimizer, and how far it is.
+    """A network in training, its optimizer, and its progress.
 
     Attributes:
         net: The network in training, on the images' device.
         logits: (N, n_classes) float32 of the scored images after the latest epoch.
-        epoch: Epochs done.
+        epoch: Number of finished epochs.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
     def _n_batches(self) -> int:
-        """Return the steps of an epoch."""
+        """Return the number of steps per epoch."""
         if self.recipe.joined_counts:
             return math.ceil(len(self.train) / self.config.batch_size)
         return n_batches(len(self.train), self.config.batch_size)
@@ -103,7 +103,7 @@ class Training:
         return self.average.module if self.average else self.net
 
     def state(self) -> dict[str, Any]:
-        """Return everything that going on later needs: plain dicts of tensors and numbers."""
+        """Return everything needed to continue later: plain dicts of tensors and numbers."""
         return {
             "epoch": self.epoch,
             "net": self.net.state_dict(),
@@ -113,12 +113,12 @@ class Training:
         }
 
     def result(self) -> dict[str, Any]:
-        """Return what scoring needs of a training that is done: its scored weights, and how images are scaled."""
+        """Return what scoring with the finished network needs: the scored weights, and the scaling of images."""
         scale = {"factor": self.scale.factor.cpu(), "offset": self.scale.offset.cpu()}
         return {"epoch": self.epoch, "scored": self.scored.state_dict(), "scale": scale}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned, or `result` at the end."""
+        """Continue from a result of `state`, or of `result` at the end."""
         if "scored" in state:
             self.scored.load_state_dict(state["scored"])
             self.epoch = state["epoch"]
@@ -134,10 +134,10 @@ class Training:
         """Train and score until `n_epochs` are done, yielding after each.
 
         Args:
-            tick: Called a few times a second with epoch, share of it done, and images/s.
+            tick: Called a few times per second with the epoch, the finished share of it, and images per second.
 
         Raises:
-            DivergedError: The loss is not finite any more.
+            DivergedError: The loss became infinite or NaN.
         """
         while self.epoch < self.n_epochs:
             began = time.perf_counter()
@@ -208,7 +208,7 @@ class Training:
 
 
 def learning_rate(config: Config, progress: float) -> float:
-    """Return the learning rate at `progress` (0 to 1) of the training: constant, or up and down in straight lines."""
+    """Return the learning rate at `progress` (0 to 1) of the training: constant, or a linear rise and a linear fall."""
     peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
     if config.schedule == "constant":
         return peak
@@ -217,9 +217,9 @@ def learning_rate(config: Config, progress: float) -> float:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return what to multiply in: the narrowest type that the device multiplies in hardware.
+    """Return the narrowest type that the device multiplies in hardware.
 
-    Without such hardware bfloat16 is an order of magnitude slower than float32 on a CPU.
+    On a CPU without bfloat16 in hardware, bfloat16 is an order of magnitude slower than float32.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
@@ -228,15 +228,15 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def _average(net: nn.Module, config: Config, steps: int) -> AveragedModel:
-    """Return a running average of weights and of the norms' statistics, over about `averaging` of the training.
+    """Return a running average of weights and of the norms' statistics, over about the share `averaging` of the training.
 
-    While the learning rate is high the weights wander; their average is some points better, and nearer to what the training ends
-    at (tests/bench/recipe.md; Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
+    While the learning rate is high, the weights fluctuate. Their average is some points better, and closer to the final result
+    (tests/bench/recipe.md; Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
     """
     horizon = max(1.0, config.averaging * steps / AVERAGED)  # updates
 
     def blend(average: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
-        weight = max(1 / horizon, 9 / (10 + float(n_averaged)))  # a young average forgets its beginning faster
+        weight = max(1 / horizon, 9 / (10 + float(n_averaged)))  # at first, the average forgets faster
         if average[0].is_floating_point():
             torch._foreach_lerp_(average, current, weight)
         else:  # counters

@@ -2,8 +2,8 @@
 
     python -m hpo.training.worker
 
-It ends when its input ends, in the middle of a batch if need be: a thread waits for that, so that nothing outlives the runner.
-Standard output belongs to the messages alone; whatever else writes there lands on standard error.
+It ends when its input ends, even in the middle of a batch: a thread waits for that, so that no worker outlives the runner.
+Standard output carries only messages; other output to it is redirected to standard error.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Line:
         except ValueError:  # not a message: a runner of another version
             traceback.print_exc()
         finally:
-            os._exit(code)  # the runner is gone or done: there is nobody to train for
+            os._exit(code)  # the runner has ended: the results would reach nobody
 
     def receive(self) -> ToWorker:
-        """Return the next message, waiting for it."""
+        """Wait for the next message and return it."""
         return self._inbox.get()
 
     def send(self, message: FromWorker) -> None:
-        """Tell the runner."""
+        """Send a message to the runner."""
         try:
             self._sink.write(message.line())
             self._sink.flush()
@@ -78,7 +78,7 @@ class Line:
 
 
 def main() -> None:
-    """Serve one runner until it hangs up."""
+    """Work for one runner until it closes the connection."""
     for name in (
         "SIGINT",
         "SIGHUP",
@@ -87,7 +87,7 @@ def main() -> None:
     ):  # sent to all processes, for the runner to handle
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # Copies of both: sys.stdin, waited for by a thread, would abort the interpreter's exit.
+    # Copies of both: a thread that waits for sys.stdin itself would abort the interpreter's exit.
     line = Line(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     setup = line.receive()
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
-    """Map the data and describe the environment that all trials of this worker share.
+    """Map the data into memory and describe the environment that all trials of this worker share.
 
     Raises:
         DataError, DeviceError, UsageError: The data, the device or the settings are at fault.
@@ -176,24 +176,24 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
 
 
 def _channels(task: Task) -> int:
-    """Return 3 for pictures in colour, 1 for grey ones, which are stored alike."""
+    """Return 3 for pictures in colour, 1 for grey ones, which are stored in the same way."""
     some = task.score.pixels[task.score.chosen[:1000]]
     return 3 if bool((some != some[..., :1]).any()) else 1
 
 
 def serve(job: Job, task: Task, line: Line) -> None:
-    """Train one job to its end, or to the epoch after which the runner says stop."""
+    """Train one job to its end, or to the epoch after which the runner stops it."""
     from hpo.training.objective import TrialError
 
     try:
         _train(job, task, line)
     except TrialError as error:
         line.send(TrialFailed(trial=job.trial, cause=error.cause, reason=str(error)))
-    except StorageError as error:  # the disk's fault, not the trial's: the run ends, and the trial goes on another time
+    except StorageError as error:  # not the trial's fault: the run ends, and the trial can be continued later
         line.send(CannotWork(error=type(error).__name__, message=str(error)))
     except HpoError as error:
         line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=str(error)))
-    except Exception as error:  # noqa: BLE001  # a bug fails its trial with the reason, not the study
+    except Exception as error:  # noqa: BLE001  # a bug fails this trial, with the reason, and not the study
         traceback.print_exc()
         line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=f"{type(error).__name__}: {error}"[:500]))
 

@@ -77,7 +77,7 @@ def test_what_is_saved_is_loaded(folder):
         ("of another program", "is not a checkpoint of hpo"),
         ("plain torch.save", "is not a checkpoint of hpo"),
         ("of another version", "is a checkpoint of another version of hpo"),
-        ("sealed noise", "holds something other than tensors"),
+        ("sealed noise", "contains something other than tensors"),
     ],
 )
 def test_torn_foreign_and_older_checkpoints_are_told_from_each_other(folder, damage, says):
