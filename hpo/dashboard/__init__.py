@@ -1,1 +1,1 @@
-"""optuna-dashboard over a study's database, and what hpo shows there."""
+"""optuna-dashboard for hpo's database, and the notes and pictures that hpo shows there."""

@@ -1,8 +1,8 @@
-"""Who may talk to the dashboard: pages that it served itself, asked for under this machine's own names.
+"""Access to the dashboard: only for its own pages, requested under the names of this machine.
 
-optuna-dashboard has no login and looks at neither Host nor Origin. Any page that a browser shows could then ask it to delete a
-study, and one that points a name of its own at 127.0.0.1 could read all answers. Artifacts are files that anybody may have put
-into the database; served as they are, an HTML file among them would run as the dashboard itself.
+optuna-dashboard has no login and checks neither Host nor Origin. Without this gate, any page in a browser could ask it to delete
+a study, and a page whose domain name points to 127.0.0.1 could read all answers. Artifacts are files that anybody may have put
+into the database: an HTML file among them could otherwise run scripts with the rights of the dashboard.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-NAMES = {"127.0.0.1", "localhost", "::1"}  # on any port: `ssh -L` gives another one
+NAMES = {"127.0.0.1", "localhost", "::1"}  # on any port, since `ssh -L` may use another one
 ARTIFACTS = "/artifacts/"
 _EVERYWHERE = [("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY"), ("Referrer-Policy", "same-origin")]
 _OF_ARTIFACTS = ("Content-Security-Policy", "sandbox; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'")
 
 
 def gate(app: WSGIApplication) -> WSGIApplication:
-    """Return the application behind the gate: who may not pass gets 403 and a sentence."""
+    """Return the application behind the gate: a refused request is answered with 403 and a sentence."""
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if why := refusal(environ):
@@ -46,10 +46,10 @@ def refusal(environ: WSGIEnvironment) -> str:
         return f"The dashboard answers to 127.0.0.1 and localhost, not to {host[:100]!r}."
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and origin != f"http://{host}":
-        return "The dashboard answers its own pages alone, and this request comes from another."
+        return "The dashboard answers only its own pages, and this request comes from another page."
     navigates = environ.get("REQUEST_METHOD") in ("GET", "HEAD") and environ.get("HTTP_SEC_FETCH_DEST") == "document"
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin") and not navigates:
-        return "The dashboard's answers are no part of other pages."
+        return "The dashboard's answers cannot be part of other pages."
     return ""
 
 

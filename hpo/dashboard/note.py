@@ -12,12 +12,12 @@ from hpo.report.words import clipped, parameter, score
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
 
-LONGEST_REASON = 900  # characters; escaped it still fits one of the attributes that the dashboard keeps notes in
+LONGEST_REASON = 900  # characters; even escaped, it fits into one attribute of a note
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&-])")
 
 
 def note_of(summary: Summary) -> str:
-    """Return what is known of a study as Markdown; texts of the study are escaped."""
+    """Return the note about a study as Markdown; texts of the study are escaped."""
     parts = [f"# {literal(summary.name)}", _best(summary), _findings(summary), _settings(summary), _space(summary)]
     if summary.command:
         parts.append("## Commands\n\n" + _code(f"{summary.command}\nhpo report {summary.name}"))
@@ -25,13 +25,13 @@ def note_of(summary: Summary) -> str:
 
 
 def trial_note(state: str, reason: str | None, value: str = "") -> str:
-    """Return, as Markdown, why a trial failed or was stopped, and its last score."""
+    """Return the reason why a trial failed or was stopped, and its last score, as Markdown."""
     said = literal(clipped(reason, LONGEST_REASON)) if reason else "no reason was recorded"
     return f"**{'Failed' if state == 'FAIL' else 'Stopped early'}:** {said}" + (f" ({literal(value)})" if value else "") + "\n"
 
 
 def literal(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
+    """Return a text that Markdown shows unchanged, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
@@ -58,5 +58,5 @@ def _space(summary: Summary) -> str:
 
 
 def _code(text: str) -> str:
-    """Indented code: no fence that the text could close."""
+    """Return indented code, since the text could close a fence."""
     return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,6 +1,6 @@
-"""The winner as PNG pictures, for places that show no Plotly: what it confuses, and how it learned. Drawn with Pillow alone.
+"""Two pictures of the winner as PNG: confusion matrix and learning curve, drawn with Pillow for places without Plotly.
 
-Everything is drawn at twice its size and halved, which smooths lines. Texts are a study's: they are only ever drawn.
+Everything is drawn at twice its size and then halved, which smooths lines.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 INK, FAINT, GRID = "#222222", "#666666", "#dddddd"
-LIGHT, DARK = np.array([255.0, 255.0, 255.0]), np.array([16.0, 74.0, 124.0])  # RGB of no image and of all
-FINE = 2  # how much larger everything is drawn
-LABELLED = 20  # classes up to which names and counts have room
+LIGHT, DARK = np.array([255.0, 255.0, 255.0]), np.array([16.0, 74.0, 124.0])  # RGB of the shares 0 and 1
+FINE = 2  # factor by which everything is drawn larger
+MAX_LABELLED = 20  # classes up to which there is room for names and counts
 
 
 class Curve(NamedTuple):
-    """One line of a panel: values over x."""
+    """One line of a panel."""
 
     name: str
     color: str
@@ -37,14 +37,11 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Curves over one scale."""
+    """Curves with a common scale."""
 
     title: str
     percent: bool
     curves: list[Curve]
-
-
-# -- what it confuses --------------------------------------------------------------------------------------------------
 
 
 def confusion(scores: Scores, names: Sequence[str], title: str) -> bytes:
@@ -52,7 +49,7 @@ def confusion(scores: Scores, names: Sequence[str], title: str) -> bytes:
     n = len(names)
     counts = np.bincount(scores.labels * n + scores.predicted, minlength=n * n).reshape(n, n)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = [_shown(name, 14) for name in names] if n <= LABELLED else [""] * n
+    shown = [_shown(name, 14) for name in names] if n <= MAX_LABELLED else [""] * n
     font, small = _font(15), _font(13)
     widest = max(int(font.getlength(name)) for name in shown)
     cell = 48 * FINE if n <= 12 else max(600 * FINE // n, 1)
@@ -69,7 +66,7 @@ def confusion(scores: Scores, names: Sequence[str], title: str) -> bytes:
         middle = i * cell + cell // 2
         draw.text((left - 8 * FINE, top + middle), name, INK, font, anchor="rm")
         _upright(image, name, font, (left + middle, top + side + 8 * FINE))
-        for j in map(int, np.flatnonzero(counts[i])) if n <= LABELLED else ():
+        for j in map(int, np.flatnonzero(counts[i])) if n <= MAX_LABELLED else ():
             ink = "white" if shares[i, j] > 0.35 else INK
             draw.text((left + j * cell + cell // 2, top + middle), f"{counts[i, j]:,}", ink, small, anchor="mm")
     return _png(image)
@@ -83,9 +80,6 @@ def _upright(image: Image.Image, text: str, font: ImageFont.FreeTypeFont, at: tu
     label = Image.new("RGB", (width, height), "white")
     ImageDraw.Draw(label).text((width, height // 2), text, INK, font, anchor="rm")
     image.paste(label.rotate(90, expand=True), (at[0] - height // 2, at[1]))
-
-
-# -- how it learned ----------------------------------------------------------------------------------------------------
 
 
 def learning(panels: Sequence[Panel], title: str) -> bytes:
@@ -141,11 +135,8 @@ def _ticks(low: float, high: float) -> list[float]:
     return [tick * step for tick in range(first, max(last, first + 1) + 1)]
 
 
-# -- both --------------------------------------------------------------------------------------------------------------
-
-
 def _shown(text: str, longest: int) -> str:
-    """Return a stranger's text on one line; half a surrogate pair cannot be drawn."""
+    """Return a text of the study on one line, without lone surrogates, which cannot be drawn."""
     return clipped(" ".join(text.encode("utf-8", "replace").decode().split()), longest)
 
 

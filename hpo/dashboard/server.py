@@ -1,4 +1,4 @@
-"""optuna-dashboard over a study's database, on this machine alone and behind a gate (gate.py), since it has no login."""
+"""optuna-dashboard on this machine alone, and behind a gate (gate.py), since it has no login."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ HOST = "127.0.0.1"
 
 
 class _Threaded(ThreadingMixIn, WSGIServer):
-    """A thread a request: a browser asks for many things at once."""
+    """One thread per request, since a browser sends many requests at the same time."""
 
     daemon_threads = True
 
 
 class _Silent(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing for each request."""
+        """Do not log requests."""
 
 
 def artifacts_folder(location: Location) -> Path:
-    """Return where a database's artifacts are: one folder for all of its studies."""
+    """Return the folder of a database's artifacts, common to all its studies."""
     return location.folder / "artifacts"
 
 
 class _Store(FileSystemArtifactStore):
-    """Makes its folder when something is put into it: to look at a database leaves nothing behind."""
+    """Creates its folder only when an artifact is stored, so that looking at a database leaves no folder behind."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -53,11 +53,11 @@ class _Store(FileSystemArtifactStore):
 
 @contextlib.contextmanager
 def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
-    """Make the server; call its `serve_forever`.
+    """Yield the server, whose `serve_forever` is to be called.
 
     Args:
         location: The database; it must exist.
-        port: 0 for a free one; the server's `server_port` tells which.
+        port: 0 for a free one; it is then in the server's `server_port`.
 
     Raises:
         StorageError: The database cannot be used, or the port is taken.

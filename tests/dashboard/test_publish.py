@@ -15,7 +15,7 @@ from optuna_dashboard._note import get_note_from_system_attrs
 from optuna_dashboard.artifact._backend import list_study_artifacts
 from PIL import Image
 
-from hpo.dashboard import pictures, publish
+from hpo.dashboard import pictures, publish, stored_notes
 from hpo.dashboard.note import note_of
 from hpo.dashboard.pictures import Curve, Panel
 from hpo.dashboard.server import server
@@ -157,7 +157,7 @@ def test_a_reason_is_shown_as_it_is(store):
     assert text.replace("\\", "") == " ".join(HOSTILE.split()) + "\n"
     assert all(text[i - 1] == "\\" for i, c in enumerate(text) if c in "<>*$#![]()")
     assert note(record, 1).count("\\*") == 899
-    assert len(note(record, 1)) < publish.PART
+    assert len(note(record, 1)) < stored_notes.PART
 
 
 def test_what_a_person_wrote_on_a_trial_stays(store):
@@ -170,7 +170,7 @@ def test_what_a_person_wrote_on_a_trial_stays(store):
 
 
 def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, monkeypatch):
-    monkeypatch.setattr(publish, "MAX_NOTES", 3)
+    monkeypatch.setattr(stored_notes, "MAX_NOTES", 3)
     record = store([made.trial(i, "FAIL" if i in (2, 5) else "PRUNED", [0.1], reason="why") for i in range(6)])
     for _ in range(2):
         publish.publish(record)
@@ -297,7 +297,7 @@ def scores(n_classes, n=200):
 
 @pytest.mark.parametrize("names", [["one"], ["", "\ud800 <b>"], [HOSTILE * 9] * 10, list("abcdefghijklmnopqrst"), ["x"] * 100])
 def test_any_classes_can_be_drawn(names):
-    png = pictures.confusion(scores(len(names)), names, "What trial 1 confuses")
+    png = pictures.confusion(scores(len(names)), names, "Confusion matrix, trial 1")
     width, height = Image.open(io.BytesIO(png)).size
     assert 300 < max(width, height) < 1000
 
