@@ -2,13 +2,13 @@
 
     python tests/bench/curves.py --data-dir DIR --points 128 --out tests/data/curves.csv
 
-Real CIFAR-10 pixels and the real trainer, on fewer images, so that a hundred trainings fit into an hour: `--images` of the
-training images for `--epochs` epochs, scored on 2,000 others that are held out of the training set; the test set is not read.
-Batches are of 32 images and learning rates a quarter of the point's, so that so few images still make a hundred steps an epoch.
-`--batch 128` trains as hpo does. `--dataset digits` scores on its 360 test images, for so few cannot be split again.
-One process per core, one thread each. Points that the file has are left alone, so the command continues where it was stopped.
+This uses CIFAR-10's pixels and hpo's trainer, but fewer images, so that a hundred trainings fit into an hour: `--images`
+training images for `--epochs` epochs, scored on 2,000 images held out from the training set; the test set is not read. Batches
+have 32 images, and learning rates are a quarter of the point's, so that an epoch still has a hundred steps. `--batch 128`
+trains as hpo does. `--dataset digits` scores on its 360 test images, since so few images cannot be split again. One process
+per core, one thread each. Points that are in the file already are skipped, so the command continues where it was stopped.
 
-Columns: point, its parameters, `seconds` (processor time of an epoch, training and scoring, mean), `q1` and `q2` (accuracy after
+Columns: point, its parameters, `seconds` (mean processor time per epoch, training and scoring), `q1` and `q2` (accuracy after
 a quarter and a half of the first epoch), `e1` to `eN` (after each epoch; empty from the epoch in which the loss was not finite).
 """
 
@@ -39,7 +39,7 @@ EARLY = {"q1": 0.25, "q2": 0.5}
 
 
 def points(space: SearchSpace, n: int, seed: int) -> list[dict[str, float]]:
-    """Return n points, uniform in each range (in its logarithm where it says so)."""
+    """Return n points, uniform in each range, or in its logarithm if the range is logarithmic."""
     return [
         {name: draw(np.random.default_rng((seed, i, k)), p) for k, (name, p) in enumerate(space.varied.items())} for i in range(n)
     ]

@@ -1,4 +1,4 @@
-"""How often the page is wrong about what a parameter does: searches of known truth, by hpo's own default search and at random.
+"""How often the page is wrong about the influence of a parameter: known truth, searched by hpo's default and at random.
 
     python tests/bench/influence.py                          the table of influence.md; half an hour of one core
     python tests/bench/influence.py "only lr" --seeds 20 --methods fanova --samplers tpe
@@ -8,9 +8,9 @@ learning curve is that of a known function of its parameters, with noise of half
 points per epoch. Printed for each truth, sampler and method, in per cent of the searches:
 
     wrong decides   a parameter without influence is said to decide
-    wrong idle      one that has influence is said to have none, or hardly any
+    wrong idle      a parameter with influence is said to have hardly any
     right decides   of the parameters that have influence, those said to decide
-    right idle      of the others, those said to have none, or hardly any
+    right idle      of the others, those said to have hardly any
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hpo.space import PRESETS, STARTS, Config, SearchSpace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Said = tuple[set[str], set[str]]  # the parameters that are said to decide, and those said to be idle
+    Said = tuple[set[str], set[str]]  # parameters said to decide, and parameters said to be idle
 
 EPOCHS, TRIALS = 10, 50
 NORMS = {"type": "categorical", "choices": ("none", "batch", "group"), "default": "batch"}
@@ -49,12 +49,12 @@ SPACE = SearchSpace.of("five", PRESETS["basic"] | {"norm": NORMS}, STARTS["basic
 
 
 def lr(c: Config, best: float = -0.7) -> float:
-    """Return what the rate takes off: 8 points at its lower end, 17 at its upper."""
+    """Return the loss due to the rate: 8 points at its lower end, 17 at its upper end."""
     return 0.12 * (math.log10(c.lr) - best) ** 2
 
 
 def filters(c: Config) -> float:
-    """Return where the width lies in its range, from 0 to 1."""
+    """Return the position of the width in its range, from 0 to 1."""
     return (c.filters - 16) / 48
 
 
@@ -71,7 +71,7 @@ TRUTHS: dict[str, tuple[set[str], Callable[[Config], float]]] = {
 
 
 def search(truth: str, sampler: str, seed: int) -> Summary:
-    """Search a space of known truth."""
+    """Search a space with known truth."""
 
     @functools.cache
     def path(config: Config) -> list[float]:
@@ -89,13 +89,13 @@ def search(truth: str, sampler: str, seed: int) -> Summary:
 
 
 def page(summary: Summary) -> Said:
-    """Ask the page."""
+    """Judge as the page does."""
     known = summary.importance
     return {one.name for one in known if one.decides}, {one.name for one in known if one.hardly_matters}
 
 
 def ped_anova(summary: Summary, *, local: bool) -> Said:
-    """Ask PED-ANOVA as the page did: against permutations, p shared among parameters; idle where a rank correlation agrees."""
+    """Judge by PED-ANOVA as the page did: permutations, corrected for several parameters; idle if a rank correlation agrees."""
     params, standing = summary.params.loc[summary.standing.index], summary.standing.to_numpy()
     chosen = ~np.isin(summary.standing.index, summary._given)  # points that the space names had no rank
     params, standing = params[chosen], standing[chosen]
@@ -113,7 +113,7 @@ def _columns(summary: Summary) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def one_by_one(summary: Summary) -> Said:
-    """Regress ranks on each parameter alone, with a bend; p by permutation, shared among parameters."""
+    """Regress ranks on each parameter alone, with a quadratic term; p by permutation, corrected for several parameters."""
     bases, y = _columns(summary)
     rng = np.random.default_rng(0)
     orders = np.column_stack([np.arange(len(y)), *(rng.permutation(len(y)) for _ in range(400))])
@@ -127,7 +127,7 @@ def one_by_one(summary: Summary) -> Said:
 
 
 def fanova(summary: Summary, trees: int = 16, shuffles: int = 19) -> Said:
-    """Ask fANOVA: how a forest's mean prediction varies with each parameter; the largest of 19 permutations is chance."""
+    """Judge by fANOVA: the variance of a forest's prediction over each parameter; chance is the largest of 19 permutations."""
     from sklearn.ensemble import RandomForestRegressor
 
     bases, y = _columns(summary)
@@ -163,7 +163,7 @@ METHODS: dict[str, Callable[[Summary], Said]] = {
 
 
 def row(truth: str, said: list[Said]) -> str:
-    """Return a method's rates in one truth, in per cent."""
+    """Return a method's rates for one truth, in per cent."""
     matter, others = TRUTHS[truth][0], set(SPACE.varied) - TRUTHS[truth][0]
     wrong = [np.mean([bool(s[side] & names) for s in said]) for side, names in ((0, others), (1, matter))]
     right = [np.mean([len(s[side] & names) / max(1, len(names)) for s in said]) for side, names in ((0, matter), (1, others))]
@@ -172,7 +172,7 @@ def row(truth: str, said: list[Said]) -> str:
 
 
 def main() -> None:
-    """Search and print, a row as soon as it is known."""
+    """Search, and print each row as soon as it is known."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truths", nargs="*", default=list(TRUTHS))
     parser.add_argument("--seeds", type=int, default=100)

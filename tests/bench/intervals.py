@@ -1,11 +1,11 @@
-"""How often the report's 95 % intervals hold the truth: simulated studies whose nets' true accuracies are known.
+"""How often the report's 95 % intervals contain the truth: simulated studies whose nets' true accuracies are known.
 
     python tests/bench/intervals.py --studies 600
 
-Answers are drawn image by image: a net is right where its skill, the image's ease and luck of its own together are above zero
-(normal numbers; the share of the ease is set so that two nets' answers correlate as asked). The best is chosen as a study chooses
-it. The intervals of its accuracy on new images and of its gain over trial 0 are held against the truth; so are those that ignore
-the choice, and those that take two trials for independent.
+Answers are drawn per image: a net is right if the sum of its skill, the image's ease and its own luck is above zero (normal
+numbers; the weight of the ease is set so that two nets' answers have the requested correlation). The best net is chosen as in
+a study. The intervals of its accuracy on new images and of its gain over trial 0 are compared with the truth, and also
+intervals that ignore the choice, and intervals that assume two trials to be independent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ACCURACY = 0.88
 
 
 class World(NamedTuple):
-    """What studies are drawn from.
+    """The distribution from which studies are drawn.
 
     Attributes:
         spread: Standard deviation of the nets' true accuracies.
@@ -51,7 +51,7 @@ class World(NamedTuple):
 
 
 def ease(world: World) -> float:
-    """Return the share of an image's ease in the variance of an answer that gives the correlation asked for."""
+    """Return the share of an image's ease in the variance of an answer that gives the requested correlation."""
     at, p = NORMAL.inv_cdf(world.accuracy), world.accuracy
     z = np.linspace(-8, 8, 2001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
@@ -79,7 +79,7 @@ def qualities(world: World, rng: Generator) -> np.ndarray:
 
 
 def answers(world: World, true: np.ndarray, share: float, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw what each net gets right at its end, and at the rungs of halving before it (R, nets, images)."""
+    """Draw the images that each net gets right at its end, and at the rungs of halving before it (R, nets, images)."""
     skill = np.array([NORMAL.inv_cdf(q) for q in true], dtype=np.float32)[:, None]
     common = rng.standard_normal(world.images, dtype=np.float32) * math.sqrt(share)
     own = rng.standard_normal((world.nets, world.images), dtype=np.float32)
@@ -97,7 +97,7 @@ KEPT = (0.3, 0.4, 0.5)  # after epochs 1, 2 and 4 of 10
 
 
 def survivors(rungs: np.ndarray) -> list[int]:
-    """Return the nets that halving trains to the end: the first, and the best third at each rung."""
+    """Return the nets that halving trains to the end: the first net, and the best third at each rung."""
     left = list(range(1, rungs.shape[1]))
     for rung in rungs:
         score = rung.mean(axis=1)
@@ -106,7 +106,7 @@ def survivors(rungs: np.ndarray) -> list[int]:
 
 
 def study(right: np.ndarray, known: bool = True) -> Summary:
-    """Return the summary of a study with these answers of its complete trials; `known`, whether they are kept."""
+    """Return the summary of a study whose complete trials have these answers; `known`: whether the answers are recorded."""
     value = right.mean(axis=1)
     table = pd.DataFrame({"state": "COMPLETE", "own": True, "value": value, "epochs": 10, "last": value})
     nothing = pd.DataFrame(index=table.index)
@@ -117,7 +117,7 @@ def study(right: np.ndarray, known: bool = True) -> Summary:
 
 
 class Hits(NamedTuple):
-    """Whether intervals of one study hold the truth, and how wide they are; NaN where trial 0 won."""
+    """Return whether the intervals of one study contain the truth, and their widths; NaN if trial 0 won."""
 
     accuracy: float
     accuracy_naive: float
@@ -154,14 +154,14 @@ def _row(world: World, share: float, rng: Generator) -> Hits:
 
 
 def simulate(world: World, studies: int, seed: int = 0) -> Hits:
-    """Return the mean of every column over so many studies."""
+    """Return the mean of every column over a number of studies."""
     rng, share = np.random.default_rng(seed), ease(world)
     rows = np.array([_row(world, share, rng) for _ in range(studies)], dtype=float)
     return Hits(*np.nanmean(rows, axis=0).tolist())
 
 
 def wrongly_as_good(world: World, studies: int, seed: int = 0) -> tuple[float, float]:
-    """Return how often the first trial that is called as good as the winner is worse than the margin; and how often one is."""
+    """Return how often the first trial called as good as the winner is worse than the margin, and how often there is one."""
     rng, share = np.random.default_rng(seed), ease(world)
     wrong = called = 0
     for _ in range(studies):
@@ -175,7 +175,7 @@ def wrongly_as_good(world: World, studies: int, seed: int = 0) -> tuple[float, f
 
 
 def worlds() -> Iterator[World]:
-    """The worlds of the table."""
+    """Return the worlds of the table."""
     for alike, spread in itertools.product((0.6, 0.75), (0, 0.003, 0.01)):
         yield World(alike=alike, spread=spread)
     yield World(spread=0.01, shape="tail")

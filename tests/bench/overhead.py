@@ -1,14 +1,15 @@
-"""What the runner itself costs: milliseconds a trial, with a pool that answers at once.
+"""The runner's own time: milliseconds per trial, with a pool that answers at once.
 
     python tests/bench/overhead.py                       at 50, 1,000 and 10,000 trials in the study
     python tests/bench/overhead.py --trials 50 --plain   beside plain Optuna, on the same machine, in turns
-    python tests/bench/overhead.py --parameters 4 12     with so many parameters
+    python tests/bench/overhead.py --parameters 4 12     with 4 and with 12 parameters
 
-A trial has 10 epochs, TPE and successive halving, SQLite on disk, and every epoch is on disk before the next begins. Measured are
-the 50 trials around each size, in blocks of 10; the history before them is made up and written at once. "Plain" is what a
-tutorial writes: ask, suggest, report, should_prune, tell on RDBStorage, with the same sampler and accuracies and with Optuna's
-halving; it stores no attributes of trials, where hpo stores eight. Opening the study and starting a run are in no figure. Wall
-time has the disk's share in it and that of whatever else runs; time on the processor has not, and commits are waits for the disk.
+A trial has 10 epochs, with TPE and successive halving, in SQLite on disk; every epoch is on disk before the next begins. The
+50 trials around each size are measured, in blocks of 10; the history before them is invented and written at once. "Plain" is
+the code of a tutorial: ask, suggest, report, should_prune, tell on RDBStorage, with the same sampler and accuracies and with
+Optuna's halving. It stores no attributes of trials, while hpo stores eight. Opening the study and starting a run are not
+measured. Wall time includes waiting for the disk and for other programs, processor time does not; each commit waits for the
+disk.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ MORE = {  # beside the four of `basic`
 
 
 class Cost(NamedTuple):
-    """Of a trial."""
+    """The time of one trial."""
 
     wall: float  # milliseconds
     processor: float  # milliseconds
@@ -98,7 +99,7 @@ def main() -> None:
 
 
 class Bench:
-    """A study of a size, for the runner and for plain Optuna."""
+    """A study of a given size, for the runner and for plain Optuna."""
 
     def __init__(self, folder: Path, n_parameters: int, size: int, blocks: int, block: int, *, plain: bool) -> None:
         space = SearchSpace.named("basic")
@@ -123,7 +124,7 @@ class Bench:
             )
 
     def measure(self) -> tuple[list[Cost], list[Cost]]:
-        """Return what a trial cost in each block: the runner's and plain Optuna's, taken in turns."""
+        """Return the time per trial in each block, for the runner and for plain Optuna in alternation."""
         self.runner(1).run()
         self.run_plain(1)
         mine, others = [], []
@@ -135,18 +136,18 @@ class Bench:
         return mine, others
 
     def runner(self, n: int) -> Runner:
-        """Return what runs so many trials as `hpo run` does."""
+        """Return a function that runs a number of trials as `hpo run` does."""
         self.pool.start()
         return Runner(self.study, self.pool, RunOptions(trials=self.study.n_finished + n), Watcher())
 
     def run_plain(self, n: int) -> None:
-        """Run so many as a tutorial would, on the database itself."""
+        """Run a number of trials as a tutorial would, directly on the database."""
         if self.plain:
             self.plain.optimize(lambda trial: train(trial, self.study), n_trials=n)
 
 
 def train(trial: optuna.Trial, study: WritableStudy) -> float:
-    """Train nothing: suggest, and report the made-up accuracies."""
+    """Suggest, and report invented accuracies, without training."""
     point = {name: trial._suggest(name, one) for name, one in distributions(study.space).items()}
     config = study.space.config(point)
     for epoch in range(1, EPOCHS + 1):
@@ -171,12 +172,12 @@ def made_up(study: WritableStudy, n: int) -> list[FrozenTrial]:
 
 
 def halving() -> optuna.pruners.BasePruner:
-    """Return Optuna's pruner of that name; hpo's lets losers wait."""
+    """Return Optuna's pruner of that name, while hpo's lets losers wait."""
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=REDUCTION)
 
 
 def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
-    """Write a history in one transaction: one wait for the disk."""
+    """Write a history in one transaction, which waits for the disk once."""
     with study._record.engine.begin() as connection:
         engine = SimpleNamespace(begin=lambda: nullcontext(connection))
         ledger = Ledger(engine, study.location, study._study_id, study.name)
@@ -196,7 +197,7 @@ def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
 
 
 def cost(call: Callable[[], object], n: int, engine: Engine) -> Cost:
-    """Return what a block of trials took, a trial."""
+    """Return the time per trial of a block."""
     with Commits(engine) as commits:
         wall, processor = time.perf_counter(), time.process_time()
         call()

@@ -1,7 +1,7 @@
-"""PED-ANOVA with its spread, as the page had it before: what influence.py holds today's regression against.
+"""PED-ANOVA with its spread, the page's earlier method, with which influence.py compares today's regression.
 
 The numbers are those of `optuna.importance.PedAnovaImportanceEvaluator`, normalized to sum to 1 (arXiv:2304.10255). `local`
-compares the best trials with all, else with the whole range.
+compares the best trials with all trials, otherwise with the whole range.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from hpo.store.trials import Distribution
 
-TOP = 0.1  # the best tenth is what the others are held against,
-FEWEST_TOP = 5  # but at least so many, as Optuna's documentation advises,
-SOME_TOP = 10  # and so many while that is
-MOST_TOP = 0.25  # at most a quarter: of five, one or two odd ones would decide
+TOP = 0.1  # the best tenth of the trials is compared with the others,
+FEWEST_TOP = 5  # but at least this number, as Optuna's documentation advises,
+SOME_TOP = 10  # and this number as long as it is
+MOST_TOP = 0.25  # at most a quarter: among five, one or two outliers would decide
 GRID = 50  # cells that a numeric range is divided into
-FEWEST = 10  # trials below which nothing is said
-SHUFFLES = 400  # enough for the 99th percentile of what no influence gives
+FEWEST = 10  # trials below which there is no verdict
+SHUFFLES = 400  # enough for the 99th percentile without influence
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -54,9 +54,9 @@ def importances(
 
     Args:
         params: One row a trial.
-        values: Their values or ranks, more is better.
-        distributions: Of the parameters.
-        seed: Of resamples and permutations, so that the same study says the same.
+        values: The trials' values or ranks; more is better.
+        distributions: By parameter.
+        seed: For resamples and permutations, so that the same study always gives the same result.
     """
     grids = [grid for name in params if (grid := _grid(str(name), params[name], distributions[str(name)]))]
     n = len(values)
@@ -86,7 +86,7 @@ class _Grid(NamedTuple):
 
 
 def _top(values: Floats) -> Counts:
-    """Indices of the top trials, with all that equal the last of them."""
+    """Indices of the top trials, including all that equal the last of them."""
     last = math.ceil(quantile(len(values)) * len(values)) - 1
     return np.flatnonzero(-values <= np.partition(-values, last)[last])
 

@@ -2,10 +2,10 @@
 
     python tests/bench/plain.py --data-dir DIR --storage sqlite:///plain.db --minutes 25
 
-As there: `define_model` and `objective` with `trial.report` and `should_prune`, Optuna's default sampler (TPE) and pruner
-(median), one process with all threads, dropout off for scoring. The parameters are the four that hpo varies, in the ranges of its
-`tutorial` space, whose fixed recipe is this loop. The data set is loaded once, not for each trial as in the example, and a clock
-takes the place of a number of trials.
+As in the example: `define_model` and `objective` with `trial.report` and `should_prune`, Optuna's default sampler (TPE) and
+pruner (median), one process with all threads, dropout off for scoring. The parameters are the four that hpo varies, in the
+ranges of its `tutorial` space, whose fixed recipe is this loop. Unlike in the example, the data set is loaded once and not per
+trial, and the study ends after a time and not after a number of trials.
 """
 
 from __future__ import annotations

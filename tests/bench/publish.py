@@ -1,12 +1,12 @@
-"""What keeping the dashboard's note and pictures current costs: milliseconds a publication, and what the dashboard pays for it.
+"""The time to keep the dashboard's notes and pictures current, in milliseconds per publication, and its effect on the dashboard.
 
     python tests/bench/publish.py [SIZE ...]
 
-A study of 50, 1,000 and 10,000 trials with 8 parameters and 10 epochs, SQLite on disk. "First" writes a note for each trial that
-was stopped and draws both pictures; "next" follows one more stopped trial (7 times); "winner" follows a new best. "Shown" is the
-dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is the time on the
-clock, and behind the stroke that on the processor: on a busy machine they differ. A run publishes so at its end alone; meanwhile
-another process does, which starts and reads the study first: "beside" is what that takes, on the clock.
+The studies have 50, 1,000 and 10,000 trials with 8 parameters and 10 epochs, in SQLite on disk. "First" writes a note for each
+stopped trial and draws both pictures; "next" is after one more stopped trial (7 times); "winner" is after a new best. "Shown"
+is the time of the dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is
+wall time and, after the slash, processor time; on a busy machine they differ. The runner itself publishes only at the end of a
+run. Before, another process does, which starts and reads the study first: "beside" is its wall time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WINNER = "trial-00001/epoch-0010.ckpt"  # whose results are there
 
 
 def main() -> None:
-    """Print a line a size."""
+    """Print one line per size."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     imports = timed(lambda: __import__("hpo.dashboard.publish"))
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; imports once {imports} ms")
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measured(n: int, folder: Path) -> str:
-    """Return the figures for one size."""
+    """Return the times for one size."""
     from hpo.dashboard.publish import publish
 
     location = locate(str(folder / "hpo.db"))
@@ -98,7 +98,7 @@ def add(record: StudyRecord, number: int, state: str, accuracy: float, checkpoin
 
 
 def shown(record: StudyRecord) -> Times:
-    """Return the time of the dashboard's answer, the second time that it is asked."""
+    """Return the time of the dashboard's second answer."""
     app = create_app(open_storage(record.location))
     path = f"/api/studies/{record.study._study_id}"
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "after=0", "wsgi.errors": sys.stderr}
@@ -113,7 +113,7 @@ def shown(record: StudyRecord) -> Times:
 
 
 def timed(do: Callable[[], object]) -> Times:
-    """Return what something took."""
+    """Return the time of a call."""
     began, used = time.perf_counter(), time.process_time()
     do()
     return Times(1000 * (time.perf_counter() - began), 1000 * (time.process_time() - used))

@@ -3,9 +3,9 @@
     python tests/bench/recipe.py --data-dir DIR --epochs 5 base label_smoothing=0.2 muon=0.2
     python tests/bench/recipe.py --list
 
-An argument is an idea: fields of Config (`filters=24,growth=2.5`), or one of `IDEAS`, which hpo does not have because they did
-not pay; `base` is Config's defaults. Ideas are trained in turns, seed by seed, on 45,000 training images with one thread; scored
-are the 5,000 others; the test set is not read. Results so far: recipe.md.
+An argument is an idea: fields of Config (`filters=24,growth=2.5`), or one of `IDEAS`, which are not part of hpo because they
+brought no improvement; `base` is Config's defaults. For each seed, all ideas are trained one after the other, on 45,000
+training images with one thread, and scored on the other 5,000; the test set is not read. Results so far: recipe.md.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
-    """Return about the nearest orthogonal matrix."""
+    """Return approximately the nearest orthogonal matrix."""
     x = matrix / (matrix.norm() + 1e-7)
     turned = x.shape[0] > x.shape[1]
     x = x.T if turned else x
@@ -65,7 +65,7 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 class WithMuon(Training):
-    """Muon on the convolutions, SGD on the rest; `value` is Muon's learning rate."""
+    """Muon on the convolutions, SGD on the other parameters; `value` is Muon's learning rate."""
 
     def __init__(self, *arguments: Any, value: float) -> None:
         super().__init__(*arguments)
@@ -124,7 +124,7 @@ class Crops(Training):
 
 
 class Lookahead(Training):
-    """Every fifth step the weights are pulled to their average, ever less (airbench); `value` is the largest decay."""
+    """Every fifth step the weights are moved towards their average, less and less (airbench); `value` is the largest decay."""
 
     def __init__(self, *arguments: Any, value: float) -> None:
         super().__init__(*arguments)
@@ -146,7 +146,7 @@ class Lookahead(Training):
 
 
 class RandomFlip(Training):
-    """Images are mirrored at random, not in every other epoch: what was alternating, mirrored once more by a coin's throw."""
+    """Images are mirrored at random instead of in every other epoch: the alternating images are mirrored again at random."""
 
     def __init__(self, *arguments: Any, value: float) -> None:  # noqa: ARG002  # the idea has no size
         super().__init__(*arguments)
@@ -159,8 +159,8 @@ class RandomFlip(Training):
 
 
 class Pruned(Training):
-    """Of the images whose loss was below the mean, a share of `value` is left out of an epoch, the others count more (InfoBatch,
-    Qin et al., 2024); the last eighth of the training has all."""
+    """Of the images whose loss was below the mean, an epoch leaves out a share of `value`, and the others count more (InfoBatch,
+    Qin et al., 2024). The last eighth of the training uses all images."""
 
     def __init__(self, *arguments: Any, value: float) -> None:
         super().__init__(*arguments)
@@ -202,7 +202,7 @@ IDEAS: dict[str, Callable[..., Training]] = {
 
 
 def train_one(idea: str, task: Task, seed: int) -> dict[str, Any]:
-    """Train an idea and return what it brought."""
+    """Train an idea and return its results."""
     fields: dict[str, Any] = {}
     make: Callable[..., Training] = Training
     extra: dict[str, float] = {}

@@ -1,20 +1,20 @@
-"""Compare how a search spends its training: the real runner, sampler and pruner, on recorded learning curves, in virtual time.
+"""Compare how searches spend their training: the real runner, sampler and pruner, on recorded learning curves, in virtual time.
 
     python tests/bench/replay.py          hpo's defaults beside TPE without a pruner, and TPE with the median pruner, from the
                                           default point alone
     python tests/bench/replay.py default sampler=random REDUCTION=4 STARTUP_TRIALS=5,pruner=hyperband --seeds 50
 
-An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py, which are in capitals,
-several values with dashes between them (`RUNGS=0.1-0.3`); `pruner=optuna` is Optuna's successive halving, which stops what it
-does not let go on; `starts=none` begins with the default point alone, without the others that the space names, and `default=bad`
-with a bad one (lr 2.5, 16 filters, dropout 0.35, depth 2). Ideas for halving:
-`rank=smoothed` and `rank=highest` (a trial's place is that of its last two epochs' mean, or of its best epoch), `cost=0.01` (a
-training that takes twice as long has to be a point better for the same place), `order=cheapest` (of those that may go on, the
-cheapest first), `spared=compete` (points that are trained to the end whatever they score take a place among those that go on).
+An argument is an idea: settings of a study, `workers`, and constants of hpo/search/{samplers,halving}.py in capitals, with
+dashes between several values (`RUNGS=0.1-0.3`). `pruner=optuna` is Optuna's successive halving, which stops trials for good.
+`starts=none` begins with the default point alone, without the other starting points of the space, and `default=bad` with a bad
+default point (lr 2.5, 16 filters, dropout 0.35, depth 2). Ideas for halving: `rank=smoothed` and `rank=highest` (trials are
+ranked by the mean of their last two epochs, or by their best epoch), `cost=0.01` (to rank equally, a training that takes twice
+as long must be a point better), `order=cheapest` (of the trials that may continue, the cheapest first), `spared=compete`
+(starting points, which are trained to the end in any case, take places of trials that continue).
 
-The table, tests/data/curves.csv, was written by curves.py. A trial is answered with the curve of the nearest recorded point (each
-range scaled to 1, as the space scales it), and takes the seconds that this point took: so what is compared is the order in which
-epochs are trained, and how many. Printed are medians over the seeds, and their quartiles:
+The table, tests/data/curves.csv, was written by curves.py. A trial gets the curve of the nearest recorded point (each range
+scaled to 1, as in the space) and the seconds of that point: so the comparison is about the order in which epochs are trained,
+and their number. Medians over the seeds and their quartiles are printed:
 
     training   of all workers until a trial is complete that is within half a point of the table's best, in epochs of the default
                point; of seeds that never get there in `--trials` trials, what they trained
@@ -117,11 +117,11 @@ class ReplayPool:
         self._rows: dict[int, int] = {}  # of the table, by trial
 
     def cost(self, trial: int) -> float:
-        """Return what an epoch of a trial takes, in epochs of the default point."""
+        """Return the time of an epoch of a trial, in epochs of the default point."""
         return float(self._table.seconds[self._rows[trial]]) / self._table.unit
 
     def start(self) -> None:
-        """All are ready at once."""
+        """Make all workers ready at once."""
         for worker in range(self.size):
             self._say(worker, Ready(environment={}))
 
@@ -148,7 +148,7 @@ class ReplayPool:
             self._say(worker, EpochDone(trial=job.trial, epoch=epoch, accuracy=float(curve[epoch - 1]), **numbers), seconds)
 
     def receive(self, timeout: float) -> Event | None:  # noqa: ARG002
-        """Return what is said next, and let the time pass until then."""
+        """Return the next message, and advance the time until then."""
         if not self._events:
             return None
         self._now, _, event = heapq.heappop(self._events)
@@ -172,7 +172,7 @@ class ReplayPool:
 
 
 class OtherRungs(halving.Rungs):
-    """Halving by another idea of who is better.
+    """Halving with another ranking.
 
     Args:
         epochs: Of a whole training.
@@ -186,7 +186,7 @@ class OtherRungs(halving.Rungs):
         self._before: dict[int, float] = {}  # by trial: accuracy of the epoch before, or the highest
 
     def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> None:
-        """Take note of what the idea makes of an accuracy."""
+        """Record an accuracy as the idea ranks it."""
         before = self._before.get(trial, accuracy)
         self._before[trial] = max(before, accuracy) if self._ideas.get("rank") == "highest" else accuracy
         match self._ideas.get("rank"):
@@ -199,7 +199,7 @@ class OtherRungs(halving.Rungs):
         super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)), competes=competes)
 
     def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
-        """Return who goes on."""
+        """Return the trials that continue."""
         if self._ideas.get("order") != "cheapest":
             return super().next(waiting, last=last)
         able = (trial for trial in waiting if self.passes(trial, self._level(trial), last=last))
@@ -207,7 +207,7 @@ class OtherRungs(halving.Rungs):
 
 
 class Outcome(NamedTuple):
-    """Of one search."""
+    """The results of one search."""
 
     training: float  # until near the table's best, in epochs of the default point
     reached: bool
@@ -219,7 +219,7 @@ class Outcome(NamedTuple):
 
 
 class Notes(Watcher):
-    """Notes the best so far, and what was trained for it."""
+    """Records the best so far, and the training until then."""
 
     def __init__(self, table: Table, pool: ReplayPool) -> None:
         self._table, self._pool = table, pool
@@ -228,7 +228,7 @@ class Notes(Watcher):
         self.spent: dict[int, float] = {}
 
     def ended(self, board: Any, trial: Any, state: str) -> None:  # noqa: ARG002
-        """Look at the best."""
+        """Update the best."""
         best = board.best[1] if board.best else 0.0
         if self.reached is None and best >= self._table.best - NEAR:
             self.reached = self._pool.trained
@@ -237,7 +237,7 @@ class Notes(Watcher):
 
 
 def replay(job: tuple[str, int, Path, int]) -> Outcome:
-    """Run one search from its idea and seed."""
+    """Run one search with an idea and a seed."""
     idea, seed, path, n_trials = job
     warnings.simplefilter("ignore")
     table = Table(path)

@@ -1,10 +1,10 @@
-"""What a page costs: time and size for 50 and 10,000 trials, beside Optuna's own figures, and drawing in Chromium.
+"""Time and size of a page for 50 and 10,000 trials, compared with Optuna's own figures, and drawing in Chromium.
 
     python tests/bench/report.py             # 5 processes each; Chromium's part is left out where there is none
     python tests/bench/report.py --optuna    # also Optuna's load and five figures, one after the other (a minute)
 
-A process is Python's start, imports, loading from SQLite, and the page. The 10,000 trials have 8 parameters and 10
-epochs; they are written straight into Optuna's tables, for through Optuna it would take 5 minutes.
+A process includes Python's start, imports, loading from SQLite, and the page. The 10,000 trials have 8 parameters and 10
+epochs; they are written directly into Optuna's tables, because through Optuna this would take 5 minutes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _insert(storage: str, study: int, rows: dict[str, list[dict]]) -> None:
 
 
 def seconds(script: str, *arguments: object, repeats: int) -> tuple[list[float], list[float]]:
-    """Return wall and processor time of whole processes; a busy machine stretches the first, hardly the second."""
+    """Return wall and processor time of whole processes; a busy machine increases the first, but hardly the second."""
     wall, processor = [], []
     for _ in range(repeats):
         begin, used = time.perf_counter(), os.times()
@@ -112,7 +112,7 @@ def seconds(script: str, *arguments: object, repeats: int) -> tuple[list[float],
 
 
 def shown(name: str, values: list[float], unit: str, most: float | None = None) -> None:
-    """Print a figure: median, spread, n, and what it may be."""
+    """Print a time: median, spread, n, and limit."""
     limit = f"   (at most {most:g})" if most is not None else ""
     spread = f"{min(values):.2f} to {max(values):.2f}"
     print(f"{name:44} {statistics.median(values):7.2f} {unit}   {spread}, n={len(values)}{limit}", flush=True)

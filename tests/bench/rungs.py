@@ -1,11 +1,11 @@
-"""What a rung knows, by the steps (batches) that came before it and by the results that it compares; from recorded curves.
+"""How well a rung predicts the end, by the steps (batches) before it and the number of results that it compares.
 
     python tests/bench/rungs.py tests/data/curves.csv:125 digits.csv:12 cifar2000.csv:16
 
-Each file is one that curves.py wrote, with its steps per epoch. First table: Spearman's rank correlation of the accuracy after so
-many steps with that after the last epoch, with the bootstrap's 95 % interval over points. Second: of n random points one in three
-goes on, at least one; how often the one that would end best is among them, and how many points of accuracy are lost where not.
-A point whose loss was not finite counts as accuracy 0.
+Each file was written by curves.py and is given with its steps per epoch. First table: Spearman's rank correlation of the
+accuracy after a number of steps with the accuracy after the last epoch, with a 95 % bootstrap interval over points. Second
+table: of n random points one in three continues, at least one; how often the point that would end best is among them, and the
+mean loss in points. A point whose loss was not finite counts as accuracy 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def correlation(early: np.ndarray, last: np.ndarray, rng: np.random.Generator) -
 
 
 def kept(early: np.ndarray, last: np.ndarray, n: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Return how often the best of n goes on, and the mean points of accuracy lost."""
+    """Return how often the best of n continues, and the mean loss of accuracy in points."""
     lost = []
     for _ in range(DRAWS):
         some = rng.choice(len(last), n, replace=False)

@@ -1,13 +1,13 @@
-"""Images a second: the tutorial's loop against hpo's, same network and batch; and hpo's by network.
+"""Images per second: the tutorial's loop compared with hpo's, for the same network and batch; and hpo's for several networks.
 
     python tests/bench/throughput.py --data-dir DIR             the tutorial's network, batches of 32, whole machine
     python tests/bench/throughput.py --data-dir DIR --by-net    the networks of `basic`, one thread each, by processor time
 
-Variants are taken in turns, round by round, each in fresh processes: the tutorial's loop on all threads, one hpo worker with all
-threads, and an hpo worker of one thread for each core. Counted are the images of whole batches, data to optimizer step, after the
-first few; of several workers those in the time that all of them trained. A ratio is taken within a round. Beside them stands the
-wall: what a matrix multiplication of 2048 x 2048 reaches, over the operations that the network needs. hpo multiplies in bfloat16
-where the processor has it, so its wall is that one.
+In each round all variants are measured one after the other, in new processes: the tutorial's loop on all threads, one hpo
+worker with all threads, and one hpo worker of one thread per core. The images of complete batches are counted, from data to
+optimizer step, without the first few batches; of several workers, those in the time in which all of them trained. Ratios are
+computed within a round. The upper limit is also shown: the rate of a matrix multiplication of 2048 x 2048, divided by the
+operations that the network needs. hpo multiplies in bfloat16 if the processor has it, so its limit is that for bfloat16.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 WARM_UP = 10  # batches that are not counted
 EDGE = 2048  # of the matrices
-OPERATIONS = 85e6  # to train the tutorial's network on one image
+OPERATIONS = 85e6  # for training the tutorial's network on one image
 
 
 class Job(NamedTuple):
-    """What one process trains."""
+    """The work of one process."""
 
     data_dir: Path
     images: int
@@ -51,7 +51,7 @@ class Job(NamedTuple):
 
 
 class Times(NamedTuple):
-    """When each counted batch was done, seconds; the first one only begins the count."""
+    """The times at which batches ended, seconds; the first one only starts the count."""
 
     batch: int  # images
     clock: list[float]  # the same for all processes
@@ -59,7 +59,7 @@ class Times(NamedTuple):
 
 
 def train(job: Job) -> Times:
-    """Train for one epoch of as many images as there shall be counted, and the first few."""
+    """Train for one epoch, whose images are those to be counted and the first few."""
     torch.set_num_threads(job.threads)
     data = load("cifar10", job.data_dir)
     config = SearchSpace.named(job.space or "tutorial").config(job.point)
@@ -85,7 +85,7 @@ def train(job: Job) -> Times:
 
 
 def multiply(threads: int) -> dict[torch.dtype, float]:
-    """Return the operations a second that matrix multiplication reaches."""
+    """Return the operations per second of a matrix multiplication."""
     torch.set_num_threads(threads)
     reached = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -100,7 +100,7 @@ def multiply(threads: int) -> dict[torch.dtype, float]:
 
 
 def together(do: Callable[[Any], Any], *jobs: object) -> list[Any]:
-    """Do jobs at the same time, each in a fresh process: hpo's in the environment that its workers have."""
+    """Do jobs at the same time, each in a new process; hpo's jobs in the environment of its workers."""
     context = multiprocessing.get_context("spawn")
     everyone = context.Barrier(len(jobs))
     before = dict(os.environ)
@@ -116,7 +116,7 @@ def together(do: Callable[[Any], Any], *jobs: object) -> list[Any]:
 
 
 def on_the_clock(workers: list[Times]) -> float:
-    """Return images a second of all workers, in the time that all of them trained."""
+    """Return the images per second of all workers, in the time in which all of them trained."""
     began, ended = max(times.clock[0] for times in workers), min(times.clock[-1] for times in workers)
     return sum(times.batch for times in workers for done in times.clock if began < done <= ended) / (ended - began)
 
@@ -131,7 +131,7 @@ def spread(values: list[float], digits: int = 0) -> str:
 
 
 def machine() -> str:
-    """Return what figures depend on."""
+    """Describe the machine."""
     from hpo.runner.provenance import _processor  # here: processes that train do without Optuna
 
     wide = [name for name in ("avx512", "avx512_bf16", "amx_tile") if getattr(torch.cpu, f"_is_{name}_supported", bool)()]

@@ -1,13 +1,14 @@
-"""How soon a search has a good network: a plain Optuna script on the tutorial's loop (plain.py) against `hpo run`, same clock.
+"""How soon a search has a good network: `hpo run` compared with a plain Optuna script on the tutorial's loop (plain.py).
 
     python tests/bench/time_to_accuracy.py --data-dir DIR --minutes 25
 
-One after the other, in alternating order, each in a fresh folder, on whole CIFAR-10 decoded before. hpo runs as a person would
-type it, `hpo run --timeout 25m`, on its default space and settings, with another --seed in every round. The clock starts
-with the process, and ends the plain script; hpo begins no epoch after it. Two things are told of each. The best network trained
-to the end: a trial counts from the moment at which it is COMPLETE, with its last epoch's accuracy; what a pruned or running one
-had reached does not count. And the best that was measured after any epoch of any trial, by the clock of hpo's log: from then on
-there is such a network, in a checkpoint. Both score on the test set: these are numbers to compare, not to expect on new images.
+The two run one after the other, in alternating order, each in a new folder, on all of CIFAR-10, decoded before. hpo runs as a
+person would start it, `hpo run --timeout 25m`, with its default space and settings and another --seed in every round. The time
+starts with the process. At its end the plain script is stopped, and hpo begins no further epoch. Two results are printed for
+each. First, the best network trained to the end: a trial counts from the moment at which it is COMPLETE, with the accuracy of
+its last epoch; pruned and running trials do not count. Second, the best accuracy after any epoch of any trial, by the times in
+hpo's log: from then on such a network exists, in a checkpoint. Both score on the test set, so the numbers can be compared, but
+not expected on new images.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from throughput import machine
 from hpo.data.datasets import load, verify
 
 EPOCH = re.compile(r"(?m)^(\d\d):(\d\d):(\d\d)  trial \d+ epoch \d+/\d+: ([\d.]+)%")
-SHARES = (0.1, 0.25, 0.5, 1.0)  # of the clock
-LATE = 900  # seconds that hpo gets for its last epochs and its report
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the time
+LATE = 900  # seconds that hpo has for its last epochs and its report
 
 
 class Search(NamedTuple):
-    """What a search brought within the clock.
+    """The results of a search within the time.
 
     Attributes:
         clock: Seconds.
@@ -51,16 +52,16 @@ class Search(NamedTuple):
     highest: float | None = None
 
     def best(self, share: float = 1.0) -> float | None:
-        """Return the best accuracy after a share of the clock."""
+        """Return the best accuracy after a share of the time."""
         return max((accuracy for at, accuracy in self.finished if at <= share * self.clock), default=None)
 
     def reached(self, accuracy: float) -> float | None:
-        """Return the seconds after which a trial was as good."""
+        """Return the seconds after which a trial reached an accuracy."""
         return next((at for at, mine in self.finished if mine >= accuracy), None)
 
 
 def read(storage: str, name: str, began: float, clock: float) -> Search:
-    """Return what a study had, `clock` seconds after `began` (seconds of time.time())."""
+    """Return the results of a study, `clock` seconds after `began` (seconds of time.time())."""
     trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
     ended = [(t.datetime_complete.timestamp() - began, t) for t in trials if t.datetime_complete]
     within = sorted(((at, t) for at, t in ended if at <= clock), key=lambda pair: pair[0])
@@ -79,7 +80,7 @@ def measured(log: str, began: float) -> list[tuple[float, float]]:
 
 
 def search(name: str, number: int, folder: Path, options: argparse.Namespace) -> tuple[Search, list[tuple[float, float]]]:
-    """Run a search in an empty folder until the clock ends; return what it brought, and of hpo when it measured what."""
+    """Run a search in an empty folder until the time is over; return its results and, for hpo, the accuracies by time."""
     folder.mkdir(parents=True)
     here = Path(__file__).resolve().parent
     if name == "plain":
@@ -107,7 +108,7 @@ def search(name: str, number: int, folder: Path, options: argparse.Namespace) ->
 
 
 def report(plain: Search, hpo: Search, epochs: list[tuple[float, float]]) -> float | None:
-    """Print a round; return the share of the clock after which hpo had measured the plain script's best."""
+    """Print a round; return the share of the time after which hpo had reached the plain script's best."""
     print(f"{'':24} {'plain Optuna':>14} {'hpo':>14}")
     print(f"{'trained to the end':24} {len(plain.finished):14} {len(hpo.finished):14}")
     print(f"{'pruned':24} {plain.n_pruned:14} {hpo.n_pruned:14}")

@@ -1,8 +1,8 @@
-"""The tutorial's network and loop, as its reader has them: what throughput.py and time_to_accuracy.py hold hpo against.
+"""The tutorial's network and loop as in the tutorial, with which throughput.py and time_to_accuracy.py compare hpo.
 
-Nothing is tuned: a DataLoader with its defaults that makes a PIL image and a tensor of each image when it is asked for, float32,
-torch's default layout, `nn.Dropout`, plain SGD. `network` has the three knobs that its reader would turn; with their defaults it
-is the tutorial's. One thing is mended: accuracy is measured with dropout off, which costs the loop nothing.
+Nothing is tuned: a DataLoader with its defaults, which makes a PIL image and a tensor of each image on request, float32, torch's
+default layout, `nn.Dropout`, plain SGD. `network` has three parameters that a reader would change; with their defaults it is the
+tutorial's. One thing is corrected: accuracy is measured with dropout off, which does not slow the loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Loader = DataLoader[Any]  # yields inputs (32, 3, 32, 32) float32, 0 to 1, and l
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """What torchvision.datasets.CIFAR10 with `transform=ToTensor()` is, of the images that hpo trains on."""
+    """Like torchvision.datasets.CIFAR10 with `transform=ToTensor()`, with the images that hpo trains on."""
 
     def __init__(self, split: Split, chosen: np.ndarray) -> None:
         self.data = split.images[chosen]  # (N, 32, 32, 3) uint8
