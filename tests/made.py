@@ -171,7 +171,7 @@ def artifacts(folder, n=N_SCORED, classes=10, edge=32, channels=3):
     logits = rng.normal(0, 1, (n, classes))
     logits[np.arange(n), labels] += rng.normal(4, 2, n)
     right = logits.argmax(1) == labels
-    shown = np.concatenate([np.flatnonzero(~right)[:30], np.flatnonzero(right)[:30]])
+    shown = np.concatenate([np.flatnonzero(~right)[:24], np.flatnonzero(right)[:24]])
     pictures = rng.integers(0, 256, (len(shown), edge, edge, channels), dtype=np.uint8)
     np.savez_compressed(
         folder / "scores.npz", logits=logits.astype("float32"), labels=labels, pictures=pictures, picture_indices=shown

@@ -133,7 +133,7 @@ def test_the_luck_of_the_choice_is_estimated_about_right():
     for seed in range(40):
         accuracies = noise(seed=seed)
         text = result.optimism(summarize(made.study(finished(accuracies)))).text
-        said.append(float(re.search(r"up to ([\d.]+) points", text)[1]))
+        said.append(float(re.search(r"up to ([\d.]+)\spoints", text)[1]))
         true.append(100 * (max(accuracies) - 0.8))
     assert 0.8 * np.mean(true) < np.mean(said) < 1.05 * np.mean(true)  # less: some of the spread might have been true
 
