@@ -24,14 +24,8 @@ if TYPE_CHECKING:
     from hpo.report.figures import Figure
     from hpo.report.summary import Summary
 
-NEEDED_SETTINGS = (
-    "dataset",
-    "epochs",
-    "score",
-    "seed",
-    "limit_train",
-    "limit_test",
-)  # settings that training the winner again needs
+# Settings that are needed to train the winner again.
+NEEDED_SETTINGS = ("dataset", "epochs", "score", "seed", "limit_train", "limit_test")
 
 
 class Picture(NamedTuple):
