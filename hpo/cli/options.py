@@ -56,9 +56,6 @@ Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Storage = Annotated[
     Text, option("--storage", metavar="URL|PATH", help="Database. Default: $HPO_STORAGE, $OPTUNA_STORAGE, studies/hpo.db.")
 ]
-DataDir = Annotated[
-    File, option("--data-dir", metavar="DIR", help="Folder for data sets. Default: the study's, $HPO_DATA_DIR, data.")
-]
 Form = Annotated[Format, option("--format", help="How to print.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hpo.cli.options import DataDir, File, Form, Format, States, Storage, Study, Text, Whole, option
+from hpo.cli.options import File, Form, Format, States, Storage, Study, Text, Whole, option
 from hpo.errors import StorageError, UsageError
 
 app = typer.Typer()
@@ -88,7 +88,9 @@ def space(
 @app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png")
 def data(
     dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="cifar10 or digits.")] = "cifar10",
-    data_dir: DataDir = None,
+    data_dir: Annotated[
+        File, option("--data-dir", metavar="DIR", help="Folder for data sets. Default: $HPO_DATA_DIR, data.")
+    ] = None,
     preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
 ) -> int:
     """Download a data set if necessary, verify it and describe it."""
