@@ -19,6 +19,7 @@ from hpo.files import read_sealed, sealed
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
 from hpo.runner.board import Watcher
+from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
 from hpo.search import study
 from hpo.settings import RunOptions, Settings
@@ -201,4 +202,10 @@ def run(study: WritableStudy, trials: int, pool: InstantPool | None = None, watc
     """Run a study on a pool to its end and return the reason."""
     pool = pool or InstantPool(epochs=study.settings.epochs)
     pool.start()
-    return Runner(study, pool, RunOptions(trials=trials, **options), watcher or Watcher()).run()
+    return runner_of(study, pool, watcher, trials=trials, **options).run()
+
+
+def runner_of(study: WritableStudy, pool: InstantPool, watcher: Watcher | None = None, **options) -> Runner:
+    """Return what runs a study on a pool that is started, or will be."""
+    watcher = watcher or Watcher()
+    return Runner(study, Crew(pool, watcher), RunOptions(**options), watcher)

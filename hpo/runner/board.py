@@ -107,7 +107,7 @@ class Board:
             },
         )
         board.counts.update(trial.state.name.lower() for trial in study.own)
-        board.count("running", "waiting", study.n_waiting)
+        board.count("running", "waiting", len(study.plan.waiting))
         return board
 
     def stop(self, reason: str) -> None:

@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING
 
 from hpo.failpoints import reach
 from hpo.folders import stored_checkpoint
-from hpo.messages import CannotWork, EpochDone, Job, Progress, Ready, Started, Tick, TrialDone, TrialFailed, Verdict
+from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.runner.board import Board, Row
+from hpo.runner.crew import TURN
 from hpo.runner.limits import limit_reached
-from hpo.runner.mishaps import DEATHS_IN_A_ROW, TRIAL_DEATHS, Mishaps
+from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
 
 if TYPE_CHECKING:
-    from hpo.pools import Event, Pool
+    from hpo.pools import Event
     from hpo.runner.board import Watcher
+    from hpo.runner.crew import Crew
     from hpo.search.open_trial import OpenTrial
-    from hpo.search.study import Judgement, WritableStudy
+    from hpo.search.plan import Does
+    from hpo.search.study import WritableStudy
     from hpo.settings import RunOptions
-
-TURN = 0.25  # seconds that the loop listens at most before it looks at the clock
 
 
 @dataclass
@@ -39,23 +40,23 @@ class Seated:
 
 
 class Runner:
-    """Runs a study on a pool until one of its limits is reached.
+    """Runs a study until one of its limits is reached.
 
     Args:
         study: Open for writing; this process holds its lock.
-        pool: Started; its workers say Ready in their own time.
+        crew: Its workers are started; each becomes ready in its own time.
         options: Limits of this run.
         watcher: Shows it.
     """
 
-    def __init__(self, study: WritableStudy, pool: Pool, options: RunOptions, watcher: Watcher) -> None:
-        self._study, self._pool, self._options, self._watcher = study, pool, options, watcher
+    def __init__(self, study: WritableStudy, crew: Crew, options: RunOptions, watcher: Watcher) -> None:
+        self._study, self._crew, self._options, self._watcher = study, crew, options, watcher
         self._seated: dict[int, Seated] = {}  # by worker
-        self._idle: set[int] = set()
         self._interrupted = deque(study.unfinished())
         self._folders = Folders(study, options.keep_checkpoints or 1)
-        self._mishaps = Mishaps(pool.size)
-        self.board = Board.of(study, options, pool.size)
+        self._mishaps = crew.mishaps
+        self.board = Board.of(study, options, crew.size)
+        self.board.n_train = crew.environment.get("n_train", 0)
 
     def stop(self, reason: str) -> None:
         """Let workers finish their epoch, then end; a later run continues their trials. Only the first reason counts."""
@@ -69,32 +70,30 @@ class Runner:
         turned = time.monotonic()
         while self._assign() or self._seated:
             listening = time.monotonic()
-            event = self._pool.receive(timeout=TURN)
+            event = self._crew.listen()
             listened = min(TURN, time.monotonic() - listening)
             if event is not None:
                 self._handle(event)
             self._watcher.changed(self.board)
             before, turned = turned, time.monotonic()
             self._check_clock(turned, deaf=turned - before - listened)
-        for trial in self._study.left_waiting():
+        for trial in self._study.plan.hopeless(None):
             if not self.board.stopping and self.board.n_finished < self.board.total:
                 self._stop_waiting(trial)
         ended = "total" if self.board.n_finished >= self.board.total else "exhausted: the space has no other point"
         return self.board.stopping or ended
 
-    # -- handing out ---------------------------------------------------------------------------------------------------
-
     def _assign(self) -> bool:
         """Hand trials to idle workers; return whether any remain to be handed out."""
-        while self._idle and self._wanted():
-            worker = min(self._idle)
+        while self._crew.idle and self._wanted():
+            worker = min(self._crew.idle)
             trial = self._next(worker)
-            self._idle.discard(worker)
+            self._crew.idle.discard(worker)
             self._seated[worker] = Seated(trial, heard=time.monotonic())
             trial.begin_stint(worker)
             self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
-            self._pool.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
+            self._crew.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
             reach("job.sent")
         return self._wanted()
 
@@ -104,24 +103,29 @@ class Runner:
         A trial whose worker died goes to another worker if possible, to learn which of them was at fault.
         """
         others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
-        called = self._study.calls(last=not self._has_room())
-        if self._interrupted and (others or self._pool.size == 1 or not (called is not None or self._has_room())):
-            trial = others[0] if others else self._interrupted[0]
-            self._interrupted.remove(trial)
-            return trial
-        if called is not None:
+        if others or (self._interrupted and self._crew.size == 1):
+            return self._continued((others or self._interrupted)[0])
+        waiting = self._study.plan.next(last=not self._has_room())
+        if waiting:
+            self._study.plan.resume(waiting)
             self.board.count("waiting", "running")
-            return self._study.call(called)
+            return waiting
+        if self._interrupted and not self._has_room():
+            return self._continued(self._interrupted[0])
         self._look_around()
         trial = self._study.ask()
         self.board.counts["running"] += 1
+        return trial
+
+    def _continued(self, trial: OpenTrial) -> OpenTrial:
+        self._interrupted.remove(trial)
         return trial
 
     def _wanted(self) -> bool:
         """Return whether there is something to hand out."""
         if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
             return False
-        return bool(self._interrupted) or self._has_room() or self._study.calls(last=True) is not None
+        return bool(self._interrupted) or self._has_room() or self._study.plan.next(last=True) is not None
 
     def _has_room(self) -> bool:
         """Return whether the study may have another trial."""
@@ -133,8 +137,6 @@ class Runner:
             self.board.counts["fail"] += 1
             self._watcher.warned(f"trial {number} was enqueued by another program and cannot be tried: {reason}.")
 
-    # -- listening -----------------------------------------------------------------------------------------------------
-
     def _handle(self, event: Event) -> None:
         worker, message = event.worker, event.message
         seated = self._seated.get(worker)
@@ -142,13 +144,6 @@ class Runner:
             seated.heard = time.monotonic()
             seated.trial.heard()
         match message:
-            case Ready():
-                self._idle.add(worker)
-                self.board.n_train = message.environment.get("n_train", 0)
-            case Progress():
-                self._watcher.preparing(message.what, message.done, message.total)
-            case CannotWork():
-                raise message.as_error()
             case Died():
                 self._worker_died(worker, message)
             case Tick() if seated:
@@ -158,64 +153,66 @@ class Runner:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
                 self._mishaps.trained(worker)
-                judgement = self._epoch_done(worker, seated.trial, message)
+                does = self._epoch_done(worker, seated.trial, message)
                 self._watcher.epoch(self.board, seated.trial, message)
-                self._answer(worker, seated.trial, judgement)
+                self._answer(worker, seated.trial, does)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
                 self._folders.keep_correct(seated.trial.number)
                 self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
                 self._ended(self._release(worker), "complete")
             case TrialFailed() if seated:
-                self._failed(worker, message.cause, message.reason)
+                self._failed(self._release(worker), message.cause, message.reason)
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
         trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
         trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
-        judgement: Judgement = "go on"
+        does: Does = "go on"
         for sentence in message.passed_over:
             self._watcher.warned(f"trial {trial.number}: {sentence}")
         if message.epochs:
             self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
         for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
-            judgement = self._epoch_done(worker, trial, epoch)
-        self._answer(worker, trial, judgement)
+            does = self._epoch_done(worker, trial, epoch)
+        self._answer(worker, trial, does)
 
-    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> Judgement:
-        """Record an epoch; return what the trial shall do as far as the pruner is concerned."""
+    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> Does:
+        """Record an epoch; return what the trial shall do as far as the plan is concerned."""
         attributes = trial.attributes
         attributes["train_loss"].append(epoch.train_loss)
         attributes["score_loss"].append(epoch.score_loss)
         attributes["seconds"] += epoch.seconds
         attributes["images_per_second"] = epoch.images_per_second
-        judgement = self._study.report(trial, epoch.epoch, epoch.accuracy)
+        does = self._study.report(trial, epoch.epoch, epoch.accuracy)
         row = self.board.rows[worker]
         row.epoch, row.fraction, row.accuracy, row.images_per_second = epoch.epoch, 0.0, epoch.accuracy, epoch.images_per_second
         row.scoring = max(0.0, epoch.seconds - self.board.n_train / epoch.images_per_second) if epoch.images_per_second else 0.0
-        return judgement
+        return does
 
-    def _answer(self, worker: int, trial: OpenTrial, judgement: Judgement) -> None:
+    def _answer(self, worker: int, trial: OpenTrial, does: Does) -> None:
         """Tell a worker what to do after an epoch, and record what that means for its trial."""
         last = trial.epoch >= self._study.settings.epochs
-        go_on = judgement == "go on" and (last or not self.board.stopping)
-        self._pool.send(worker, Verdict(trial=trial.number, go_on=go_on))
+        go_on = does == "go on" and (last or not self.board.stopping)
+        self._crew.send(worker, Verdict(trial=trial.number, go_on=go_on))
         if go_on:
             reach("verdict.sent")
             return
         self._release(worker)
-        if judgement == "stop":
-            self._prune(trial)
-        elif judgement == "wait":
-            self.board.count("running", "waiting")
-            self.board.has_tried(trial.number)
-            self._study.wait(trial)
-            self._watcher.waits(self.board, trial)
-            for hopeless in self._study.hopeless(self.board.total):
-                self._stop_waiting(hopeless)
-        else:
-            self._study.leave(trial)
+        match does:
+            case "stop":
+                self._prune(trial)
+            case "wait":
+                self._waits(trial)
+            case _:
+                self._study.leave(trial)
 
-    # -- ends of trials ------------------------------------------------------------------------------------------------
+    def _waits(self, trial: OpenTrial) -> None:
+        """Count a trial that waits, and stop those that wait in vain from now on."""
+        self.board.count("running", "waiting")
+        self.board.has_tried(trial.number)
+        self._watcher.waits(self.board, trial)
+        for hopeless in self._study.plan.hopeless(self.board.total):
+            self._stop_waiting(hopeless)
 
     def _prune(self, trial: OpenTrial) -> None:
         trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {trial.epoch}"
@@ -239,8 +236,7 @@ class Runner:
         self._watcher.ended(self.board, trial, state)
         self.stop(limit_reached(self.board, self._options))
 
-    def _failed(self, worker: int, cause: str, reason: str) -> None:
-        trial = self._release(worker)
+    def _failed(self, trial: OpenTrial, cause: str, reason: str) -> None:
         trial.attributes["reason"] = reason
         self._study.fail(trial)
         self.board.count("running", "fail")
@@ -249,35 +245,30 @@ class Runner:
         self.stop(self._mishaps.failed(cause, reason))
 
     def _release(self, worker: int) -> OpenTrial:
+        """Take its trial from a worker, which can train another."""
+        self._crew.idle.add(worker)
+        return self._take(worker)
+
+    def _take(self, worker: int) -> OpenTrial:
         self.board.rows[worker] = Row()
-        self._idle.add(worker)
         return self._seated.pop(worker).trial
 
     def _worker_died(self, worker: int, died: Died) -> None:
-        self._pool.end(worker)  # a silent one still lives
-        trial = self._seated[worker].trial if worker in self._seated else None
+        self._crew.end(worker)  # a silent one still lives
+        trial = self._take(worker) if worker in self._seated else None
         self._mishaps.died(worker, trial.number if trial else None)
         who = f"worker {worker} {died.why}"
         if trial is None:
             self._watcher.warned(f"{who} while idle. {died.last_line}")
         elif self._mishaps.deadly(trial.number):
             self._watcher.warned(f"{who} in trial {trial.number}, as earlier workers did. {died.last_line}")
-            self._failed(worker, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
+            self._failed(trial, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
             self._watcher.warned(f"{who} in trial {trial.number}, which continues from its last epoch. {died.last_line}")
-            self._release(worker)
             self._interrupted.appendleft(trial)
-        self._idle.discard(worker)
         self.stop(self._mishaps.too_many_deaths(died.why))
-        if self._mishaps.lost(worker) and not self.board.stopping:
-            self._watcher.warned(
-                f"worker {worker} died {DEATHS_IN_A_ROW} times in a row without an epoch in between ({died.why}) "
-                f"and will not be restarted; the others continue."
-            )
-        elif not self.board.stopping:
-            self._pool.restart(worker)
-
-    # -- limits --------------------------------------------------------------------------------------------------------
+        if not self.board.stopping:
+            self._crew.replace(worker, died)
 
     def _check_clock(self, now: float, deaf: float) -> None:
         """Check the time limits.
@@ -299,6 +290,6 @@ class Runner:
         numbers = ", ".join(str(number) for number in sorted(seated.trial.number for seated in self._seated.values()))
         who = f"trials {numbers} continue from their" if len(self._seated) > 1 else f"trial {numbers} continues from its"
         for worker in list(self._seated):
-            self._pool.end(worker)
-            self._study.leave(self._release(worker))
+            self._crew.end(worker)
+            self._study.leave(self._take(worker))
         self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last completed epoch.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+START_DEATHS = 3  # of one seat before any worker is ready: it is not restarted; of all seats, the run stops
 TRIAL_DEATHS = 3  # of workers on one trial: the trial fails
 DEATHS_IN_A_ROW = 5  # on different trials: of one seat, it is not restarted; of all seats, the run stops
 SAME_FAILURES = 5  # in a row with one cause: the run stops, since the next would fail too
@@ -24,6 +25,7 @@ class Mishaps:
     def __init__(self, n_seats: int) -> None:
         self._over: dict[int, list[int]] = {}  # seats of the workers that died, by trial
         self._of_seat: list[list[int | None]] = [[] for _ in range(n_seats)]  # trials in a row, None for none, by seat
+        self._given_up: set[int] = set()  # seats
         self._deaths: list[int | None] = []  # trials in a row, of any seat
         self._causes: list[str] = []  # of failures in a row
 
@@ -44,6 +46,10 @@ class Mishaps:
             if trial is None or trial not in deaths:  # those over one trial count once: it may be the trial's fault
                 deaths.append(trial)
 
+    def give_up(self, seat: int) -> None:
+        """Note that a seat is not restarted, whatever else befell it."""
+        self._given_up.add(seat)
+
     def killed_on(self, trial: int) -> int | None:
         """Return the seat of the last worker that died over a trial."""
         return self._over[trial][-1] if trial in self._over else None
@@ -54,7 +60,7 @@ class Mishaps:
 
     def lost(self, seat: int) -> bool:
         """Whether a seat's workers died so often without an epoch in between that it is not restarted."""
-        return len(self._of_seat[seat]) >= DEATHS_IN_A_ROW
+        return seat in self._given_up or len(self._of_seat[seat]) >= DEATHS_IN_A_ROW
 
     def too_many_deaths(self, why: str) -> str:
         """Return why the run shall stop for its workers' deaths, the last of which was `why`; empty while it may go on.
@@ -62,7 +68,9 @@ class Mishaps:
         A seat whose last news is no death is well, and may go on however often others die.
         """
         seats = range(len(self._of_seat))
-        if not all(self._of_seat) or not (len(self._deaths) >= DEATHS_IN_A_ROW or all(map(self.lost, seats))):
+        if any(not self._of_seat[seat] and not self.lost(seat) for seat in seats):
+            return ""
+        if len(self._deaths) < DEATHS_IN_A_ROW and not all(map(self.lost, seats)):
             return ""
         return (
             f"deaths: workers died {DEATHS_IN_A_ROW} times in a row, on different trials ({why}). "

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
-from hpo.errors import DeviceError, NoResultError, StorageError, StudyLockedError, UsageError
+from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.failpoints import reach
 from hpo.locks import Lock
-from hpo.messages import CannotWork, Progress, Ready
-from hpo.pools import Died
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.recipe import LATEST
 from hpo.runner import provenance
 from hpo.runner.board import Watcher, logged_to, reached
+from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
-from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.signals import CODES, stopping_by_signals
 from hpo.search import study
 from hpo.search.warm_start import warm_start
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from hpo.folders import Location
     from hpo.parameters import Value
-    from hpo.pools import Event, Pool
     from hpo.recipe import Recipe
 
 
@@ -106,14 +103,15 @@ def run(
         runners = stack.enter_context(stopping_by_signals())
         workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
         watcher.preparing(f"starting {workers}: loading PyTorch and the data set", 0, 0)
-        environment, early = _first_ready(pool, watcher)
+        crew = Crew(pool, watcher)
+        environment = crew.assemble()
 
         _take(lock, asked.name, stack)
         writable = asked.opened(settings, recipe, starts, environment, pool.size)
         kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
         writable.note("options", {**kept, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
-        runner = Runner(writable, _Resumed(pool, early), options, watcher)
+        runner = Runner(writable, crew, options, watcher)
         runners.append(runner)
         watcher.opened(runner.board)
         reason = runner.run()
@@ -251,46 +249,3 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
         )
     stack.callback(lock.release)
     reach("lock.taken")
-
-
-def _first_ready(pool: LocalPool, watcher: Watcher) -> tuple[dict[str, Any], list[Event]]:
-    """Start the workers and wait for the first; return the environment it describes and the events to look at again.
-
-    Raises:
-        DataError, DeviceError, UsageError: As the worker met them.
-    """
-    pool.start()
-    deaths = [0] * pool.size
-    while True:
-        event = pool.receive(timeout=0.25)
-        match event.message if event else None:
-            case Progress() as step:
-                watcher.preparing(step.what, step.done, step.total)
-            case CannotWork() as failed:
-                raise failed.as_error()
-            case Died() as died if event is not None:
-                deaths[event.worker] += 1
-                if deaths[event.worker] < TRIAL_DEATHS:
-                    pool.restart(event.worker)
-                elif min(deaths) < TRIAL_DEATHS:
-                    watcher.warned(
-                        f"worker {event.worker} {died.why} {TRIAL_DEATHS} times while it got ready and will not be restarted."
-                    )
-                else:
-                    raise DeviceError(
-                        f"{sum(deaths)} workers died before they were ready; the last {died.why}. {died.last_line}".strip()
-                    )
-            case Ready() as ready if event is not None:
-                return ready.environment, [event]
-
-
-class _Resumed:
-    """A pool whose first events were taken out already: they come again."""
-
-    def __init__(self, pool: Pool, early: list[Event]) -> None:
-        self._pool, self._early = pool, early
-        self.size, self.start, self.send = pool.size, pool.start, pool.send
-        self.restart, self.end, self.close = pool.restart, pool.end, pool.close
-
-    def receive(self, timeout: float) -> Event | None:
-        return self._early.pop(0) if self._early else self._pool.receive(timeout)

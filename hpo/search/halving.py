@@ -15,10 +15,15 @@ import bisect
 import math
 from typing import TYPE_CHECKING
 
-from hpo.store.schema import LEVELS
+from hpo.search.plan import GO_ON, Judgement
+from hpo.store.schema import LEVELS, WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from optuna.trial import FrozenTrial
+
+    from hpo.search.open_trial import OpenTrial
 
 RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth
 REDUCTION = 3  # of the trials at a rung, one in three goes on
@@ -57,6 +62,71 @@ def stored_rungs(system: Mapping[str, object], epochs: int) -> list[int]:
     return sorted({level for level in levels if isinstance(level, int) and 0 < level < epochs})
 
 
+class Halving:
+    """The plan: a trial that is not among the best at a rung waits there.
+
+    Args:
+        rungs: Nothing known yet.
+        spared: Numbers of trials that are trained to the end; it grows.
+
+    Attributes:
+        waiting: Trials that wait at a rung, by number.
+    """
+
+    def __init__(self, rungs: Rungs, spared: Collection[int]) -> None:
+        self._rungs, self._spared = rungs, spared
+        self.waiting: dict[int, OpenTrial] = {}
+
+    def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
+        """Take note of a stored trial: where it came, whether it ended, whether it waits."""
+        failed, competes = stored.state.name == "FAIL", stored.number not in self._spared
+        for epoch, accuracy in stored.intermediate_values.items() if not failed else ():
+            self._rungs.note(stored.number, epoch, accuracy, competes=competes)
+        if competes and stored.state.name in ("COMPLETE", "PRUNED"):
+            self._rungs.end(stored.number, failed=False)
+        if opened and stored.last_step in self._rungs.levels and stored.system_attrs.get(WAITS) == stored.last_step:
+            self.waiting[stored.number] = opened
+
+    def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
+        """Let a trial wait that comes to a rung and is not among the best there; one that came before has been judged."""
+        self.waiting.pop(trial.number, None)
+        competes = trial.number not in self._spared
+        news = self._rungs.note(trial.number, epoch, trial.accuracies[epoch], competes=competes)
+        if not (news and competes) or self._rungs.passes(trial.number, epoch):
+            return GO_ON
+        self.waiting[trial.number] = trial
+        return Judgement("wait", {WAITS: epoch})
+
+    def next(self, *, last: bool = False) -> OpenTrial | None:
+        """Return the waiting trial that may go on now."""
+        number = self._rungs.next(self.waiting, last=last)
+        return None if number is None else self.waiting[number]
+
+    def resume(self, trial: OpenTrial) -> None:
+        """Let a waiting trial go on."""
+        del self.waiting[trial.number]
+
+    def hopeless(self, total: int | None) -> list[OpenTrial]:
+        """Return the waiting trials that no future lets pass."""
+        if total is None:
+            numbers = self._rungs.worst(self.waiting)
+        else:
+            numbers = self._rungs.hopeless(self.waiting, total - len(self._spared))
+        return [self.waiting[number] for number in numbers]
+
+    def end(self, number: int, *, failed: bool) -> None:
+        """Take note that a trial has ended: it waits no more, and comes to no further rung."""
+        self.waiting.pop(number, None)
+        if number not in self._spared:
+            self._rungs.end(number, failed=failed)
+
+    def stopped_at(self, number: int) -> int | None:
+        """Return the rung at which a trial waits, or which a spared one would not have passed."""
+        if number in self.waiting:
+            return self.waiting[number].epoch
+        return self._rungs.unearned(number) if number in self._spared else None
+
+
 class Rungs:
     """What is known at each rung, and what follows.
 
@@ -74,8 +144,8 @@ class Rungs:
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
         self._stopped = dict.fromkeys(self.levels, 0)  # trials that ended before they came to a rung
 
-    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> None:
-        """Take note of an accuracy, once; NaN, from another program, is worse than all.
+    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> bool:
+        """Take note of an accuracy, once; return whether it was news. NaN, from another program, is worse than all.
 
         Args:
             trial: Its number.
@@ -83,11 +153,13 @@ class Rungs:
             accuracy: After that.
             competes: For a place among those that go on; else the trial goes on in any case, and takes no place.
         """
-        if epoch in self._places and trial not in self._places[epoch]:
-            place = (math.inf if math.isnan(accuracy) else -accuracy, trial)
-            self._places[epoch][trial] = place
-            if competes:
-                bisect.insort(self._ranked[epoch], place)
+        if epoch not in self._places or trial in self._places[epoch]:
+            return False
+        place = (math.inf if math.isnan(accuracy) else -accuracy, trial)
+        self._places[epoch][trial] = place
+        if competes:
+            bisect.insort(self._ranked[epoch], place)
+        return True
 
     def end(self, trial: int, *, failed: bool) -> None:
         """Take note that a trial that competes has ended: it comes to no further rung; one that failed leaves its places."""

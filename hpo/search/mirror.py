@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.trial import TrialState
 
 from hpo.search.memory import FOR_PRUNERS
 from hpo.search.samplers import history_for, make_pruner, make_sampler
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
     from hpo.parameters import Value
     from hpo.search.memory import Memory
@@ -45,6 +46,7 @@ class Mirror:
         levels: Sequence[int],
     ) -> None:
         self._memory, self._settings, self._varied = memory, settings, dict(varied)
+        self._running: dict[int, optuna.Trial] = {}  # by number
         with experimental():
             pruner = make_pruner(settings, levels)
             self._study = optuna.create_study(storage=memory, study_name=name, direction="maximize", pruner=pruner)
@@ -55,20 +57,23 @@ class Mirror:
             memory.set_study_system_attr(self._id, key, value)
 
     @property
+    def running(self) -> list[int]:
+        """Numbers of the trials that have begun and not ended."""
+        return sorted(self._running)
+
+    @property
     def trials(self) -> list[FrozenTrial]:
         """All trials by number."""
         return self._study.get_trials(deepcopy=False)
 
     def add(self, trial: FrozenTrial) -> None:
         """Add a stored trial."""
-        self._memory.create_new_trial(self._id, template_trial=trial)
+        trial_id = self._memory.create_new_trial(self._id, template_trial=trial)
+        if trial.state == TrialState.RUNNING:
+            self._running[trial.number] = optuna.Trial(self._study, trial_id)
 
-    def reopen(self, number: int) -> optuna.Trial:
-        """Return a running trial to go on with."""
-        return optuna.Trial(self._study, self._trial_id(number))
-
-    def ask(self, number: int, point: Mapping[str, Value] | None, fit: Fit) -> tuple[optuna.Trial, dict[str, Any]]:
-        """Begin a trial: the next one, or one that was added as waiting; return it and its parameters.
+    def ask(self, number: int, point: Mapping[str, Value] | None, fit: Fit) -> dict[str, Any]:
+        """Begin a trial: the next one, or one that was added as waiting; return its parameters.
 
         Args:
             number: Of the trial.
@@ -88,7 +93,8 @@ class Mirror:
         for name in (name for name, value in params.items() if value != trial.params[name]):
             value = self._varied[name].to_internal_repr(params[name])
             self._memory.set_trial_param(self._trial_id(number), name, value, self._varied[name])
-        return trial, params
+        self._running[number] = trial
+        return params
 
     def notes(self) -> dict[str, Any]:
         """Return the study's system attributes that are new since this was called last."""
@@ -97,22 +103,36 @@ class Mirror:
         self._system |= new
         return new
 
-    def should_prune(self, trial: optuna.Trial) -> bool:
-        """Return what Optuna's pruner says of a trial after its latest epoch."""
+    def report(self, number: int, epoch: int, accuracy: float) -> None:
+        """Take note of a running trial's accuracy."""
+        self._running[number].report(accuracy, epoch)
+
+    def should_prune(self, number: int) -> bool:
+        """Return what Optuna's pruner says of a running trial after its latest epoch."""
         with self._memory.showing(FOR_PRUNERS):
-            return trial.should_prune()
+            return self._running[number].should_prune()
 
     def attributes(self, number: int) -> dict[str, Any]:
         """Return a trial's system attributes."""
         return dict(self._memory.get_trial_system_attrs(self._trial_id(number)))
 
-    def set_attribute(self, number: int, key: str, value: int) -> None:
-        """Set a system attribute of a trial."""
-        self._memory.set_trial_system_attr(self._trial_id(number), key, value)
+    def mark(self, number: int, attributes: Mapping[str, Any]) -> None:
+        """Set system attributes of a trial."""
+        for key, value in attributes.items():
+            self._memory.set_trial_system_attr(self._trial_id(number), key, value)
+
+    def describe(self, number: int, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of a running trial."""
+        for key, value in attributes.items():
+            self._running[number].set_user_attr(key, value)
 
     def end(self, number: int, state: TrialState, value: float | None = None) -> None:
-        """End a trial."""
-        self._memory.set_trial_state_values(self._trial_id(number), state, None if value is None else [value])
+        """End a running trial. Optuna finds the value of a pruned one itself."""
+        self._study.tell(self._running.pop(number), value, state)
+
+    def refuse(self, number: int) -> None:
+        """End a trial that was added as waiting: it failed."""
+        self._memory.set_trial_state_values(self._trial_id(number), TrialState.FAIL)
 
     def _trial_id(self, number: int) -> int:
         return self._memory.get_trial_id_from_study_id_trial_number(self._id, number)

@@ -26,7 +26,7 @@ class UnfitError(Exception):
     """An enqueued point cannot be tried; says why."""
 
 
-class Plan:
+class Queue:
     """The points that a study tries, in their order.
 
     Args:

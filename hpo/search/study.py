@@ -9,17 +9,18 @@ Only one process may write a study; the runner's lock ensures that.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState, create_trial
 
 from hpo import folders
 from hpo.failpoints import reach
-from hpo.search.halving import Rungs, rungs, stored_rungs
+from hpo.search.halving import Halving, Rungs, rungs, stored_rungs
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
 from hpo.search.open_trial import OpenTrial
-from hpo.search.queue import Plan
+from hpo.search.pruning import Pruning
+from hpo.search.queue import Queue
 from hpo.search.samplers import derived_seed
 from hpo.store import definition
 from hpo.store.database import guarded
@@ -27,22 +28,20 @@ from hpo.store.ledger import Ledger
 from hpo.store.legible import legible
 from hpo.store.own import is_ours
 from hpo.store.record import FINISHED, ranked
-from hpo.store.schema import REFUSED, UNEARNED, WAITS, distributions
+from hpo.store.schema import REFUSED, distributions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import optuna
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
     from hpo.folders import Location
     from hpo.parameters import Value
+    from hpo.search.plan import Does, Plan
     from hpo.settings import Settings
     from hpo.space import SearchSpace
-
-Judgement = Literal["go on", "wait", "stop"]
 
 
 class WritableStudy:
@@ -55,6 +54,9 @@ class WritableStudy:
         settings: As stored.
         space: As stored.
         starts: Points of another study, to try after the default one.
+
+    Attributes:
+        plan: Decides who trains on, and keeps the trials that wait.
     """
 
     def __init__(
@@ -67,49 +69,41 @@ class WritableStudy:
         starts: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self.name, self.settings, self.space, self.location = name, settings, space, location
-        self._plan = Plan(space, starts)
+        self._queue = Queue(space, starts)
         self._record = storage
         self._distributions = distributions(space)
-        self._waiting: dict[int, OpenTrial] = {}  # at a rung of halving, by number
         with legible(location, name):
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
             system = storage.get_study_system_attrs(self._study_id)
-        levels = stored_rungs(system, settings.epochs)
         self._ledger = Ledger(storage.engine, location, self._study_id, name)
-        memory = Memory(self._plan.spared, self._counts_as_stopped)
-        self._mirror = Mirror(name, memory, settings, self._distributions, system, levels)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
-        self._open: dict[int, optuna.Trial] = {}  # the mirror's, by number
-        self._withheld: dict[int, dict[str, Any]] = {}  # rungs reached by trials that are to be pruned, by number
-        self._rungs = Rungs(settings.epochs, levels)
+        self._withheld: dict[int, Mapping[str, Any]] = {}  # notes on trials that are to be pruned, by number
+        levels, spared = stored_rungs(system, settings.epochs), self._queue.spared
+        memory = Memory(spared, lambda number: self.plan.stopped_at(number))  # noqa: PLW0108  # the plan comes later
+        self._mirror = Mirror(name, memory, settings, self._distributions, system, levels)
+        self.plan: Plan = Pruning(settings.epochs, spared, self._mirror)
+        if settings.pruner == "halving":
+            self.plan = Halving(Rungs(settings.epochs, levels), spared)
         for trial in trials:
             self._load(trial)
-        self._inherited = set(self._open)  # RUNNING trials of dead runs that are not marked as this run's yet
+        self._inherited = set(self._mirror.running)  # of dead runs, and not marked as this run's yet
 
     def _load(self, trial: FrozenTrial) -> None:
         self._ids.append(trial._trial_id)  # noqa: SLF001  # storages speak in ids
-        ours = is_ours(trial, self._distributions)
         if trial.state == TrialState.WAITING:
-            self._plan.enqueued[trial.number] = trial
-            trial = create_trial(state=TrialState.WAITING)
-        elif not ours:  # keeps its number, is nothing to learn from
+            self._queue.enqueued[trial.number] = trial
+            self._mirror.add(create_trial(state=TrialState.WAITING))
+            return
+        if not is_ours(trial, self._distributions):  # keeps its number, is nothing to learn from
             self._foreign.add(trial.number)
-            trial = create_trial(state=TrialState.FAIL)
-        elif REFUSED not in trial.system_attrs:
-            self._plan.begin(trial.number, trial.params)
+            self._mirror.add(create_trial(state=TrialState.FAIL))
+            return
+        if REFUSED not in trial.system_attrs:
+            self._queue.begin(trial.number, trial.params)
         self._mirror.add(trial)
-        spared = trial.number in self._plan.spared
-        if trial.state != TrialState.FAIL:
-            for epoch, accuracy in trial.intermediate_values.items():
-                self._rungs.note(trial.number, epoch, accuracy, competes=not spared)
-        if trial.state in FINISHED and not spared:
-            self._rungs.end(trial.number, failed=False)
-        if trial.state == TrialState.RUNNING:
-            self._open[trial.number] = self._mirror.reopen(trial.number)
-            if trial.last_step in self._rungs.levels and trial.system_attrs.get(WAITS) == trial.last_step:
-                self.wait(self._reopened(trial))
+        self.plan.load(trial, self._reopened(trial) if trial.state == TrialState.RUNNING else None)
 
     @property
     def folder(self) -> Path:
@@ -134,7 +128,7 @@ class WritableStudy:
     @property
     def exhausted(self) -> bool:
         """Whether every point of the space was tried."""
-        return self._plan.points.exhausted
+        return self._queue.points.exhausted
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -148,14 +142,14 @@ class WritableStudy:
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""
-        return [self._reopened(self.trials[number]) for number in sorted(self._open) if number not in self._waiting]
+        return [self._reopened(self.trials[number]) for number in self._mirror.running if number not in self.plan.waiting]
 
     def _reopened(self, t: FrozenTrial) -> OpenTrial:
         return OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
 
     def claim(self) -> None:
         """Mark the trials that this run goes on with: it writes to these and to its own, and to none that took an id over."""
-        going_on = self._inherited & {*(trial.number for trial in self.unfinished()), *self._waiting}
+        going_on = self._inherited & set(self._mirror.running)
         self._ledger.claim({number: self._ids[number] for number in going_on})
         self._inherited = set()
 
@@ -164,33 +158,6 @@ class WritableStudy:
         if number in self._inherited:
             self.claim()
         return self._ids[number]
-
-    # -- trials that wait at a rung ------------------------------------------------------------------------------------
-
-    @property
-    def n_waiting(self) -> int:
-        """Trials that wait at a rung of halving."""
-        return len(self._waiting)
-
-    def wait(self, trial: OpenTrial) -> None:
-        """Let a trial wait; to the sampler it is as one that was stopped, until it goes on."""
-        self._waiting[trial.number] = trial
-
-    def calls(self, *, last: bool = False) -> int | None:
-        """Return the number of the waiting trial that may go on now; `last` if no trial begins any more."""
-        return self._rungs.next(self._waiting, last=last)
-
-    def call(self, number: int) -> OpenTrial:
-        """Let a waiting trial go on."""
-        return self._waiting.pop(number)
-
-    def hopeless(self, total: int) -> list[OpenTrial]:
-        """Return the waiting trials that will not go on in a study of so many trials."""
-        return [self._waiting[number] for number in self._rungs.hopeless(self._waiting, total - len(self._plan.spared))]
-
-    def left_waiting(self) -> list[OpenTrial]:
-        """Return the waiting trials, the worst first."""
-        return [self._waiting[number] for number in self._rungs.worst(self._waiting)]
 
     def seed(self, number: int) -> int:
         """Return the seed of a trial's training."""
@@ -208,11 +175,11 @@ class WritableStudy:
             if trial.state == TrialState.RUNNING and is_ours(trial, self._distributions):
                 raise self._ledger.added_by_another()
             self._load(trial)
-        refused = self._plan.unfit()
+        refused = self._queue.unfit()
         for number, reason in refused.items():
             self._ledger.refuse(self._ids[number], reason)
-            self._mirror.end(number, TrialState.FAIL)
-            del self._plan.enqueued[number]
+            self._mirror.refuse(number)
+            del self._queue.enqueued[number]
         return refused
 
     def ask(self) -> OpenTrial:
@@ -221,25 +188,24 @@ class WritableStudy:
         Raises:
             StorageError: The database refuses, or another program has added trials.
         """
-        number = min(self._plan.enqueued, default=len(self._ids))
-        wished = number in self._plan.enqueued
-        point = self._plan.wish(number) if wished else self._plan.named()
-        trial, params = self._mirror.ask(number, point, self._plan.points.new)
+        number = min(self._queue.enqueued, default=len(self._ids))
+        wished = number in self._queue.enqueued
+        point = self._queue.wish(number) if wished else self._queue.named()
+        params = self._mirror.ask(number, point, self._queue.points.new)
         reach("trial.asked")
         enqueued = self._ids[number] if wished else None
         trial_id = self._ledger.begin(number, params, self._distributions, self._mirror.notes(), enqueued)
         reach("trial.recorded")
         reach("trial.open")
         if wished:
-            del self._plan.enqueued[number]
+            del self._queue.enqueued[number]
         else:
             self._ids.append(trial_id)
-        self._plan.begin(number, params)
-        self._open[number] = trial
+        self._queue.begin(number, params)
         return OpenTrial(number, params, self.space.config(params))
 
-    def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Judgement:
-        """Record an epoch's accuracy and return what the pruner would have the trial do.
+    def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Does:
+        """Record an epoch's accuracy and return what the plan would have the trial do; if that is to wait, it waits.
 
         Reporting a known epoch again records nothing. If the process died before a stopped trial was ended, the epoch is judged
         again, with the same result. Three kinds of trials are never stopped: trial 0, which the others are compared with; the
@@ -248,51 +214,24 @@ class WritableStudy:
         known = epoch in trial.accuracies
         if not known:
             trial.accuracies[epoch] = accuracy
-            self._open[trial.number].report(accuracy, epoch)
-            self._rungs.note(trial.number, epoch, accuracy, competes=trial.number not in self._plan.spared)
-        judgement, notes = self._judge(trial.number, epoch, known=known) if epoch < self.settings.epochs else ("go on", {})
-        if judgement == "stop":  # a rung that is recorded is not judged again: only with the trial's end
+            self._mirror.report(trial.number, epoch, accuracy)
+        does, notes = self.plan.judge(trial, epoch)
+        self._mirror.mark(trial.number, notes)
+        if does == "stop":  # a rung that is recorded is not judged again: only with the trial's end
             self._withheld[trial.number], notes = notes, {}
         if not known or notes:
-            kept = self._stints(trial) if judgement == "wait" else {}
+            kept = self._stints(trial) if does == "wait" else {}
             self._ledger.report(self._id(trial.number), {} if known else {epoch: accuracy}, notes, kept)
         reach("epoch.judged")
-        return judgement
+        return does
 
     def leave(self, trial: OpenTrial) -> None:
         """Leave a trial for another run to continue."""
         self._ledger.report(self._id(trial.number), {}, {}, self._stints(trial))
 
     def _stints(self, trial: OpenTrial) -> dict[str, Any]:
-        for key, value in trial.stints.items():
-            self._open[trial.number].set_user_attr(key, value)
+        self._mirror.describe(trial.number, trial.stints)
         return trial.stints
-
-    def _judge(self, number: int, epoch: int, *, known: bool) -> tuple[Judgement, dict[str, Any]]:
-        """Return what a trial shall do, and the system attributes that are new with that."""
-        if self.settings.pruner == "halving":
-            if number in self._plan.spared or known or self._rungs.passes(number, epoch):
-                return "go on", {}
-            self._mirror.set_attribute(number, WAITS, epoch)
-            return "wait", {WAITS: epoch}
-        before = self._mirror.attributes(number)
-        prune = self._mirror.should_prune(self._open[number])
-        if prune and number in self._plan.spared:
-            prune = False
-            if UNEARNED not in before:
-                self._mirror.set_attribute(number, UNEARNED, epoch)
-        notes = {k: v for k, v in self._mirror.attributes(number).items() if before.get(k) != v}
-        return "stop" if prune else "go on", notes
-
-    def _counts_as_stopped(self, number: int) -> int | None:
-        """Return the epoch after which samplers see a trial as stopped, though it waits or is trained on; None for any other."""
-        if number in self._waiting:
-            return max(self._waiting[number].accuracies)
-        if number not in self._plan.spared:
-            return None
-        if self.settings.pruner == "halving":
-            return self._rungs.unearned(number)
-        return self._mirror.attributes(number).get(UNEARNED)
 
     def complete(self, trial: OpenTrial, accuracy: float) -> None:
         """End a trial that was trained to its last epoch."""
@@ -307,16 +246,12 @@ class WritableStudy:
         self._end(trial, TrialState.FAIL, None)
 
     def _end(self, trial: OpenTrial, state: TrialState, value: float | None) -> None:
-        trial_id = self._id(trial.number)
-        mirrored, notes = self._open.pop(trial.number), self._withheld.pop(trial.number, {})
-        self._waiting.pop(trial.number, None)
-        if trial.number not in self._plan.spared:
-            self._rungs.end(trial.number, failed=state == TrialState.FAIL)
+        trial_id, notes = self._id(trial.number), self._withheld.pop(trial.number, {})
+        self.plan.end(trial.number, failed=state == TrialState.FAIL)
         self._ledger.end(trial_id, state, value, trial.attributes, notes)
         reach("trial.ended")
-        for key, attribute in trial.attributes.items():
-            mirrored.set_user_attr(key, attribute)
-        mirrored.study.tell(mirrored, value if state == TrialState.COMPLETE else None, state)
+        self._mirror.describe(trial.number, trial.attributes)
+        self._mirror.end(trial.number, state, value if state == TrialState.COMPLETE else None)
 
     def note(self, key: str, value: object) -> None:
         """Store an attribute of the study."""

@@ -35,14 +35,11 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from instant import InstantPool, curve, new_study, reopen
+from instant import InstantPool, curve, new_study, reopen, runner_of
 
-from hpo.runner.board import Watcher
-from hpo.runner.loop import Runner
 from hpo.search.halving import REDUCTION
 from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.samplers import STARTUP_TRIALS
-from hpo.settings import RunOptions
 from hpo.space import SearchSpace
 from hpo.store.ledger import Ledger
 from hpo.store.schema import distributions, experimental
@@ -53,6 +50,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy.engine import Engine
 
+    from hpo.runner.loop import Runner
     from hpo.search.study import WritableStudy
 
 EPOCHS = 10
@@ -138,7 +136,7 @@ class Bench:
     def runner(self, n: int) -> Runner:
         """Return a function that runs a number of trials as `hpo run` does."""
         self.pool.start()
-        return Runner(self.study, self.pool, RunOptions(trials=self.study.n_finished + n), Watcher())
+        return runner_of(self.study, self.pool, trials=self.study.n_finished + n)
 
     def run_plain(self, n: int) -> None:
         """Run a number of trials as a tutorial would, directly on the database."""

@@ -185,7 +185,7 @@ class OtherRungs(halving.Rungs):
         self._ideas, self._cost = ideas, cost
         self._before: dict[int, float] = {}  # by trial: accuracy of the epoch before, or the highest
 
-    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> None:
+    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> bool:
         """Record an accuracy as the idea ranks it."""
         before = self._before.get(trial, accuracy)
         self._before[trial] = max(before, accuracy) if self._ideas.get("rank") == "highest" else accuracy
@@ -196,7 +196,7 @@ class OtherRungs(halving.Rungs):
                 accuracy = max(before, accuracy)
         price = float(self._ideas.get("cost", "0"))
         competes = competes or self._ideas.get("spared") == "compete"
-        super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)), competes=competes)
+        return super().note(trial, epoch, accuracy - price * math.log2(self._cost(trial)), competes=competes)
 
     def next(self, waiting: Collection[int], *, last: bool = False) -> int | None:
         """Return the trials that continue."""
@@ -275,7 +275,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
         writable = new_study(Path(folder, "hpo.db"), space=space, **settings)
         run(writable, n_trials, pool, notes, target=table.best - NEAR if max(MARKS) > n_trials else None)
         complete = {t.number: t.value for t in writable.trials if t.state.name == "COMPLETE"}
-        own = complete.keys() - writable._plan.spared
+        own = complete.keys() - writable._queue.spared
         chosen = [table.curves[table.nearest(writable.trials[n].params), -1] for n in CHOSEN if n < len(writable.trials)]
     spent = notes.spent[max(notes.spent)] if notes.spent else 0.0
     return Outcome(

@@ -6,13 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen, run
+from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen, run, runner_of
 
 from hpo.errors import DataError, HpoError
 from hpo.messages import CannotWork, Progress, Ready, TrialFailed
-from hpo.runner.board import Watcher
-from hpo.runner.loop import Runner
-from hpo.settings import RunOptions
 from hpo.space import SearchSpace
 from hpo.store import record
 
@@ -88,7 +85,7 @@ def test_with_one_worker_a_search_stopped_again_and_again_is_the_same_as_one_tha
     reason = "interrupted"
     while reason == "interrupted":
         pool, notes = InstantPool(), Notes()
-        runner = Runner(parts, pool, RunOptions(trials=20), notes)
+        runner = runner_of(parts, pool, notes, trials=20)
         notes.after_epoch = lambda n_epochs: n_epochs == every and runner.stop("interrupted")  # noqa: B023
         pool.start()
         reason = runner.run()
@@ -120,7 +117,7 @@ def test_a_longer_search_goes_on_from_a_shorter_ones_end(tmp_path):
 def test_who_trained_a_trial_when_is_stored_when_it_waits_is_left_or_ends(tmp_path):
     study = new_study(tmp_path / "hpo.db", sampler="random")
     began, notes = time.time(), Notes()
-    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=30), notes)
+    runner = runner_of(study, pool := InstantPool(2), notes, trials=30)
     notes.after_epoch = lambda n_epochs: n_epochs == 40 and runner.stop("timeout")
     pool.start()
     runner.run()
@@ -138,14 +135,14 @@ def test_who_trained_a_trial_when_is_stored_when_it_waits_is_left_or_ends(tmp_pa
 def test_a_run_that_ends_before_its_total_leaves_who_waits_for_the_next(tmp_path):
     study = new_study(tmp_path / "hpo.db", sampler="random")
     notes = Notes()
-    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=50), notes)
+    runner = runner_of(study, pool := InstantPool(2), notes, trials=50)
     notes.after_epoch = lambda n_epochs: n_epochs == 40 and runner.stop("timeout")
     pool.start()
     runner.run()
-    waiting = reopen(study).n_waiting
+    waiting = len(reopen(study).plan.waiting)
     assert waiting == runner.board.counts["waiting"] > 3
     assert len(list(study.folder.iterdir())) >= waiting
-    again = Runner(reopen(study), InstantPool(), RunOptions(trials=50), Watcher()).board
+    again = runner_of(reopen(study), InstantPool(), trials=50).board
     assert again.counts["waiting"] == waiting
 
 
@@ -247,7 +244,7 @@ class TestStops:
         assert states(study)[:13] == ["complete"] * 3 + ["fail"] * 10
 
     def test_the_first_reason_stands(self, study):
-        runner = Runner(study, InstantPool(), RunOptions(trials=1), Watcher())
+        runner = runner_of(study, InstantPool(), trials=1)
         runner.stop("interrupted")
         runner.stop("timeout")
         assert runner.run() == "interrupted"
@@ -258,7 +255,7 @@ class TestStops:
 @pytest.mark.parametrize("after", [1, 6, 9])
 def test_a_run_stopped_in_the_middle_is_finished_by_the_next_under_the_same_numbers(study, workers, after):
     pool, notes = InstantPool(workers), Notes()
-    runner = Runner(study, pool, RunOptions(trials=6), notes)
+    runner = runner_of(study, pool, notes, trials=6)
     notes.after_epoch = lambda n_epochs: n_epochs == after and runner.stop("interrupted")
     pool.start()
     assert runner.run() == "interrupted"
@@ -445,7 +442,7 @@ def test_when_the_grace_is_over_epochs_in_training_are_left_to_the_next_run(stud
         return Progress(what="a long epoch", done=trial, total=0)
 
     pool, notes = InstantPool(workers, fate=hang), Notes()
-    runner = Runner(study, pool, RunOptions(trials=2, grace=0.3), notes)
+    runner = runner_of(study, pool, notes, trials=2, grace=0.3)
     pool.start()
     assert runner.run() == "terminated"
     assert states(study) == ["running"] * workers
@@ -457,7 +454,7 @@ def test_when_the_grace_is_over_epochs_in_training_are_left_to_the_next_run(stud
 
 def test_a_run_that_ends_within_the_grace_says_nothing_of_it(study):
     notes = Notes()
-    runner = Runner(study, pool := InstantPool(2), RunOptions(trials=9, grace=60), notes)
+    runner = runner_of(study, pool := InstantPool(2), notes, trials=9, grace=60)
     notes.after_epoch = lambda n_epochs: n_epochs == 6 and runner.stop("terminated")
     pool.start()
     assert runner.run() == "terminated"
@@ -487,7 +484,7 @@ def test_what_every_scored_trial_got_right_is_kept_as_of_its_last_epoch(tmp_path
 
 def test_what_a_trial_got_right_is_kept_when_another_run_ends_it(study):
     pool, notes = InstantPool(), Notes()
-    runner = Runner(study, pool, RunOptions(trials=1), notes)
+    runner = runner_of(study, pool, notes, trials=1)
     notes.after_epoch = lambda n_epochs: n_epochs == 2 and runner.stop("interrupted")
     pool.start()
     runner.run()
@@ -512,14 +509,14 @@ def test_the_board_is_what_the_database_says(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=space, sampler="random")
     pool = InstantPool(2, fate=fails(lambda trial: "shape" if trial in (2, 5) else None))
     pool.start()
-    runner = Runner(study, pool, RunOptions(trials=12), Watcher())
+    runner = runner_of(study, pool, trials=12)
     runner.run()
     found = record.load("first", study.location)
     counts = {state: n for state, n in runner.board.counts.items() if n}
     assert counts == dict(found.counts)
     assert runner.board.best == (found.best.number, found.best.value)
     assert runner.board.named == {number: found.trials[number].value for number in (0, 1)}
-    again = Runner(reopen(study), InstantPool(), RunOptions(trials=12), Watcher()).board
+    again = runner_of(reopen(study), InstantPool(), trials=12).board
     assert (again.best, again.named, {state: n for state, n in again.counts.items() if n}) == (
         runner.board.best,
         runner.board.named,

@@ -6,17 +6,14 @@ import os
 import signal
 
 import pytest
-from instant import InstantPool, new_study
+from instant import InstantPool, new_study, runner_of
 
-from hpo.runner.board import Watcher
-from hpo.runner.loop import Runner
 from hpo.runner.signals import CODES, stopping_by_signals
-from hpo.settings import RunOptions
 
 
 @pytest.fixture
 def runner(tmp_path):
-    return Runner(new_study(tmp_path / "hpo.db"), InstantPool(), RunOptions(trials=1), Watcher())
+    return runner_of(new_study(tmp_path / "hpo.db"), InstantPool(), trials=1)
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ def finish(study, trial) -> None:
         case "stop":
             study.prune(trial)
         case "wait":
-            study.wait(trial)
+            pass  # the plan keeps it
         case _:
             study.complete(trial, trial.accuracies[EPOCHS])
 
@@ -90,37 +90,37 @@ def test_the_points_that_a_space_begins_with_and_a_last_epoch_are_never_stopped(
 
 
 def at_the_first_rung(study, *accuracies) -> list[str]:
-    """Report the first epoch of as many new trials; return what each shall do, and let those wait that shall."""
+    """Report the first epoch of as many new trials; return what each shall do."""
     judgements = []
     for accuracy in accuracies:
         trial = study.ask()
         judgements.append(study.report(trial, 1, accuracy))
-        if judgements[-1] == "wait":
-            study.wait(trial)
     return judgements
 
 
 def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_among_it(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=ALONE)
     assert at_the_first_rung(study, 0.8, 0.7, 0.5) == ["go on", "wait", "wait"]  # the default point takes nobody's place
-    assert study.calls() is None
+    assert study.plan.next() is None
     assert at_the_first_rung(study, 0.6) == ["wait"]
-    assert study.calls() == 1
-    trial = study.call(1)
-    assert (trial.number, trial.accuracies, study.calls()) == (1, {1: 0.7}, None)
+    trial = study.plan.next()
+    study.plan.resume(trial)
+    assert (trial.number, trial.accuracies, study.plan.next()) == (1, {1: 0.7}, None)
     assert study.report(trial, 1, 0.7) == "go on"  # what its checkpoint brings back is no news
     assert at_the_first_rung(study, 0.1, 0.2, 0.9) == ["wait", "wait", "go on"]
-    assert [trial.number for trial in study.left_waiting()] == [4, 5, 2, 3]
+    assert [trial.number for trial in study.plan.hopeless(None)] == [4, 5, 2, 3]
     assert_same(study)
 
 
 def test_who_waits_waits_after_a_reopening_and_who_goes_on_goes_on(tmp_path):
     study = new_study(tmp_path / "hpo.db", space=ALONE, epochs=2)
     at_the_first_rung(study, 0.8, 0.7, 0.5, 0.6, 0.1, 0.2, 0.9, 0.3, 0.4, 0.35)
-    study.report(study.call(1), 2, 0.75)
+    first = study.plan.waiting[1]
+    study.plan.resume(first)
+    study.report(first, 2, 0.75)
     for _ in range(2):
-        assert sorted(trial.number for trial in study.left_waiting()) == [2, 3, 4, 5, 7, 8, 9]
-        assert study.calls() == 3
+        assert sorted(study.plan.waiting) == [2, 3, 4, 5, 7, 8, 9]
+        assert study.plan.next().number == 3
         study = reopen(study)
         assert [trial.number for trial in study.unfinished()] == [0, 1, 6]
 
@@ -132,8 +132,8 @@ def test_a_trial_that_failed_takes_no_place_after_a_reopening_either(tmp_path):
     assert study.report(failed, 1, 0.8) == "go on"
     study.fail(failed)
     for opened in (study, reopen(study)):
-        assert opened.calls() is None
-        assert opened._rungs._ranked[1] == [(-0.7, 1), (-0.5, 2)]
+        assert opened.plan.next() is None
+        assert opened.plan._rungs._ranked[1] == [(-0.7, 1), (-0.5, 2)]
 
 
 def test_the_sampler_does_not_take_a_bad_default_point_for_a_good_one(tmp_path):
@@ -175,7 +175,7 @@ def test_a_mark_that_names_no_rung_is_none(tmp_path, mark):
     study._record.set_trial_system_attr(study._ids[1], "hpo:waits", mark)
     study = reopen(study)
     assert [trial.number for trial in study.unfinished()] == [0, 1]
-    assert study.calls() is None
+    assert not study.plan.waiting
 
 
 def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
@@ -186,11 +186,9 @@ def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
             judgement = train(study, trial)
             if judgement == "go on":
                 study.complete(trial, trial.accuracies[EPOCHS])
-            elif study is waited:
-                study.wait(trial)
-            else:
+            elif study is stopped:
                 study.prune(trial)
-    assert waited.n_waiting > 5
+    assert len(waited.plan.waiting) > 5
     assert [trial.params for trial in waited.trials] == [trial.params for trial in stopped.trials]
 
 
@@ -268,7 +266,7 @@ steps = st.lists(
         st.just(("ask",)),
         st.tuples(st.just("report"), st.integers(0, 3), st.floats(0, 1)),
         st.tuples(st.sampled_from(["complete", "prune", "fail"]), st.integers(0, 3)),
-        st.just(("call",)),
+        st.just(("resume",)),
         st.just(("reopen",)),
     ),
     max_size=20,
@@ -296,12 +294,13 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
                 case "stop":
                     study.prune(going.pop(trial.number))  # as the runner does, at once
                 case "wait":
-                    study.wait(going.pop(trial.number))
-        elif what == "call" and (number := study.calls()) is not None:
-            going[number] = study.call(number)
+                    going.pop(trial.number)
+        elif what == "resume" and (trial := study.plan.next()):
+            study.plan.resume(trial)
+            going[trial.number] = trial
         elif trial and (trial.accuracies or what == "fail"):
             going.pop(trial.number)
-            study.complete(trial, trial.accuracies[max(trial.accuracies)]) if what == "complete" else getattr(study, what)(trial)
+            study.complete(trial, trial.accuracy) if what == "complete" else getattr(study, what)(trial)
     assert_same(study)
 
 
@@ -565,9 +564,9 @@ def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
     location = new_study(tmp_path / "hpo.db").location
     storage, few = open_storage(location), {"n_train": 1437}
     made = create(storage, location, "small", Settings(dataset="digits"), ALONE, few, "hpo run")
-    assert made._rungs.levels == reopen(made)._rungs.levels == [5]
+    assert made.plan._rungs.levels == reopen(made).plan._rungs.levels == [5]
     old = create(storage, location, "old", Settings(dataset="digits"), ALONE, {}, "hpo run")
-    assert old._rungs.levels == [1, 2, 4]
+    assert old.plan._rungs.levels == [1, 2, 4]
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])

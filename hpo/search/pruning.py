@@ -1,0 +1,64 @@
+"""The plan of Optuna's pruners, which decide at once: a trial goes on or stops, and none waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpo.search.plan import GO_ON, Judgement
+from hpo.store.schema import UNEARNED
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    from optuna.trial import FrozenTrial
+
+    from hpo.search.mirror import Mirror
+    from hpo.search.open_trial import OpenTrial
+
+
+class Pruning:
+    """Lets the mirror's pruner decide.
+
+    Args:
+        epochs: Of a whole training; after the last of them nobody is stopped.
+        spared: Numbers of trials that are trained to the end.
+        mirror: Of the study.
+    """
+
+    def __init__(self, epochs: int, spared: Container[int], mirror: Mirror) -> None:
+        self._epochs, self._spared, self._mirror = epochs, spared, mirror
+        self.waiting: Mapping[int, OpenTrial] = {}
+
+    def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
+        """The mirror has it."""
+
+    def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
+        """Ask the pruner; note of a spared trial where it would have been stopped first."""
+        if epoch >= self._epochs:
+            return GO_ON
+        before = self._mirror.attributes(trial.number)
+        stops = self._mirror.should_prune(trial.number)
+        notes = {k: v for k, v in self._mirror.attributes(trial.number).items() if before.get(k) != v}
+        if not stops:
+            return Judgement("go on", notes)
+        if trial.number not in self._spared:
+            return Judgement("stop", notes)
+        return Judgement("go on", notes if UNEARNED in before else notes | {UNEARNED: epoch})
+
+    def next(self, *, last: bool = False) -> OpenTrial | None:  # noqa: ARG002  # nobody waits
+        """Nobody waits."""
+        return None
+
+    def resume(self, trial: OpenTrial) -> None:
+        """Nobody waits."""
+
+    def hopeless(self, total: int | None) -> list[OpenTrial]:  # noqa: ARG002  # nobody waits
+        """Nobody waits."""
+        return []
+
+    def end(self, number: int, *, failed: bool) -> None:
+        """The mirror knows."""
+
+    def stopped_at(self, number: int) -> int | None:
+        """Return where the pruner would have stopped a spared trial."""
+        return self._mirror.attributes(number).get(UNEARNED) if number in self._spared else None
