@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import folders
-from hpo.children import python
+from hpo.dashboard import beside
 from hpo.errors import UsageError
 from hpo.runner import session
 from hpo.runner.board import Watcher, Watchers
@@ -133,32 +131,10 @@ def _check_kinds(**given: object) -> None:
 def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.ExitStack) -> Watchers:
     """Return watchers that show a run and keep the dashboard current."""
     shown = shown or Watcher()
-    beside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
-    stack.callback(beside.shutdown, wait=False)  # a run that is stopped immediately does not wait
+    aside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
+    stack.callback(aside.shutdown, wait=False)  # a run that is stopped immediately does not wait
 
     def begin(study: str) -> Future[None]:
-        return beside.submit(_in_a_process, study, storage)
+        return aside.submit(beside.publish_beside, study, storage)
 
-    return Watchers(shown, Publishing(shown.warned, lambda study: _publish(study, storage), begin))
-
-
-def _publish(study: str, storage: str | None) -> None:
-    """Update what the dashboard shows of a study."""
-    from hpo.dashboard import publish
-
-    publish.publish(load(study, storage))
-
-
-def _in_a_process(study: str, storage: str | None) -> None:
-    """Publish in another process. It reads the database's address, which may contain a password, from standard input."""
-    code = "import json; from hpo import api; api._publish(*json.load(sys.stdin))"
-    ended = subprocess.run(  # noqa: S603  # our own interpreter
-        python(code),
-        input=json.dumps([study, storage]),
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,  # Ctrl-C is the runner's
-    )
-    if ended.returncode:
-        raise RuntimeError((ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1])
+    return Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))

@@ -9,7 +9,7 @@ A worker ends when its input ends, so that it never outlives its runner.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
@@ -94,17 +94,23 @@ class CannotWork(_Message):
         return error
 
 
-class EpochDone(_Message):
-    """An epoch was trained, scored and put into a checkpoint."""
+class Epoch(NamedTuple):
+    """What an epoch brought: the same value from training to the database."""
 
-    kind: Literal["epoch-done"] = "epoch-done"
-    trial: int
-    epoch: int  # from 1
+    number: int  # from 1
     train_loss: float  # mean over the epoch's images
     score_loss: float
     accuracy: float  # 0 to 1, on the scored images
     images_per_second: float  # training alone
     seconds: float  # training and scoring
+
+
+class EpochDone(_Message):
+    """An epoch was trained, scored and put into a checkpoint."""
+
+    kind: Literal["epoch-done"] = "epoch-done"
+    trial: int
+    epoch: Epoch
 
 
 class Started(_Message):
@@ -118,7 +124,7 @@ class Started(_Message):
     trial: int
     n_parameters: int
     macs: int  # multiply-adds of one image, forward
-    epochs: tuple[EpochDone, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
     passed_over: tuple[Sentence, ...] = ()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hpo import correct
 from hpo.files import read_sealed, sealed
-from hpo.messages import EpochDone, Job, Ready, Started, TrialDone
+from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
 from hpo.runner.board import Watcher
 from hpo.runner.crew import Crew
@@ -134,17 +134,15 @@ class InstantPool:
             else:
                 self._trained[job.trial] = epoch
             self._jobs[worker] = job, epoch
-            self._say(worker, self._epoch(job, epoch))
+            self._say(worker, EpochDone(trial=job.trial, epoch=self._epoch(job, epoch)))
 
     def _restored(self, job: Job) -> int:
         checkpoint = job.folder / "epoch"
         return int(read_sealed(checkpoint)) if checkpoint.exists() else self._trained.get(job.trial, 0)
 
-    def _epoch(self, job: Job, epoch: int) -> EpochDone:
+    def _epoch(self, job: Job, epoch: int) -> Epoch:
         accuracy = self._curve(job.config, epoch)
-        return EpochDone(
-            trial=job.trial, epoch=epoch, train_loss=1.0, score_loss=1.0, accuracy=accuracy, images_per_second=100, seconds=1
-        )
+        return Epoch(epoch, train_loss=1.0, score_loss=1.0, accuracy=accuracy, images_per_second=100, seconds=1)
 
     def _say(self, worker: int, message: FromWorker | Died) -> None:
         self._events.append(Event(worker, message))

@@ -14,7 +14,7 @@ from optuna_dashboard import get_note
 from optuna_dashboard.artifact._backend import list_study_artifacts
 from running import Hpo
 
-from hpo import api
+from hpo.dashboard import beside
 from hpo.dashboard.note import note_of
 from hpo.report.summary import summarize
 from hpo.store import attributes
@@ -141,15 +141,15 @@ def test_meanwhile_another_process_publishes(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     run(study, 2)
     assert "dashboard:note_ver" not in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
-    api._in_a_process("first", str(tmp_path / "hpo.db"))
+    beside.publish_beside("first", str(tmp_path / "hpo.db"))
     assert "dashboard:note_ver" in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
 
 
 def test_where_that_fails_its_last_words_are_the_reason_and_hold_no_password(tmp_path):
     new_study(tmp_path / "hpo.db")
     with pytest.raises(RuntimeError, match=r"there is no study 'none' in .*hpo\.db") as failed:
-        api._in_a_process("none", str(tmp_path / "hpo.db"))
+        beside.publish_beside("none", str(tmp_path / "hpo.db"))
     assert "\n" not in str(failed.value)
     with pytest.raises(RuntimeError) as failed:
-        api._in_a_process("none", "postgresql://me:secret@127.0.0.1:1/none")
+        beside.publish_beside("none", "postgresql://me:secret@127.0.0.1:1/none")
     assert "secret" not in str(failed.value)

@@ -12,7 +12,7 @@ from rich.console import Console
 from hpo.cli import tables
 from hpo.cli.views import PlainView, ending, live, words
 from hpo.doctor.diagnosis import Diagnosis
-from hpo.messages import EpochDone
+from hpo.messages import Epoch
 from hpo.runner.board import Board, Row
 from hpo.runner.session import Outcome
 from hpo.search.open_trial import OpenTrial
@@ -200,7 +200,7 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
 ) -> None:
     out = io.StringIO()
     view = PlainView(Console(file=out), verbose=verbose)
-    done = EpochDone(trial=4, epoch=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
+    done = Epoch(number=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
     view.epoch(board, trial(4), done)
     assert ("trial 4 epoch 3/10: 50.00%, 100 images/s" in out.getvalue()) == said
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hpo.messages import (
     CannotWork,
+    Epoch,
     EpochDone,
     Job,
     Progress,
@@ -44,7 +45,7 @@ configs = st.sampled_from([SearchSpace.named(name).config() for name in ("basic"
 settings = st.builds(
     Settings, epochs=st.integers(1, 10_000), seed=st.integers(0, 2**63 - 1), limit_train=st.none() | st.just(500)
 )
-epochs = st.builds(EpochDone, trial=counts, epoch=counts, **dict.fromkeys(MEASURED, numbers))
+epochs = st.builds(Epoch, number=counts, **dict.fromkeys(MEASURED, numbers))
 
 TO_WORKER = st.one_of(
     st.builds(Setup, settings=settings, recipe=counts, data_dir=paths, device=words, memory=counts),
@@ -55,7 +56,7 @@ FROM_WORKER = st.one_of(
     st.builds(Progress, what=words, done=counts, total=counts),
     st.builds(Ready, environment=st.dictionaries(words, json_values, max_size=4)),
     st.builds(CannotWork, error=words, message=words),
-    epochs,
+    st.builds(EpochDone, trial=counts, epoch=epochs),
     st.builds(Started, trial=counts, n_parameters=counts, macs=counts, epochs=st.lists(epochs, max_size=3).map(tuple)),
     st.builds(Tick, trial=counts, epoch=counts, fraction=numbers, images_per_second=numbers),
     st.builds(TrialDone, trial=counts, checkpoint=paths),
@@ -81,8 +82,8 @@ def test_a_message_is_one_line(message):
 
 
 def test_a_loss_that_is_not_a_number_arrives():
-    message = EpochDone(trial=0, epoch=1, **dict.fromkeys(MEASURED, math.nan))
-    assert math.isnan(read_worker_side(message.line()).train_loss)
+    message = EpochDone(trial=0, epoch=Epoch(number=1, **dict.fromkeys(MEASURED, math.nan)))
+    assert math.isnan(read_worker_side(message.line()).epoch.train_loss)
 
 
 @pytest.mark.parametrize("read", [read_job_side, read_worker_side])

@@ -16,7 +16,7 @@ from hpo.store.own import best_first
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hpo.messages import EpochDone
+    from hpo.messages import Epoch
     from hpo.search.open_trial import OpenTrial
     from hpo.search.study import WritableStudy
     from hpo.settings import RunOptions
@@ -41,6 +41,12 @@ class Row:
     accuracy: float | None = None
     images_per_second: float = 0.0
     scoring: float = 0.0
+
+    def done(self, epoch: Epoch, n_train: int) -> None:
+        """Its trial has finished an epoch, of `n_train` images; 0: nobody has said how many."""
+        self.epoch, self.fraction, self.accuracy = epoch.number, 0.0, epoch.accuracy
+        self.images_per_second = speed = epoch.images_per_second
+        self.scoring = max(0.0, epoch.seconds - n_train / speed) if speed else 0.0
 
     def left_of_epoch(self, n_train: int) -> float | None:
         """Return the seconds that the current epoch will take still, of `n_train` images; None before the first sign of life."""
@@ -195,7 +201,7 @@ class Watcher:
     def resumed(self, board: Board, trial: OpenTrial, epoch: int) -> None:
         """A trial of an earlier run, of a dead worker, or that waited, goes on after `epoch`."""
 
-    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
+    def epoch(self, board: Board, trial: OpenTrial, epoch: Epoch) -> None:
         """A trial has finished an epoch."""
 
     def waits(self, board: Board, trial: OpenTrial) -> None:

@@ -22,6 +22,7 @@ from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
 
 if TYPE_CHECKING:
+    from hpo.messages import Epoch
     from hpo.pools import Event
     from hpo.runner.board import Watcher
     from hpo.runner.crew import Crew
@@ -153,8 +154,8 @@ class Runner:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
                 self._mishaps.trained(worker)
-                does = self._epoch_done(worker, seated.trial, message)
-                self._watcher.epoch(self.board, seated.trial, message)
+                does = self._epoch_done(worker, seated.trial, message.epoch)
+                self._watcher.epoch(self.board, seated.trial, message.epoch)
                 self._answer(worker, seated.trial, does)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
@@ -165,28 +166,21 @@ class Runner:
                 self._failed(self._release(worker), message.cause, message.reason)
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
-        trial.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
-        trial.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
+        trial.started(worker, message)
         does: Does = "go on"
         for sentence in message.passed_over:
             self._watcher.warned(f"trial {trial.number}: {sentence}")
         if message.epochs:
-            self._watcher.resumed(self.board, trial, message.epochs[-1].epoch)
+            self._watcher.resumed(self.board, trial, message.epochs[-1].number)
         for epoch in message.epochs:  # that a checkpoint brought back; the last may be news to the database
             does = self._epoch_done(worker, trial, epoch)
         self._answer(worker, trial, does)
 
-    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: EpochDone) -> Does:
+    def _epoch_done(self, worker: int, trial: OpenTrial, epoch: Epoch) -> Does:
         """Record an epoch; return what the trial shall do as far as the plan is concerned."""
-        attributes = trial.attributes
-        attributes["train_loss"].append(epoch.train_loss)
-        attributes["score_loss"].append(epoch.score_loss)
-        attributes["seconds"] += epoch.seconds
-        attributes["images_per_second"] = epoch.images_per_second
-        does = self._study.report(trial, epoch.epoch, epoch.accuracy)
-        row = self.board.rows[worker]
-        row.epoch, row.fraction, row.accuracy, row.images_per_second = epoch.epoch, 0.0, epoch.accuracy, epoch.images_per_second
-        row.scoring = max(0.0, epoch.seconds - self.board.n_train / epoch.images_per_second) if epoch.images_per_second else 0.0
+        trial.measured(epoch)
+        does = self._study.report(trial, epoch.number, epoch.accuracy)
+        self.board.rows[worker].done(epoch, self.board.n_train)
         return does
 
     def _answer(self, worker: int, trial: OpenTrial, does: Does) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpo.store.schema import STINTS
 
 if TYPE_CHECKING:
+    from hpo.messages import Epoch, Started
     from hpo.space import Config
 
 
@@ -38,6 +39,18 @@ class OpenTrial:
     def accuracy(self) -> float:
         """After the latest epoch."""
         return self.accuracies[self.epoch]
+
+    def started(self, worker: int, message: Started) -> None:
+        """Its network is built; what a checkpoint brings back is measured again."""
+        self.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
+        self.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
+
+    def measured(self, epoch: Epoch) -> None:
+        """Keep what is stored of an epoch beside its accuracy."""
+        self.attributes["train_loss"].append(epoch.train_loss)
+        self.attributes["score_loss"].append(epoch.score_loss)
+        self.attributes["seconds"] += epoch.seconds
+        self.attributes["images_per_second"] = epoch.images_per_second
 
     def begin_stint(self, worker: int) -> None:
         """A worker begins to train it, or goes on with it."""

@@ -19,12 +19,13 @@ from hpo.data.datasets import MIRRORABLE, hold_out, take
 from hpo.errors import HpoError, SpaceError, StorageError, UsageError
 from hpo.failpoints import reach
 from hpo.files import atomic_file, write_atomically
+from hpo.messages import Epoch
 from hpo.recipe import BEFORE, FIRST, LATEST
 from hpo.settings import N_VALIDATION, Settings
 from hpo.training import checkpoint
 from hpo.training.batches import Images
 from hpo.training.model import Size, measure
-from hpo.training.train import SCORING_BATCH, DivergedError, Epoch, Training
+from hpo.training.train import SCORING_BATCH, DivergedError, Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from hpo.messages import Epoch
 from hpo.recipe import LATEST
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.model import ConvNet, Whiten
@@ -38,17 +39,6 @@ WHITENED = 5000  # training images from which the stem's filters are computed
 
 class DivergedError(Exception):
     """The loss became infinite or NaN."""
-
-
-class Epoch(NamedTuple):
-    """The results of one epoch."""
-
-    number: int  # from 1
-    train_loss: float  # mean over its images
-    score_loss: float
-    accuracy: float  # 0 to 1, of the scored images
-    images_per_second: float  # of training, without scoring
-    seconds: float  # training and scoring together
 
 
 class Training:

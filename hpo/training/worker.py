@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from hpo.data.arrays import DataSet
     from hpo.messages import FromWorker, ToWorker
     from hpo.training.objective import Task
-    from hpo.training.train import Epoch
 
 
 class Line:
@@ -207,7 +206,7 @@ def _train(job: Job, task: Task, line: Line) -> None:
             trial=job.trial,
             n_parameters=trial.size.n_parameters,
             macs=trial.size.macs,
-            epochs=tuple(_message(job.trial, epoch) for epoch in trial.history),
+            epochs=tuple(trial.history),
             passed_over=tuple(trial.passed_over),
         )
     )
@@ -218,7 +217,7 @@ def _train(job: Job, task: Task, line: Line) -> None:
         line.send(Tick(trial=job.trial, epoch=epoch, fraction=fraction, images_per_second=images_per_second))
 
     for epoch in trial.epochs(tick):
-        line.send(_message(job.trial, epoch))
+        line.send(EpochDone(trial=job.trial, epoch=epoch))
         if not _goes_on(job, line):
             return
     line.send(TrialDone(trial=job.trial, checkpoint=trial.finish()))
@@ -229,18 +228,6 @@ def _goes_on(job: Job, line: Line) -> bool:
     if not isinstance(verdict, Verdict) or verdict.trial != job.trial:
         raise TypeError(f"expected a Verdict for trial {job.trial}, got {verdict!r}")
     return verdict.go_on
-
-
-def _message(trial: int, epoch: Epoch) -> EpochDone:
-    return EpochDone(
-        trial=trial,
-        epoch=epoch.number,
-        train_loss=epoch.train_loss,
-        score_loss=epoch.score_loss,
-        accuracy=epoch.accuracy,
-        images_per_second=epoch.images_per_second,
-        seconds=epoch.seconds,
-    )
 
 
 if __name__ == "__main__":

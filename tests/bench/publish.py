@@ -26,7 +26,8 @@ import optuna
 from optuna_dashboard._app import create_app
 from report import big
 
-from hpo import api, folders
+from hpo import folders
+from hpo.dashboard import beside
 from hpo.store.database import locate, open_storage
 from hpo.store.record import load
 
@@ -83,9 +84,9 @@ def measured(n: int, folder: Path) -> str:
         later.append(timed(lambda: publish(record)))
     add(record, n + 8, "COMPLETE", 0.98, WINNER)
     winner = timed(lambda: publish(record))
-    beside = timed(lambda: api._in_a_process("big", str(location.path)))
+    apart = timed(lambda: beside.publish_beside("big", str(location.path)))
     median = Times(*(statistics.median(column) for column in zip(*later, strict=True)))
-    return " ".join(f"{times!s:>13}" for times in (first, median, max(later), winner, f"{beside.clock:.0f}", before, after))
+    return " ".join(f"{times!s:>13}" for times in (first, median, max(later), winner, f"{apart.clock:.0f}", before, after))
 
 
 def add(record: StudyRecord, number: int, state: str, accuracy: float, checkpoint: str) -> None:

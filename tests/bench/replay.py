@@ -48,7 +48,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import new_study, run
 
-from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, TrialFailed
+from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone, TrialFailed
 from hpo.parameters import FloatRange
 from hpo.pools import Event
 from hpo.runner.board import Watcher
@@ -113,7 +113,7 @@ class ReplayPool:
         self._table, self._now, self._said = table, 0.0, 0
         self._events: list[tuple[float, int, Event]] = []
         self._jobs: dict[int, Job] = {}  # by worker
-        self._done: dict[int, list[EpochDone]] = {}  # by trial
+        self._done: dict[int, list[Epoch]] = {}  # by trial
         self._rows: dict[int, int] = {}  # of the table, by trial
 
     def cost(self, trial: int) -> float:
@@ -145,7 +145,8 @@ class ReplayPool:
             self._say(worker, TrialFailed(trial=job.trial, cause="diverged", reason="as recorded"), seconds)
         else:
             numbers = {"train_loss": 0.0, "score_loss": 0.0, "images_per_second": 1.0, "seconds": seconds}
-            self._say(worker, EpochDone(trial=job.trial, epoch=epoch, accuracy=float(curve[epoch - 1]), **numbers), seconds)
+            told = Epoch(number=epoch, accuracy=float(curve[epoch - 1]), **numbers)
+            self._say(worker, EpochDone(trial=job.trial, epoch=told), seconds)
 
     def receive(self, timeout: float) -> Event | None:  # noqa: ARG002
         """Return the next message, and advance the time until then."""
@@ -153,8 +154,8 @@ class ReplayPool:
             return None
         self._now, _, event = heapq.heappop(self._events)
         if isinstance(event.message, EpochDone):
-            self._done[event.message.trial].append(event.message)
-            self.trained += event.message.seconds
+            self._done[event.message.trial].append(event.message.epoch)
+            self.trained += event.message.epoch.seconds
         return event
 
     def restart(self, worker: int) -> None:

@@ -127,7 +127,7 @@ def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
     for number in (1, 2):
         epoch = worker.go_on(1)
         assert isinstance(epoch, EpochDone)
-        assert (epoch.trial, epoch.epoch) == (1, number)
+        assert (epoch.trial, epoch.epoch.number) == (1, number)
     folder = worker.folder / "trial-1"
     assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "epoch-0002.ckpt")
     files = ["correct.bits", "epoch-0002.ckpt", "layers.json", "scores.npz"]
@@ -138,8 +138,8 @@ def test_a_stopped_trial_is_left_after_its_epoch_and_started_again_from_there(wo
     worker.begin(2)
     epoch = worker.go_on(2)
     worker.send(Verdict(trial=2, go_on=False))
-    assert worker.begin(2).epochs == (epoch,)
-    assert worker.go_on(2).epoch == 2
+    assert worker.begin(2).epochs == (epoch.epoch,)
+    assert worker.go_on(2).epoch.number == 2
     assert isinstance(worker.go_on(2), TrialDone)
 
 

@@ -12,7 +12,7 @@ from hpo.runner.board import Watcher
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hpo.messages import EpochDone
+    from hpo.messages import Epoch
     from hpo.runner.board import Board
     from hpo.search.open_trial import OpenTrial
 
@@ -65,11 +65,11 @@ class PlainView(Watcher):
         """Print where a trial continues."""
         self._say(f"trial {trial.number} continues after epoch {epoch}/{board.epochs}")
 
-    def epoch(self, board: Board, trial: OpenTrial, epoch: EpochDone) -> None:
+    def epoch(self, board: Board, trial: OpenTrial, epoch: Epoch) -> None:
         """Print the result of an epoch."""
         if self._verbose or epoch.seconds > 20:
             speed = f"{epoch.images_per_second:,.0f} images/s"
-            self._say(f"trial {trial.number} epoch {epoch.epoch}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
+            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
         """Print after which epoch a trial waits, unless it continues immediately."""
