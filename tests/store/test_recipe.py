@@ -123,7 +123,7 @@ def test_a_study_of_recipe_2_is_opened_with_what_waits_and_what_was_interrupted(
     before = stored(second)
     study = WritableStudy(open_storage(second.location), second.location, "today", before.settings, before.space, before.starts)
     assert [trial.number for trial in study.unfinished()] == [6]
-    assert study.n_waiting == 3
+    assert len(study.plan.waiting) == 3
     assert study.best.number == 1
     assert stored(second).starts == []
     assert second.space.starts == ({"filters": 6, "lr": 0.3},)
