@@ -92,7 +92,7 @@ class Runner:
             self._crew.idle.discard(worker)
             self._seated[worker] = Seated(trial, heard=time.monotonic())
             trial.begin_stint(worker)
-            self.board.rows[worker] = Row(trial, epoch=len(trial.accuracies))
+            self.board.rows[worker] = Row(trial, epoch=trial.epoch)
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
             self._crew.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
             reach("job.sent")
