@@ -16,7 +16,7 @@ from hpo.runner.publishing import Publishing
 from hpo.settings import RunOptions, Settings
 from hpo.space import SearchSpace
 from hpo.store import record
-from hpo.store.database import guarded, locate
+from hpo.store.database import locate
 
 if TYPE_CHECKING:
     from hpo.runner.session import Outcome
@@ -99,25 +99,20 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
         title: Heading; by default the study's name.
 
     Raises:
-        StorageError: `out` cannot be written, or the database cannot be read.
+        StorageError: `out` cannot be written.
     """
     from hpo.report import write_report as write
 
     place = Path("reports", f"{folders.file_name(record.name)}.html") if out is None else Path(out)
-    return write(record.study, place, title=title, artifacts=record.winner_folder, folder=record.folder)
+    return write(record, place, title=title)
 
 
 def verdict(record: StudyRecord) -> str:
-    """Return what tuning brought, in a sentence or two: the page's first finding; empty without a finished trial.
-
-    Raises:
-        StorageError: The database cannot be read.
-    """
+    """Return what tuning brought, in a sentence or two: the page's first finding; empty without a finished trial."""
     from hpo.report.findings.result import winner
     from hpo.report.summary import summarize
 
-    with guarded(record.location):
-        finding = winner(summarize(record.study, record.folder))
+    finding = winner(summarize(record))
     return finding.text if finding else ""
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 from optuna.trial import TrialState, create_trial
 
-from hpo import correct
+from hpo import correct, report
+from hpo.report import summary
+from hpo.store import schema
+from hpo.store.database import locate
+from hpo.store.record import StudyRecord
+from hpo.store.tables import Trial
 
 EPOCHS = 10
 N_SCORED = 10_000
@@ -82,6 +87,45 @@ def study(trials, name="made", storage=None, direction="maximize", settings=None
     made.set_user_attr("space", space or {"name": "basic"})
     made.set_user_attr("command", f"hpo run {name} --trials {len(trials)}")
     return made
+
+
+class Record(StudyRecord):
+    """A study whose files are wherever a test has put them."""
+
+    folder = winner_folder = None
+
+
+def record(study, folder=None, artifacts=None):
+    """Return a study of Optuna's, in whatever storage, as hpo reads it from a database."""
+    trials, maximize = [read(trial) for trial in study.get_trials()], study.direction.name == "MAXIMIZE"
+    found = Record(study.study_name, locate("made.db"), study._study_id, maximize, study.user_attrs, trials)
+    found.__dict__.update(folder=folder, winner_folder=artifacts)
+    return found
+
+
+def read(trial):
+    """Return a trial of Optuna's as hpo reads it from a database."""
+    utc = (time and time.astimezone(dt.UTC) for time in (trial.datetime_start, trial.datetime_complete))
+    known = {name: schema.distribution(distribution_to_json(one)) for name, one in trial.distributions.items()}
+    more = (trial.params, known, trial.intermediate_values, trial.user_attrs, trial.system_attrs)
+    return Trial(trial.number, schema.State(trial.state), trial.values[0] if trial.values else None, *utc, trial._trial_id, *more)
+
+
+def summarize(study, folder=None):
+    """Compute the summary of a study of Optuna's."""
+    return summary.summarize(record(study, folder))
+
+
+def write_report(study, out, *, artifacts=None, **more):
+    """Write the page of a study of Optuna's."""
+    return report.write_report(record(study, artifacts=artifacts), out, **more)
+
+
+class Comparison(report.Comparison):
+    """Of studies of Optuna's."""
+
+    def __init__(self, studies, folders=None):
+        super().__init__([record(*each) for each in zip(studies, folders or [None] * len(studies), strict=True)])
 
 
 def answered(right, folder, **attributes):

@@ -17,7 +17,7 @@ from running import Hpo
 from hpo.dashboard import beside
 from hpo.dashboard.note import note_of
 from hpo.report.summary import summarize
-from hpo.store import attributes
+from hpo.store import ledger
 from hpo.store.database import locate
 from hpo.store.record import load
 
@@ -108,7 +108,7 @@ def test_load_returns_what_is_stored(said):
 @pytest.mark.usefixtures("said")
 def test_the_dashboard_is_kept_current_as_by_the_command(folder):
     record = load("scripted", locate(str(folder / "scripted.db")))
-    assert get_note(record.study).startswith(note_of(summarize(record.study)))
+    assert get_note(record.study).startswith(note_of(summarize(record)))
     system = record.study._storage.get_study_system_attrs(record.study._study_id)
     pictures = {entry["filename"] for entry in list_study_artifacts(system)}
     assert pictures == {f"trial-{record.best.number}-{kind}.png" for kind in ("confusion", "learning")}
@@ -140,9 +140,9 @@ def test_errors_are_hpos_own_and_say_what_is_there(said):
 def test_meanwhile_another_process_publishes(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     run(study, 2)
-    assert "dashboard:note_ver" not in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
+    assert "dashboard:note_ver" not in ledger.published(load("first", locate(str(tmp_path / "hpo.db"))))
     beside.publish_beside("first", str(tmp_path / "hpo.db"))
-    assert "dashboard:note_ver" in attributes.read(load("first", locate(str(tmp_path / "hpo.db"))))
+    assert "dashboard:note_ver" in ledger.published(load("first", locate(str(tmp_path / "hpo.db"))))
 
 
 def test_where_that_fails_its_last_words_are_the_reason_and_hold_no_password(tmp_path):

@@ -29,6 +29,8 @@ def loaded(code: str) -> set[str]:
         ("from hpo.cli.main import main; main(['run', '--help'])", HEAVY),
         ("from hpo.cli.main import main; main(['space', 'wide'])", HEAVY),
         (f"{API}; import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
+        ("from hpo.cli.main import main; main(['list', '--storage', 'nowhere.db'])", HEAVY - {"sqlalchemy"}),
+        ("import hpo.store.record, hpo.doctor.leftovers", HEAVY - {"sqlalchemy", "optuna"}),
         ("import hpo.runner.publishing", HEAVY),
         ("import hpo.dashboard.publish", {"torch", "torchvision", "optuna_dashboard", "sklearn", "plotly"}),
         ("import hpo.training.worker", {"optuna", "sqlalchemy", "torch"}),

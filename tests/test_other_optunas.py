@@ -18,7 +18,7 @@ from hostile import in_process
 from instant import new_study, run
 from optuna.storages import _rdb
 
-from hpo.store.recognize import recognize
+from hpo.store.sqlite import recognize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -168,8 +168,7 @@ def compare(
     if len(studies) < 2:
         raise UsageError("compare needs at least two studies: hpo compare A B")
     location = locate(storage)
-    records = [load(name, location) for name in studies]
-    comparison = Comparison([record.study for record in records], [record.folder for record in records])
+    comparison = Comparison([load(name, location) for name in studies])
     table = [{str(key): value for key, value in row.items()} for row in comparison.table().to_dict("records")]
     show_rows(table if form is Format.table else comparison.values(), form, empty="", kept=("study", "best", "gain"))
     page = comparison.write(out or Path("reports") / f"{folders.file_name('-'.join(studies))}.html")

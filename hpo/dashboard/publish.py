@@ -26,8 +26,7 @@ from hpo.report.artifacts import read_artifacts
 from hpo.report.figures.figure import BEST_COLOR, COLORS, REFERENCE_COLOR
 from hpo.report.summary import summarize
 from hpo.report.winner import class_names
-from hpo.store import attributes
-from hpo.store.database import guarded
+from hpo.store import ledger
 from hpo.store.trials import LARGEST
 
 if TYPE_CHECKING:
@@ -49,9 +48,8 @@ def publish(record: StudyRecord) -> None:
     """
     if record.settings is None:
         return
-    with guarded(record.location):
-        summary = summarize(record.study, record.folder)
-    before = attributes.read(record)
+    summary = summarize(record)
+    before = ledger.published(record)
     try:
         drawn, there, removed = _pictures(summary, before, record)
     except OSError as error:
@@ -59,7 +57,7 @@ def publish(record: StudyRecord) -> None:
     note = "\n\n".join([note_of(summary).rstrip(), *_shown(there, record)]) + "\n"
     values = stored_notes.of_study(note, before) | stored_notes.of_trials(summary, before, record)
     reach("publication.drawn")
-    attributes.write(record, values | drawn, removed)
+    ledger.publish(record, values | drawn, removed)
     reach("publication.written")
     for key in removed:
         with contextlib.suppress(OSError):
@@ -89,8 +87,7 @@ def _pictures(summary: Summary, before: Mapping[str, Any], record: StudyRecord) 
 
 def _shown(keys: list[str], record: StudyRecord) -> list[str]:
     """Return Markdown that shows pictures, for the end of the note."""
-    study = record.study._study_id  # noqa: SLF001  # there is no public attribute
-    pictures = [f"![picture of the winner](/artifacts/{study}/{key.removeprefix(PICTURE)})" for key in keys]
+    pictures = [f"![picture of the winner](/artifacts/{record.study_id}/{key.removeprefix(PICTURE)})" for key in keys]
     return ["## The winner in pictures", *pictures] if pictures else []
 
 
@@ -110,8 +107,7 @@ def _is_ours(key: str, value: object, record: StudyRecord) -> bool:
 
 def _id(kind: str, trial: int | None, record: StudyRecord, *, default: bool) -> str:
     """Return an id that is unique for this picture of this study, since all studies of a database share a folder."""
-    study = record.study._study_id  # noqa: SLF001  # there is no public attribute
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{record.name} {study} {kind} {trial} {default}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{record.name} {record.study_id} {kind} {trial} {default}"))
 
 
 def _folder(record: StudyRecord) -> Path:

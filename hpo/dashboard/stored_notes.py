@@ -9,7 +9,6 @@ import numpy as np
 
 from hpo.dashboard.note import trial_note
 from hpo.report.words import score
-from hpo.store import attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +36,7 @@ def of_trials(summary: Summary, before: Mapping[str, Any], record: StudyRecord) 
     n = sum(key.endswith(":note_ver") and key != _key("ver") for key in before)
     if not summary.counts["FAIL"] + summary.counts["PRUNED"] or n >= 2 * MAX_NOTES:
         return {}
-    ids = attributes.trial_ids(record)
+    ids = {trial.number: trial.trial_id for trial in record.trials}
     failed, pruned = (
         [number for number in trials.index[trials["state"] == state] if _key("ver", ids[number]) not in before]
         for state in ("FAIL", "PRUNED")

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from hpo.doctor import leftovers, machine, trials
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.errors import SchemaError, StorageError
-from hpo.store import recognize
+from hpo.store import sqlite
 from hpo.store.database import exists, open_storage
-from hpo.store.patience import LOCK_TIMEOUT
 from hpo.store.record import load_all
+from hpo.store.sqlite import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,11 +89,11 @@ def _integrity(location: Location) -> Iterator[Diagnosis]:
         yield Diagnosis("database", "ok", f"{location} answers.")
         return
     open_storage(location)  # recognizes the file and checks the schema
-    if not (problems := recognize.problems(location.path, quick=False)):
+    if not (problems := sqlite.problems(location.path, quick=False)):
         yield Diagnosis("database", "ok", f"{location} is intact, with the schema of this Optuna.")
     else:
         found = f"{location} is damaged: {'; '.join(problems)}."
-        yield Diagnosis("database", "bad", found, f"restore a copy, or: {recognize.recovery(location.path)}")
+        yield Diagnosis("database", "bad", found, f"restore a copy, or: {sqlite.recovery(location.path)}")
 
 
 _OF_A_STUDY = (trials.running, trials.foreign, trials.in_the_future)

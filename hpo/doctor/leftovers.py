@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from optuna.trial import TrialState
 
 from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
@@ -23,18 +22,18 @@ from hpo.errors import StorageError, StudyLockedError
 from hpo.files import read_sealed
 from hpo.locks import Lock
 from hpo.store.record import load
+from hpo.store.schema import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from optuna.trial import FrozenTrial
-
     from hpo.folders import Location
     from hpo.store.record import StudyRecord
+    from hpo.store.tables import Trial
 
 _TRIAL = re.compile(r"trial-(\d{5,9})")
 _HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as named by files.beside: with the writer's process id
-_OVER = {TrialState.PRUNED, TrialState.FAIL}
+_OVER = {State.PRUNED, State.FAIL}
 
 
 def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -43,9 +42,7 @@ def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
     yield from _answers_of_no_trial(record)
     yield from _damaged(record)
     yield from _of_the_best(record)
-    without = [
-        t.number for t in record.trials if t.state == TrialState.RUNNING and t.intermediate_values and not _files(record, t)
-    ]
+    without = [t.number for t in record.trials if t.state == State.RUNNING and t.intermediate_values and not _files(record, t)]
     if without:
         found = f"study {record.name}: {trials(without, 'is', 'are')} RUNNING without a checkpoint, and will start again."
         yield Diagnosis("checkpoints", "note", found, f"hpo resume {record.name}")
@@ -128,9 +125,9 @@ def _why_damaged(path: Path) -> str:
     return ""
 
 
-def _files(record: StudyRecord, trial: FrozenTrial) -> list[Path]:
+def _files(record: StudyRecord, trial: Trial) -> list[Path]:
     """Return the checkpoints of a trial in training."""
-    if trial.state != TrialState.RUNNING:
+    if trial.state != State.RUNNING:
         return []
     return _within(record, folders.trial_folder(record.folder, trial.number).glob("epoch-*.ckpt"))
 
@@ -142,7 +139,7 @@ def _orphans(record: StudyRecord) -> list[Path]:
 
 
 def _stray_answers(record: StudyRecord) -> list[Path]:
-    scored = {correct.name(trial.number) for trial in record.trials if trial.state != TrialState.FAIL}
+    scored = {correct.name(trial.number) for trial in record.trials if trial.state != State.FAIL}
     return sorted(path for path in (record.folder / correct.FOLDER).glob("*.bits") if path.name not in scored)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
-
-from optuna.trial import TrialState
 
 from hpo.doctor.diagnosis import Diagnosis, trials
 from hpo.errors import StorageError, StudyLockedError
@@ -15,6 +13,7 @@ from hpo.locks import Lock
 from hpo.store.database import guarded, open_storage
 from hpo.store.own import FOREIGN
 from hpo.store.record import load
+from hpo.store.schema import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ ENDED = "started by another program, ended by hpo doctor --repair"
 
 def running(record: StudyRecord) -> Iterator[Diagnosis]:
     """Find trials that are RUNNING although no process runs the study."""
-    left = [t.number for t in record.own if t.state == TrialState.RUNNING]
+    left = [t.number for t in record.own if t.state == State.RUNNING]
     lock = Lock(record.folder / "lock")
     try:
         free = lock.is_free()
@@ -49,7 +48,7 @@ def foreign(record: StudyRecord) -> Iterator[Diagnosis]:
         yield Diagnosis("space", "note", f"study {record.name} was not made by hpo, or its space is of another version.")
         return
     foreign = [t for t in record.trials if record.state(t) == FOREIGN]
-    begun = [t.number for t in foreign if t.state == TrialState.RUNNING]
+    begun = [t.number for t in foreign if t.state == State.RUNNING]
     drawn = [t.number for t in foreign if t.number not in begun and t.params.keys() == record.space.varied.keys()]
     added = [t.number for t in foreign if t.number not in (*begun, *drawn)]
     if begun:
@@ -70,21 +69,23 @@ def foreign(record: StudyRecord) -> Iterator[Diagnosis]:
 
 def _end(record: StudyRecord, lock: Lock) -> None:
     """Mark the trials that another program has started as failed."""
+    from optuna.trial import TrialState
+
     if not lock.acquire():
         raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
     try:
         found, storage = load(record.name, record.location), open_storage(record.location)
         with guarded(record.location):
-            for trial in (t for t in found.trials if t.state == TrialState.RUNNING and found.state(t) == FOREIGN):
-                storage.set_trial_user_attr(trial._trial_id, "reason", ENDED)  # noqa: SLF001  # storages speak in ids
-                storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
+            for trial in (t for t in found.trials if t.state == State.RUNNING and found.state(t) == FOREIGN):
+                storage.set_trial_user_attr(trial.trial_id, "reason", ENDED)
+                storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
     finally:
         lock.release()
 
 
 def in_the_future(record: StudyRecord) -> Iterator[Diagnosis]:
     """Find trials whose start lies in the future."""
-    now = datetime.now()  # noqa: DTZ005  # Optuna's times are naive and local
+    now = datetime.now(UTC)
     future = [t.number for t in record.trials if t.datetime_start and (t.datetime_start - now).total_seconds() > 60]
     if future:
         what = f"{trials(future, 'began', 'began')} in the future"

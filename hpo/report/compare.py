@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import optuna
+    from hpo.store.record import StudyRecord
 
 _SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored
 NOT_COMPARABLE = "not comparable: scored on different images"
@@ -32,16 +32,14 @@ class Comparison:
     """Several studies, each summarized once.
 
     Args:
-        studies: Any Optuna studies of one objective.
-        folders: The folder of each study, which records the images that each trial got right; None if unknown.
+        records: The studies.
 
     Raises:
-        UsageError: There is no study, one has several objectives, or some maximize and others minimize.
-        StorageError: A database cannot be read.
+        UsageError: There is no study, or some maximize and others minimize.
     """
 
-    def __init__(self, studies: Sequence[optuna.Study], folders: Sequence[Path | None] | None = None) -> None:
-        self._named = _named(studies, folders or [None] * len(studies))
+    def __init__(self, records: Sequence[StudyRecord]) -> None:
+        self._named = _named(records)
 
     def table(self) -> pd.DataFrame:
         """Return one row per study, as text for a person: best, gain over the first study, trials, time."""
@@ -83,15 +81,14 @@ def differences(named: dict[str, Summary]) -> list[tuple[str, list[str]]]:
     return [(key, values) for key, values in found if len(set(values)) > 1]
 
 
-def _named(studies: Sequence[optuna.Study], folders: Sequence[Path | None]) -> dict[str, Summary]:
+def _named(records: Sequence[StudyRecord]) -> dict[str, Summary]:
     """Summaries by name; studies of the same name, from two databases, are numbered."""
-    if not studies:
+    if not records:
         raise UsageError("there is nothing to compare. Name at least two studies: hpo compare A B")
     named: dict[str, Summary] = {}
-    for study, folder in zip(studies, folders, strict=True):
-        name = study.study_name
-        times = sum(one.name == name for one in named.values())
-        named[f"{name} ({times + 1})" if times else name] = summarize(study, folder)
+    for record in records:
+        times = sum(one.name == record.name for one in named.values())
+        named[f"{record.name} ({times + 1})" if times else record.name] = summarize(record)
     if len({summary.maximize for summary in named.values()}) > 1:
         raise UsageError("some of these studies maximize and others minimize, so they cannot be compared. Leave out one kind.")
     return named

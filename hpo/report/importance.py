@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import CategoricalDistribution
 
 from hpo.report import stats
+from hpo.store.schema import CategoricalDistribution
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo.store.trials import Distribution
+    from hpo.store.schema import Distribution
 
 MIN_TRIALS = 12  # trials, and also degrees of freedom, below which there is no verdict
 MAX_TRIALS = 1000  # trials that are used, evenly spaced

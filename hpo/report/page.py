@@ -20,9 +20,8 @@ from hpo.report.words import NOTHING, clipped, duration, parameter, score
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import optuna
-
     from hpo.report.summary import Summary
+    from hpo.store.record import StudyRecord
 
 _MEASURED = {  # column: heading, digits
     "seconds": ("seconds", 2),
@@ -34,23 +33,18 @@ _MEASURED = {  # column: heading, digits
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 
-def write_report(
-    study: optuna.Study, out: Path, *, title: str | None = None, artifacts: Path | None = None, folder: Path | None = None
-) -> Path:
-    """Write the page about `study` to `out`.
+def write_report(record: StudyRecord, out: Path, *, title: str | None = None) -> Path:
+    """Write the page about a study to `out`.
 
     Args:
-        study: Any Optuna study of one objective.
+        record: The study.
         out: The HTML file; its folder is created if missing, but not that folder's parent.
         title: Heading; None for the study's name.
-        artifacts: The best trial's folder, with scores.npz and layers.json.
-        folder: The study's folder, which records the images that each trial got right.
 
     Raises:
-        UsageError: The study has several objectives.
-        StorageError: `out` cannot be written, or the database cannot be read.
+        StorageError: `out` cannot be written.
     """
-    return document.write(out, page(summarize(study, folder), title=title, artifacts=artifacts))
+    return document.write(out, page(summarize(record), title=title, artifacts=record.winner_folder))
 
 
 def page(summary: Summary, *, title: str | None = None, artifacts: Path | None = None) -> str:

@@ -17,23 +17,18 @@ import numpy as np
 import pandas as pd
 
 from hpo import correct
-from hpo.errors import UsageError
 from hpo.recipe import FIRST, as_made
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
-from hpo.store.legible import reading
 from hpo.store.own import are_shares, best_first, is_our_study
-from hpo.store.record import stored_space
-from hpo.store.schema import distributions
-from hpo.store.trials import read_trials, stints, texts
+from hpo.store.trials import as_columns, stints, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import optuna
-
-    from hpo.store.trials import Distribution
+    from hpo.store.record import StudyRecord
+    from hpo.store.schema import Distribution
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "FOREIGN")
 TUTORIAL = 0.57  # test accuracy of the tutorial's network on CIFAR-10's 10,000 test images
@@ -240,38 +235,24 @@ class Summary:
         return [str(name) for name in names] if isinstance(names, list | tuple) else []
 
 
-def summarize(study: optuna.Study, folder: Path | None = None) -> Summary:
-    """Compute the summary of `study`, whose files are in `folder`.
-
-    Raises:
-        UsageError: The study has several objectives.
-        StorageError: The database cannot be read, or contains invalid values.
-    """
-    with reading(study):
-        if len(study.directions) > 1:
-            raise UsageError(
-                f"the study {study.study_name!r} has {len(study.directions)} objectives, and hpo reports studies of one. "
-                "Optuna's dashboard shows it: optuna-dashboard STORAGE"
-            )
-        attributes = study.user_attrs
-        space = stored_space(attributes)
-        raw = read_trials(study, distributions(space) if space else None)
-        maximize = study.direction.name == "MAXIMIZE"
+def summarize(record: StudyRecord) -> Summary:
+    """Compute the summary of a study."""
+    attributes, raw = record.attributes, as_columns(record.trials, record.varied)
     command = attributes.get("command", "")
     return Summary(
-        name=study.study_name,
-        maximize=maximize,
+        name=record.name,
+        maximize=record.maximize,
         settings=_mapping(attributes.get("settings")),
         space=_mapping(as_made(attributes.get("space"))),
         environment=_mapping(attributes.get("environment")),
         recipe=attributes.get("recipe", FIRST),
         command=command if isinstance(command, str) else json.dumps(command),
-        trials=_derive(raw.table, maximize),
+        trials=_derive(raw.table, record.maximize),
         params=raw.params,
         curves=raw.curves,
         distributions=raw.distributions,
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
-        folder=folder,
+        folder=record.folder,
     )
 
 

@@ -24,7 +24,7 @@ from hpo.search import study
 from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
 from hpo.space import SearchSpace
-from hpo.store import definition, place, recognize, record
+from hpo.store import definition, place, record, sqlite
 from hpo.store.database import exists, locate, open_storage
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def _check_place(location: Location, watcher: Watcher) -> None:
         place.check(location.folder)
         return
     if exists(location):
-        recognize.recognize(location.path)
-        if problems := recognize.problems(location.path, quick=True):
-            raise StorageError(f"{location} is damaged ({problems[0]}). Restore a copy, or: {recognize.recovery(location.path)}")
+        sqlite.recognize(location.path)
+        if problems := sqlite.problems(location.path, quick=True):
+            raise StorageError(f"{location} is damaged ({problems[0]}). Restore a copy, or: {sqlite.recovery(location.path)}")
     place.check(location.path)
     if risk := place.risk(location.path):
         watcher.warned(risk)

@@ -26,8 +26,7 @@ from hpo.store import definition
 from hpo.store.database import guarded
 from hpo.store.ledger import Ledger
 from hpo.store.legible import legible
-from hpo.store.own import is_ours
-from hpo.store.record import FINISHED, ranked
+from hpo.store.own import FINISHED, is_ours, ranked
 from hpo.store.schema import REFUSED, distributions
 
 if TYPE_CHECKING:

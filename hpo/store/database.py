@@ -10,26 +10,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import optuna
 import sqlalchemy
-from optuna.storages._rdb.models import NOT_FOUND_MSG
 from sqlalchemy import URL
 
 from hpo.errors import SchemaError, StorageError
 from hpo.failpoints import reach
 from hpo.files import GONE, beside, expanded
 from hpo.folders import Location
-from hpo.store.patience import LOCK_TIMEOUT, PATIENCE, PatientConnection
-from hpo.store.recognize import older_optuna, recognize
+from hpo.store.schema import NOT_FOUND, VERSION
+from hpo.store.sqlite import LOCK_TIMEOUT, PATIENCE, PatientConnection, older_optuna, recognize
+from hpo.store.tables import ALEMBIC
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
+    import optuna
     from optuna.storages import RDBStorage
+    from sqlalchemy.engine import Engine
 
 DEFAULT = "studies/hpo.db"
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # what to install for a module that is missing
@@ -79,6 +81,27 @@ def exists(location: Location) -> bool:
     return location.path is None or os.path.lexists(location.path)  # Path.exists raises where a name is too long
 
 
+def open_engine(location: Location) -> Engine:
+    """Return a way to read and write the tables of a database that is there, without Optuna; no connection stays open.
+
+    Raises:
+        StorageError: As `open_storage`.
+    """
+    _recognized(location)
+    with guarded(location), _readable(location):
+        engine = sqlalchemy.create_engine(location.url, poolclass=sqlalchemy.NullPool, **_options(location.url))
+        if engine.dialect.name == "sqlite":
+            sqlalchemy.event.listen(engine, "connect", _durable)
+        try:
+            with engine.connect() as connection:
+                known = connection.scalars(sqlalchemy.select(ALEMBIC.c.version_num)).all() == [VERSION]
+        except sqlalchemy.exc.ProgrammingError:  # a server without the table
+            known = False
+    if not known:
+        open_storage(location)  # Optuna says what it is, if it cannot be used
+    return engine
+
+
 def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
     """Return Optuna's storage at a location.
 
@@ -89,30 +112,49 @@ def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
     Raises:
         StorageError: Missing, foreign, damaged, of another Optuna, or not accessible; nothing was changed.
     """
-    if location.path is not None:
-        if not exists(location):
-            if not create:
-                raise StorageError(
-                    f"there is no database {location.path} yet. Create one with hpo run, or name another with --storage."
-                )
-            with guarded(location):
-                _make(location.path)
-        recognize(location.path)
-    with guarded(location):
+    if create and location.path is not None and not exists(location):
+        with guarded(location):
+            _make(location.path)
+    _recognized(location)
+    with guarded(location), _readable(location):
         try:
             return _connect(location.url, make_tables=location.path is None and create)
-        except UnicodeDecodeError:
-            raise StorageError(f"{location} is damaged: it holds texts that are none. Restore a copy.") from None
         except RuntimeError as error:  # Optuna compares the schema's version with its own
             if "storage upgrade" in str(error):
                 raise older_optuna(str(location), location.url) from None
-            found = f"{location} was made by a newer Optuna than this, {optuna.__version__}."
+            from optuna import __version__
+
+            found = f"{location} was made by a newer Optuna than this, {__version__}."
             raise SchemaError(found, "update it: pip install -U optuna") from None
-        except ImportError as error:
-            module = getattr(error.__cause__, "name", None) or location.url.drivername
-            raise StorageError(
-                f"{location} needs the Python module {module}, which is not here: pip install {_PACKAGES.get(module, module)}"
-            ) from None
+
+
+def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:
+    """Load a study without Optuna's lines on standard error."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def _recognized(location: Location) -> None:
+    if location.path is None:
+        return
+    if not exists(location):
+        raise StorageError(f"there is no database {location.path} yet. Create one with hpo run, or name another with --storage.")
+    recognize(location.path)
+
+
+@contextlib.contextmanager
+def _readable(location: Location) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise StorageError(f"{location} is damaged: it holds texts that are none. Restore a copy.") from None
+    except ImportError as error:
+        module = getattr(error.__cause__ or error, "name", None) or location.url.drivername
+        raise StorageError(
+            f"{location} needs the Python module {module}, which is not here: pip install {_PACKAGES.get(module, module)}"
+        ) from None
 
 
 def _make(path: Path) -> None:
@@ -145,18 +187,21 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
-    sqlite = url.get_backend_name() == "sqlite"
+    import optuna
+
     storage = optuna.storages.RDBStorage(
-        url.render_as_string(hide_password=False),
-        engine_kwargs={"connect_args": {"factory": PatientConnection, "timeout": PATIENCE}}
-        if sqlite
-        else {"pool_pre_ping": True},
-        skip_table_creation=not make_tables,
+        url.render_as_string(hide_password=False), engine_kwargs=_options(url), skip_table_creation=not make_tables
     )
-    if sqlite:
+    if url.get_backend_name() == "sqlite":
         sqlalchemy.event.listen(storage.engine, "connect", _durable)
         storage.engine.dispose()
     return storage
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"factory": PatientConnection, "timeout": PATIENCE}}
+    return {"pool_pre_ping": True}
 
 
 def _durable(connection: sqlite3.Connection, _record: object) -> None:
@@ -168,9 +213,6 @@ def guarded(location: Location) -> Iterator[None]:
     """Turn what Optuna and SQLAlchemy raise into a StorageError without credentials."""
     try:
         yield
-    except optuna.exceptions.StorageInternalError as error:
-        cause = error.__cause__.orig if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error.__cause__
-        raise _refusal(location, cause) from None
     except sqlalchemy.exc.DBAPIError as error:
         raise _refusal(location, error.orig) from None
     except sqlalchemy.exc.NoSuchModuleError:
@@ -178,9 +220,18 @@ def guarded(location: Location) -> Iterator[None]:
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise _refusal(location, type(error).__name__) from None
     except KeyError as error:
-        if error.args != (NOT_FOUND_MSG,):
+        if error.args != (NOT_FOUND,):
             raise
         raise StorageError(f"another program has removed what is being worked on from {location}.") from None
+    except _of_optuna() as error:
+        cause = error.__cause__.orig if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error.__cause__
+        raise _refusal(location, cause) from None
+
+
+def _of_optuna() -> tuple[type[Exception], ...]:
+    """What Optuna raises where a database refuses; nothing while nobody uses Optuna."""
+    known = sys.modules.get("optuna.exceptions")
+    return (known.StorageInternalError,) if known else ()
 
 
 def _refusal(location: Location, cause: object) -> StorageError:

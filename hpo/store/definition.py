@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import optuna
-
 from hpo.errors import UsageError
 from hpo.failpoints import reach
 from hpo.recipe import FIRST, LATEST, RECIPES, Recipe, of_version
 from hpo.settings import Settings
 from hpo.store import continued, legible
-from hpo.store.database import guarded
-from hpo.store.record import names, quiet_load, stored_space, validated
+from hpo.store.database import guarded, quiet_load
+from hpo.store.record import stored_space, validated
 from hpo.store.schema import LEVELS, experimental
 
 if TYPE_CHECKING:
@@ -46,6 +44,8 @@ def create(
     Raises:
         UsageError: An empty study of that name has another direction.
     """
+    import optuna
+
     with guarded(location):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -86,7 +86,7 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         StorageError: The database cannot be read, or holds what no version of hpo writes.
     """
     with guarded(location):
-        known = names(storage)
+        known = legible.names(storage.engine)
     if name not in known:
         return None
     legible.check(storage.engine, location, name)

@@ -18,36 +18,42 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
-from optuna.storages._rdb import models
-from optuna.trial import TrialState
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.store.attributes import put
-from hpo.store.database import guarded
-from hpo.store.schema import REFUSED
+from hpo.store.database import guarded, open_engine
+from hpo.store.schema import REFUSED, State
+from hpo.store.tables import (
+    OF_STUDY,
+    OF_STUDY_BY_SYSTEM,
+    OF_TRIAL,
+    OF_TRIAL_BY_SYSTEM,
+    PARAMS,
+    STEPS,
+    STUDIES,
+    TRIALS,
+    VALUES,
+    put,
+    stored,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
+    from enum import IntEnum
 
     from optuna.distributions import BaseDistribution
     from sqlalchemy.engine import Connection, Engine
 
     from hpo.folders import Location
+    from hpo.store.record import StudyRecord
 
 RUN = "hpo:run"  # a study's and a trial's system attribute: the token of the run that writes it
 
-_TABLES = models.BaseModel.metadata.tables
-_STUDIES, _TRIALS = _TABLES["studies"], _TABLES["trials"]
-_OF_TRIAL, _OF_TRIAL_BY_SYSTEM, _OF_STUDY, _OF_STUDY_BY_SYSTEM = (
-    _TABLES[f"{whose}_attributes"] for whose in ("trial_user", "trial_system", "study_user", "study_system")
-)
-
 _STATE = (  # built once: it is asked every epoch
-    sa.select(_TRIALS.c.state)
-    .join(_OF_TRIAL_BY_SYSTEM, _OF_TRIAL_BY_SYSTEM.c.trial_id == _TRIALS.c.trial_id)
-    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.study_id == sa.bindparam("study"))
-    .where(_OF_TRIAL_BY_SYSTEM.c.key == RUN, _OF_TRIAL_BY_SYSTEM.c.value_json == sa.bindparam("token"))
+    sa.select(TRIALS.c.state)
+    .join(OF_TRIAL_BY_SYSTEM, OF_TRIAL_BY_SYSTEM.c.trial_id == TRIALS.c.trial_id)
+    .where(TRIALS.c.trial_id == sa.bindparam("trial"), TRIALS.c.study_id == sa.bindparam("study"))
+    .where(OF_TRIAL_BY_SYSTEM.c.key == RUN, OF_TRIAL_BY_SYSTEM.c.value_json == sa.bindparam("token"))
 )
 
 
@@ -64,7 +70,7 @@ class Ledger:
     def __init__(self, engine: Engine, location: Location, study_id: int, name: str) -> None:
         self._engine, self._location, self._study_id, self._name = engine, location, study_id, name
         self._token, self._begun = secrets.token_hex(8), False
-        attributes = _OF_STUDY_BY_SYSTEM.c
+        attributes = OF_STUDY_BY_SYSTEM.c
         self._mark = sa.select(attributes.value_json).where(attributes.study_id == study_id, attributes.key == RUN)
 
     def claim(self, going_on: Mapping[int, int]) -> None:
@@ -76,13 +82,13 @@ class Ledger:
         Raises:
             StorageError: The database refuses, or another program has removed the study or ended one of them.
         """
-        of_study = _TRIALS.c.study_id == self._study_id
-        running = sa.select(_TRIALS.c.number, _TRIALS.c.trial_id).where(of_study, _TRIALS.c.state == TrialState.RUNNING)
+        of_study = TRIALS.c.study_id == self._study_id
+        running = sa.select(TRIALS.c.number, TRIALS.c.trial_id).where(of_study, TRIALS.c.state == State.RUNNING)
         with self._transaction() as connection:
             if not going_on.items() <= {row.number: row.trial_id for row in connection.execute(running)}.items():
                 raise self._interfered("ended")
             for trial_id in going_on.values():
-                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
+                put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {RUN: self._token})
 
     def begin(
         self,
@@ -111,29 +117,26 @@ class Ledger:
                 for name, value in params.items()
             ]
             if rows:
-                connection.execute(sa.insert(_TABLES["trial_params"]), rows)
+                connection.execute(sa.insert(PARAMS), rows)
             mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
-            connection.execute(sa.insert(_OF_TRIAL_BY_SYSTEM), mark)
-            put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
+            connection.execute(sa.insert(OF_TRIAL_BY_SYSTEM), mark)
+            put(connection, OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return trial_id
 
     def _insert(self, connection: Connection, number: int) -> int:
-        row = {"number": number, "study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
-        [trial_id] = connection.execute(sa.insert(_TRIALS), row).inserted_primary_key or [-1]
-        before = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.trial_id < trial_id)
-        latest = sa.select(_TRIALS.c.number).where(before).order_by(_TRIALS.c.trial_id.desc()).limit(1)
+        row = {"number": number, "study_id": self._study_id, "state": State.RUNNING, "datetime_start": _now()}
+        [trial_id] = connection.execute(sa.insert(TRIALS), row).inserted_primary_key or [-1]
+        before = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.trial_id < trial_id)
+        latest = sa.select(TRIALS.c.number).where(before).order_by(TRIALS.c.trial_id.desc()).limit(1)
         if connection.scalar(latest) != (number - 1 if number else None):
             raise self.added_by_another()
         return int(trial_id)
 
     def _take(self, connection: Connection, trial_id: int, **values: object) -> int:
         """Begin a trial that is enqueued, or end it: whatever `values` says of it."""
-        of_study = (_TRIALS.c.trial_id == trial_id) & (_TRIALS.c.study_id == self._study_id)
-        changed = {"state": TrialState.RUNNING, "datetime_start": _now()} | values
-        if (
-            connection.execute(sa.update(_TRIALS).where(of_study, _TRIALS.c.state == TrialState.WAITING).values(changed)).rowcount
-            != 1
-        ):
+        of_study = (TRIALS.c.trial_id == trial_id) & (TRIALS.c.study_id == self._study_id)
+        changed = {"state": State.RUNNING, "datetime_start": _now()} | values
+        if connection.execute(sa.update(TRIALS).where(of_study, TRIALS.c.state == State.WAITING).values(changed)).rowcount != 1:
             raise StorageError(
                 f"another program has begun or removed an enqueued trial of study {self._name!r} in {self._location}. "
                 f"Continue with what is there: hpo resume {self._name}"
@@ -142,9 +145,9 @@ class Ledger:
 
     def added(self, number: int) -> list[int]:
         """Return the ids of the trials from `number` on: another program has added them."""
-        later = (_TRIALS.c.study_id == self._study_id) & (_TRIALS.c.number >= number)
+        later = (TRIALS.c.study_id == self._study_id) & (TRIALS.c.number >= number)
         with guarded(self._location), self._engine.begin() as connection:
-            return [int(i) for i in connection.scalars(sa.select(_TRIALS.c.trial_id).where(later).order_by(_TRIALS.c.number))]
+            return [int(i) for i in connection.scalars(sa.select(TRIALS.c.trial_id).where(later).order_by(TRIALS.c.number))]
 
     def added_by_another(self) -> StorageError:
         """Return the error that another process runs this study too."""
@@ -160,9 +163,9 @@ class Ledger:
             StorageError: The database refuses, or another program has begun the trial.
         """
         with self._transaction() as connection:
-            self._take(connection, trial_id, state=TrialState.FAIL, datetime_complete=_now())
-            put(connection, _OF_TRIAL, {"trial_id": trial_id}, {"reason": reason})
-            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {REFUSED: True})
+            self._take(connection, trial_id, state=State.FAIL, datetime_complete=_now())
+            put(connection, OF_TRIAL, {"trial_id": trial_id}, {"reason": reason})
+            put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {REFUSED: True})
 
     def report(
         self,
@@ -176,23 +179,22 @@ class Ledger:
         Raises:
             StorageError: The database refuses, or another program has ended the trial.
         """
-        encoded = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
         rows = [
             {"trial_id": trial_id, "step": epoch, "intermediate_value": value, "intermediate_value_type": kind}
-            for epoch, (value, kind) in ((epoch, encoded(accuracy)) for epoch, accuracy in accuracies.items())
+            for epoch, (value, kind) in ((epoch, stored(accuracy)) for epoch, accuracy in accuracies.items())
         ]
         with guarded(self._location):
             with self._engine.begin() as connection:
                 reach("epoch.reporting")
                 if rows:
-                    connection.execute(sa.insert(_TABLES["trial_intermediate_values"]), rows)
-                put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
-                put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes or {})
+                    connection.execute(sa.insert(STEPS), rows)
+                put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
+                put(connection, OF_TRIAL, {"trial_id": trial_id}, attributes or {})
                 self._check_running(connection, trial_id)
             reach("epoch.reported")
 
     def end(
-        self, trial_id: int, state: TrialState, value: float | None, attributes: Mapping[str, Any], notes: Mapping[str, Any]
+        self, trial_id: int, state: IntEnum, value: float | None, attributes: Mapping[str, Any], notes: Mapping[str, Any]
     ) -> None:
         """Record a trial's end with all that is known of it.
 
@@ -200,16 +202,16 @@ class Ledger:
             StorageError: The database refuses, or another program has ended the trial.
         """
         with guarded(self._location), self._engine.begin() as connection:
-            put(connection, _OF_TRIAL, {"trial_id": trial_id}, attributes)
-            put(connection, _OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
+            put(connection, OF_TRIAL, {"trial_id": trial_id}, attributes)
+            put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, notes)
             reach("trial.described")
             self._check_running(connection, trial_id)
             if value is not None:
-                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                row = {"trial_id": trial_id, "objective": 0, "value": stored, "value_type": kind}
-                connection.execute(sa.insert(_TABLES["trial_values"]), row)
+                number, kind = stored(value)
+                row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
+                connection.execute(sa.insert(VALUES), row)
             ended = {"state": state, "datetime_complete": _now()}
-            connection.execute(sa.update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(ended))
+            connection.execute(sa.update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(ended))
 
     def note(self, key: str, value: object) -> None:
         """Set an attribute of the study.
@@ -218,19 +220,19 @@ class Ledger:
             StorageError: The database refuses, or another program has removed the study.
         """
         with self._transaction() as connection:
-            put(connection, _OF_STUDY, {"study_id": self._study_id}, {key: value})
+            put(connection, OF_STUDY, {"study_id": self._study_id}, {key: value})
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """Begin a transaction on this run's study, in which nobody else can write it: numbers of trials are unique."""
         with guarded(self._location), self._engine.begin() as connection:
-            hold = sa.update(_STUDIES).values(study_id=self._study_id)
-            own = (_STUDIES.c.study_id == self._study_id) & (_STUDIES.c.study_name == self._name)
+            hold = sa.update(STUDIES).values(study_id=self._study_id)
+            own = (STUDIES.c.study_id == self._study_id) & (STUDIES.c.study_name == self._name)
             there = connection.execute(hold.where(own)).rowcount == 1
             if not there or (self._begun and not self._is_marked(connection)):
                 raise self._removed()
             if not self._begun:
-                put(connection, _OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, {RUN: self._token})
+                put(connection, OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, {RUN: self._token})
             yield connection
         self._begun = True
 
@@ -238,7 +240,7 @@ class Ledger:
         state = connection.scalar(_STATE, {"trial": trial_id, "study": self._study_id, "token": json.dumps(self._token)})
         if state is None and not self._is_marked(connection):
             raise self._removed()
-        if state != TrialState.RUNNING:
+        if state != State.RUNNING:
             raise self._interfered("removed" if state is None else "ended")
 
     def _is_marked(self, connection: Connection) -> bool:
@@ -260,3 +262,32 @@ class Ledger:
 def _now() -> datetime:
     """Return the time as Optuna stores it: UTC, without saying so."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def published(record: StudyRecord) -> dict[str, Any]:
+    """Return a study's system attributes, where Optuna's dashboard keeps notes and artifacts.
+
+    Raises:
+        StorageError: The database refuses.
+    """
+    c = OF_STUDY_BY_SYSTEM.c
+    query = sa.select(c.key, c.value_json).where(c.study_id == record.study_id)
+    engine = open_engine(record.location)
+    with guarded(record.location), engine.connect() as connection:
+        return {key: json.loads(value) for key, value in connection.execute(query)}
+
+
+def publish(record: StudyRecord, values: Mapping[str, object], removed: Collection[str] = ()) -> None:
+    """Set some of them and remove others, for the dashboard: all of it is there, or nothing.
+
+    Raises:
+        StorageError: The database refuses, or another program has removed the study.
+    """
+    if not values and not removed:
+        return
+    study_id, engine = record.study_id, open_engine(record.location)
+    with guarded(record.location), engine.begin() as connection:
+        own = (STUDIES.c.study_id == study_id) & (STUDIES.c.study_name == record.name)  # ids are given again
+        if not connection.execute(sa.update(STUDIES).values(study_id=study_id).where(own)).rowcount:
+            raise StorageError(f"another program has removed study {record.name!r} from {record.location}.")
+        put(connection, OF_STUDY_BY_SYSTEM, {"study_id": study_id}, values, removed)

@@ -8,21 +8,20 @@ first, in one query per table, and what cannot be decoded after that is caught w
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from hpo.errors import StorageError
-from hpo.folders import Location
 from hpo.store.database import guarded
+from hpo.store.tables import STUDIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import optuna
-    from optuna.storages import RDBStorage
     from sqlalchemy.engine import Engine
+
+    from hpo.folders import Location
 
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError)
 _CLIPPED = 160  # characters of what an exception says
@@ -44,7 +43,7 @@ def _date(column: str) -> str:
 
 
 _STATES = "'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL', 'WAITING'"
-_OF_TRIALS = "JOIN trials USING (trial_id) WHERE study_id = :study"
+_OF_TRIALS = "WHERE trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
 _TEXTS = {"key": "typeof(key) != 'text'", "value_json": "typeof(value_json) != 'text'"}
 _ODD: dict[str, tuple[str, dict[str, str]]] = {  # per table: its rows of a study, and what is odd about each column
     "study_directions": (
@@ -104,21 +103,6 @@ def legible(location: Location, name: str) -> Iterator[None]:
         raise unreadable(location, name, f"{type(error).__name__}{': ' if said else ''}{said}") from None
 
 
-@contextlib.contextmanager
-def reading(study: optuna.Study) -> Iterator[None]:
-    """The same for a study of Optuna's, in whatever storage; the types of its values are looked at first."""
-    storage: Any = study._storage  # noqa: SLF001  # Optuna has no public way from a study to its engine
-    engine = getattr(getattr(storage, "_backend", storage), "engine", None)
-    if engine is None:
-        yield
-        return
-    path = Path(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
-    location = Location(engine.url, path, Path())
-    check(engine, location, study.study_name)
-    with legible(location, study.study_name):
-        yield
-
-
 def unreadable(location: Location, name: object, why: str) -> StorageError:
     """Return the error about a study that cannot be read."""
     shown = repr(name) if len(repr(name)) <= _CLIPPED else f"{repr(name)[:_CLIPPED]}…"
@@ -147,14 +131,19 @@ def check(engine: Engine, location: Location, name: str) -> None:
             raise unreadable(location, name, f"there are two trials {number}")
 
 
-def study_names(storage: RDBStorage) -> list[str | bytes]:
+def study_names(engine: Engine) -> list[str | bytes]:
     """Return the names of all studies; those that are no text as bytes."""
-    if storage.engine.dialect.name != "sqlite":
-        return [study.study_name for study in storage.get_all_studies()]
-    with storage.engine.connect() as connection:
+    with engine.connect() as connection:
+        if engine.dialect.name != "sqlite":
+            return list(connection.scalars(sa.select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)))
         query = "SELECT typeof(study_name), CAST(study_name AS BLOB) FROM studies ORDER BY study_id"
         rows = connection.execute(sa.text(query)).all()
     return [_text(raw) if kind == "text" else raw or b"" for kind, raw in rows]
+
+
+def names(engine: Engine) -> list[str]:
+    """Return the names of all studies."""
+    return [name for name in study_names(engine) if isinstance(name, str)]
 
 
 def _text(raw: bytes) -> str | bytes:

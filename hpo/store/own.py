@@ -7,29 +7,38 @@ making. Those are shown, but they are no results of the search. Whatever names a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from hpo.store.schema import REFUSED
+from hpo.store.schema import REFUSED, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from enum import IntEnum
 
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import TrialState
-
+FINISHED: tuple[IntEnum, ...] = (State.COMPLETE, State.PRUNED)
 FOREIGN = "foreign"  # the state of a trial that is not hpo's
 
 _SETTINGS = {"dataset", "epochs", "score", "sampler", "pruner", "seed"}  # that every version of hpo has stored
 
 
 class Tried(Protocol):
-    """What is looked at of a trial: Optuna's FrozenTrial has it."""
+    """What is looked at of a trial: as the reader returns it, or Optuna's FrozenTrial."""
 
-    state: TrialState
-    value: float | None
-    intermediate_values: dict[int, float]
-    distributions: dict[str, BaseDistribution]
-    system_attrs: dict[str, Any]
+    @property
+    def number(self) -> int: ...  # noqa: D102
+    @property
+    def state(self) -> IntEnum: ...  # noqa: D102
+    @property
+    def value(self) -> float | None: ...  # noqa: D102
+    @property
+    def intermediate_values(self) -> dict[int, float]: ...  # noqa: D102
+    @property
+    def distributions(self) -> Mapping[str, object]: ...  # noqa: D102
+    @property
+    def system_attrs(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+One = TypeVar("One", bound=Tried)
 
 
 def is_our_study(attributes: Mapping[str, Any], *, maximize: bool) -> bool:
@@ -38,7 +47,7 @@ def is_our_study(attributes: Mapping[str, Any], *, maximize: bool) -> bool:
     return maximize and isinstance(settings, dict) and settings.keys() >= _SETTINGS
 
 
-def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool:
+def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:
     """Return whether hpo has tried a trial.
 
     It has every varied parameter and no other, drawn from the study's own space. If it is complete, its value is the last
@@ -46,7 +55,8 @@ def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool
 
     Args:
         trial: As stored.
-        varied: `samplers.distributions` of the study's space; None in a study that hpo did not make, where all trials count.
+        varied: What the study's space varies, in the trial's words (schema.varied; Optuna's: schema.distributions);
+            None in a study that hpo did not make, where all trials count.
     """
     if varied is None:
         return True
@@ -61,10 +71,16 @@ def is_ours(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> bool
     return trial.distributions == varied
 
 
-def state_of(trial: Tried, varied: Mapping[str, BaseDistribution] | None) -> str:
+def state_of(trial: Tried, varied: Mapping[str, object] | None) -> str:
     """Return a trial's state in lower case; `foreign` for what another program has begun or added."""
     foreign = trial.state.name != "WAITING" and not is_ours(trial, varied)
     return FOREIGN if foreign else trial.state.name.lower()
+
+
+def ranked(trials: Iterable[One], *, maximize: bool) -> list[One]:
+    """Return the complete trials that have a result, the best first; of equals the first."""
+    complete = {trial.number: trial for trial in trials if trial.state == State.COMPLETE}
+    return [complete[n] for n in best_first(((n, trial.value) for n, trial in complete.items()), maximize=maximize)]
 
 
 def best_first(values: Iterable[tuple[int, float | None]], *, maximize: bool) -> list[int]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import optuna
-from optuna.storages._rdb.models import MAX_INDEXED_STRING_LENGTH
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
 from pydantic import BaseModel, ValidationError
 
 from hpo import folders
@@ -19,66 +15,58 @@ from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.recipe import FIRST, as_made
 from hpo.settings import Settings
 from hpo.space import SearchSpace
-from hpo.store.database import guarded, open_storage
-from hpo.store.legible import check, legible, study_names, unreadable
-from hpo.store.own import FOREIGN, are_shares, best_first, is_our_study, is_ours, state_of
-from hpo.store.schema import MEASURED, distributions
+from hpo.store import schema, tables
+from hpo.store.database import guarded, open_engine, open_storage, quiet_load
+from hpo.store.legible import check, legible, names, study_names, unreadable
+from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of
+from hpo.store.schema import LONGEST_NAME, MEASURED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from pathlib import Path
 
+    import optuna
     import pandas as pd
-    from optuna.distributions import BaseDistribution
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial
+    from sqlalchemy.engine import Engine
 
     from hpo.folders import Location
+    from hpo.store.schema import Distribution
+    from hpo.store.tables import Trial
 
 Model = TypeVar("Model", bound=BaseModel)
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
-
-def ranked(trials: Iterable[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
-    """Return the complete trials that have a result, the best first; of equals the first."""
-    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
-    return [complete[n] for n in best_first(((n, trial.value) for n, trial in complete.items()), maximize=maximize)]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudyRecord:
-    """One study of a database.
+    """One study of a database, as it was when it was loaded.
 
     Attributes:
-        study: Optuna's own object, for everything that Optuna can do with a study.
+        name: The study's name.
         location: The database.
+        study_id: The database's own.
+        maximize: Whether more is better.
+        attributes: The study's: settings, space, environment, command, stopped.
+        trials: All trials by number.
     """
 
-    study: optuna.Study
+    name: str
     location: Location
+    study_id: int
+    maximize: bool
+    attributes: Mapping[str, Any] = field(repr=False)
+    trials: list[Trial] = field(repr=False)
 
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.study.study_name
+    @cached_property
+    def study(self) -> optuna.Study:
+        """Optuna's own object, for everything that Optuna can do with a study."""
+        with legible(self.location, self.name):
+            return quiet_load(self.name, open_storage(self.location))
 
     @property
     def folder(self) -> Path:
         """Where its trials' checkpoints are."""
         return folders.study_folder(self.location, self.name)
-
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """The study's attributes: settings, space, environment, command, stopped."""
-        with legible(self.location, self.name):
-            return self.study.user_attrs
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more is better."""
-        return self.study.direction == StudyDirection.MAXIMIZE
 
     @property
     def ours(self) -> bool:
@@ -102,19 +90,13 @@ class StudyRecord:
         return version if isinstance(version, int) else FIRST
 
     @cached_property
-    def trials(self) -> list[FrozenTrial]:
-        """All trials by number."""
-        with legible(self.location, self.name):
-            return self.study.get_trials(deepcopy=False)
-
-    @cached_property
-    def own(self) -> list[FrozenTrial]:
+    def own(self) -> list[Trial]:
         """The trials that hpo tried; in a study that hpo did not make, all."""
-        return [trial for trial in self.trials if is_ours(trial, self._varied)]
+        return [trial for trial in self.trials if is_ours(trial, self.varied)]
 
-    def state(self, trial: FrozenTrial) -> str:
+    def state(self, trial: Trial) -> str:
         """Return a trial's state in lower case: Optuna's, or `foreign` for one that is not hpo's."""
-        return state_of(trial, self._varied)
+        return state_of(trial, self.varied)
 
     @property
     def counts(self) -> Counter[str]:
@@ -127,21 +109,22 @@ class StudyRecord:
         return sum(trial.state in FINISHED for trial in self.own)
 
     @cached_property
-    def _varied(self) -> dict[str, BaseDistribution] | None:
-        return distributions(self.space) if self.space else None
+    def varied(self) -> dict[str, Distribution] | None:
+        """What it varies; None where hpo did not make it."""
+        return schema.varied(self.space) if self.space else None
 
     @cached_property
-    def ranked(self) -> list[FrozenTrial]:
+    def ranked(self) -> list[Trial]:
         """The complete trials of hpo's own that have a result, the best first; of equals the first."""
         return ranked(self.own, maximize=self.maximize)
 
     @property
-    def winner(self) -> FrozenTrial | None:
+    def winner(self) -> Trial | None:
         """The best trial; None where no trial is complete."""
         return self.ranked[0] if self.ranked else None
 
     @property
-    def best(self) -> FrozenTrial:
+    def best(self) -> Trial:
         """The best trial.
 
         Raises:
@@ -204,7 +187,7 @@ class StudyRecord:
             rows = [*there, *(row for row in rows if row.get(column) is None)]
         return rows[:top]
 
-    def row(self, trial: FrozenTrial) -> dict[str, Any]:
+    def row(self, trial: Trial) -> dict[str, Any]:
         """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
         state = self.state(trial)
         foreign = f"{trial.state.name.lower()} by another program" if state == FOREIGN else None
@@ -260,20 +243,20 @@ def load(name: str, location: Location) -> StudyRecord:
         UsageError: No such study, or one of several objectives.
         StorageError: The database cannot be used, or holds values of the study that cannot be right.
     """
-    storage = open_storage(location)
+    engine = open_engine(location)
     with guarded(location):
-        known = names(storage)
+        known = names(engine)
     if name not in known:
         hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
         raise UsageError(f"there is no study {name!r} in {location}.{hint}")
-    found = _loaded(name, storage, location)
+    found = _loaded(name, engine, location)
     if isinstance(found, int):
         raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
     return found
 
 
 def load_all(location: Location, problems: dict[str | bytes, StorageError] | None = None) -> list[StudyRecord]:
-    """Return all studies of one objective, by name, with all that is stored of them.
+    """Return all studies of one objective, by name.
 
     Args:
         location: The database.
@@ -282,16 +265,16 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
     Raises:
         StorageError: The database cannot be used.
     """
-    storage = open_storage(location)
+    engine = open_engine(location)
     with guarded(location):
-        every = study_names(storage)
+        every = study_names(engine)
     odd: dict[str | bytes, StorageError] = {} if problems is None else problems
     odd |= {name: unreadable(location, name, "its name is no text of Optuna's") for name in every if not _is_name(name)}
     records = []
     for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
         try:
-            found = _loaded(name, storage, location)
-            if isinstance(found, StudyRecord) and (found.attributes, found.trials):
+            found = _loaded(name, engine, location)
+            if isinstance(found, StudyRecord):
                 records.append(found)
         except StorageError as error:
             odd[name] = error
@@ -301,24 +284,14 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
 
 
 def _is_name(name: str | bytes) -> bool:
-    return isinstance(name, str) and len(name) <= MAX_INDEXED_STRING_LENGTH
+    return isinstance(name, str) and len(name) <= LONGEST_NAME
 
 
-def names(storage: RDBStorage) -> list[str]:
-    """Return the names of all studies."""
-    return [name for name in study_names(storage) if isinstance(name, str)]
-
-
-def _loaded(name: str, storage: RDBStorage, location: Location) -> StudyRecord | int:
+def _loaded(name: str, engine: Engine, location: Location) -> StudyRecord | int:
     """Return a study, or the number of its objectives where that is not one."""
-    check(storage.engine, location, name)
-    with legible(location, name):
-        study = quiet_load(name, storage)
-        n_objectives = len(study.directions)
-    return StudyRecord(study, location) if n_objectives == 1 else n_objectives
-
-
-def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:
-    """Load a study without Optuna's lines on standard error."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.load_study(study_name=name, storage=storage)
+    check(engine, location, name)
+    with legible(location, name), engine.connect() as connection:
+        found = tables.read(connection, name)
+    if len(found.directions) != 1:
+        return len(found.directions)
+    return StudyRecord(name, location, found.study_id, found.directions == ["MAXIMIZE"], found.attributes, found.trials)

@@ -37,6 +37,7 @@ from instant import InstantPool, new_study, run
 from hpo.report import importance, stats
 from hpo.report.summary import Summary, summarize
 from hpo.space import PRESETS, STARTS, Config, SearchSpace
+from hpo.store.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,7 @@ def search(truth: str, sampler: str, seed: int) -> Summary:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         study = new_study(Path(folder, "hpo.db"), space=SPACE, sampler=sampler, epochs=EPOCHS, seed=seed)
         run(study, TRIALS, pool)
-        return summarize(optuna.load_study(study_name="first", storage=study._record))
+        return summarize(load("first", study.location))
 
 
 def page(summary: Summary) -> Said:

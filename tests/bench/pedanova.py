@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.store.schema import CategoricalDistribution, FloatDistribution, IntDistribution
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo.store.trials import Distribution
+    from hpo.store.schema import Distribution
 
 TOP = 0.1  # the best tenth of the trials is compared with the others,
 FEWEST_TOP = 5  # but at least this number, as Optuna's documentation advises,

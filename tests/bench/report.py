@@ -36,10 +36,12 @@ SPACE = made.SPACE | {
     "cutout": FloatDistribution(0, 1),
 }
 PAGE = """
-import sys, optuna
+import sys
 from pathlib import Path
-from hpo.report import write_report
-write_report(optuna.load_study(study_name="big", storage=sys.argv[1]), Path(sys.argv[2]), artifacts=Path(sys.argv[3]))
+from hpo.report import document, page, summary
+from hpo.store import database, record
+found = record.load("big", database.locate(sys.argv[1]))
+document.write(Path(sys.argv[2]), page.page(summary.summarize(found), artifacts=Path(sys.argv[3])))
 """
 FIGURES = """
 import sys, warnings, optuna

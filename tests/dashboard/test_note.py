@@ -1,8 +1,8 @@
 import made
 import pytest
+from made import summarize
 
 from hpo.dashboard.note import literal, note_of
-from hpo.report.summary import summarize
 
 
 def test_the_note_tells_winner_findings_settings_space_and_commands():

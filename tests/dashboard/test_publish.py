@@ -58,6 +58,15 @@ def winner(tmp_path):
     return "trial-00001/epoch-0002.ckpt"
 
 
+def now(record):
+    """The study as it is now."""
+    return load(record.name, record.location)
+
+
+def published(record):
+    publish.publish(now(record))
+
+
 def system(record):
     return record.study._storage.get_study_system_attrs(record.study._study_id)
 
@@ -89,47 +98,47 @@ def complete(i, *accuracies, **more):
 
 def test_the_dashboard_shows_the_studys_note(store):
     record = store([complete(0, 0.4, 0.5)])
-    publish.publish(record)
-    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
+    published(record)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(now(record)))
 
 
 def test_a_long_note_is_shown_whole_and_a_shorter_one_leaves_nothing_of_it(store):
     classes = {"n_scored": 100, "classes": [f"class {i}" for i in range(400)]}
     record = store([complete(0, 0.4, 0.5)], settings={"dataset": "digits"}, space={"name": "x", "parameters": classes})
     record.study.set_user_attr("command", "hpo run " + "x" * 9000)
-    publish.publish(record)
-    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
+    published(record)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(now(record)))
     record.study.set_user_attr("command", "hpo run")
-    publish.publish(record)
-    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
+    published(record)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(now(record)))
     assert len(get_note(record.study)) < 2000
 
 
 def test_a_publication_without_news_changes_nothing(store, winner):
     record = store([complete(0, 0.4, 0.5, checkpoint=winner), made.trial(1, "FAIL", reason="why")])
-    publish.publish(record)
+    published(record)
     before = record.location.path.read_bytes(), files(record)
-    publish.publish(record)
+    published(record)
     assert (record.location.path.read_bytes(), files(record)) == before
 
 
 def test_the_note_follows_the_study(store):
     record = store([complete(0, 0.4, 0.5)])
-    publish.publish(record)
+    published(record)
     record.study.add_trial(complete(1, 0.5, 0.75))
-    publish.publish(record)
+    published(record)
     assert "Trial 1: 75.00" in get_note(record.study)
 
 
 def test_what_a_person_wrote_as_the_studys_note_stays(store):
     record = store([complete(0, 0.4, 0.5)])
-    publish.publish(record)
+    published(record)
     save_note(record.study, "mine")
-    publish.publish(record)
+    published(record)
     assert get_note(record.study) == "mine"
     save_note(record.study, "")
-    publish.publish(record)
-    assert without_pictures(get_note(record.study)) == note_of(summarize(record.study))
+    published(record)
+    assert without_pictures(get_note(record.study)) == note_of(summarize(now(record)))
 
 
 def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):
@@ -143,7 +152,7 @@ def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):
             made.trial(4, "RUNNING", [0.1]),
         ]
     )
-    publish.publish(record)
+    published(record)
     assert note(record, 1) == f"**Stopped early:** {reason} (25.00 %)\n"
     assert note(record, 2) == "**Failed:** out of memory\n"
     assert note(record, 3) == "**Failed:** no reason was recorded\n"
@@ -152,7 +161,7 @@ def test_trials_that_failed_or_were_stopped_say_why_and_others_nothing(store):
 
 def test_a_reason_is_shown_as_it_is(store):
     record = store([made.trial(0, "FAIL", reason=HOSTILE), made.trial(1, "FAIL", reason="*" * 5000)])
-    publish.publish(record)
+    published(record)
     text = note(record, 0).removeprefix("**Failed:** ")
     assert text.replace("\\", "") == " ".join(HOSTILE.split()) + "\n"
     assert all(text[i - 1] == "\\" for i, c in enumerate(text) if c in "<>*$#![]()")
@@ -162,10 +171,10 @@ def test_a_reason_is_shown_as_it_is(store):
 
 def test_what_a_person_wrote_on_a_trial_stays(store):
     record = store([made.trial(0, "FAIL", reason="out of memory")])
-    publish.publish(record)
+    published(record)
     trial_id = record.study.get_trials()[0]._trial_id
     record.study._storage.set_study_system_attr(record.study._study_id, f"dashboard:{trial_id}:note_str:0", "mine")
-    publish.publish(record)
+    published(record)
     assert note(record, 0) == "mine"
 
 
@@ -173,10 +182,10 @@ def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, 
     monkeypatch.setattr(stored_notes, "MAX_NOTES", 3)
     record = store([made.trial(i, "FAIL" if i in (2, 5) else "PRUNED", [0.1], reason="why") for i in range(6)])
     for _ in range(2):
-        publish.publish(record)
+        published(record)
         assert [number for number in range(6) if note(record, number)] == [0, 2, 5]
     record.study.add_trial(made.trial(6, "FAIL", reason="why"))
-    publish.publish(record)
+    published(record)
     assert [number for number in range(7) if note(record, number)] == [0, 2, 5, 6]
 
 
@@ -185,7 +194,7 @@ def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, 
 
 def test_the_winners_confusion_and_curves_are_pictures_that_the_dashboard_shows(store, winner):
     record = store([complete(0, 0.4, 0.5), complete(1, 0.5, 0.7, checkpoint=winner)], environment={"classes": made.CLASSES})
-    publish.publish(record)
+    published(record)
     assert set(shown(record)) == {"trial-1-confusion.png", "trial-1-learning.png"}
     for picture in shown(record).values():
         assert f"(/artifacts/{record.study._study_id}/{picture})" in get_note(record.study)
@@ -207,12 +216,12 @@ def test_the_winners_confusion_and_curves_are_pictures_that_the_dashboard_shows(
 
 def test_a_new_winners_pictures_take_the_place_of_the_old_ones(store, winner):
     record = store([complete(0, 0.4, 0.5, checkpoint=winner)])
-    publish.publish(record)
+    published(record)
     old = files(record)
     mine = {"artifact_id": "abc", "filename": "mine.txt", "mimetype": "text/plain", "encoding": None}
     record.study._storage.set_study_system_attr(record.study._study_id, "artifacts:abc", json.dumps(mine))
     record.study.add_trial(complete(1, 0.5, 0.7, checkpoint=winner))
-    publish.publish(record)
+    published(record)
     assert set(shown(record)) == {"trial-1-confusion.png", "trial-1-learning.png", "mine.txt"}
     assert files(record) == {shown(record)["trial-1-confusion.png"], shown(record)["trial-1-learning.png"]}
     assert not files(record) & old
@@ -220,12 +229,12 @@ def test_a_new_winners_pictures_take_the_place_of_the_old_ones(store, winner):
 
 def test_a_picture_that_is_gone_from_the_folder_is_drawn_again_and_one_that_a_person_removed_is_not(store, winner):
     record = store([complete(0, 0.4, 0.5, checkpoint=winner)])
-    publish.publish(record)
+    published(record)
     lost, removed = (shown(record)[f"trial-0-{kind}.png"] for kind in ("confusion", "learning"))
     for picture in (lost, removed):
         (publish.artifacts_folder(record.location) / picture).unlink()
     record.study._storage.set_study_system_attr(record.study._study_id, f"artifacts:{removed}", "null")  # as the dashboard does
-    publish.publish(record)
+    published(record)
     assert files(record) == {lost}
     assert removed not in get_note(record.study)
     assert set(shown(record)) == {"trial-0-confusion.png"}
@@ -234,14 +243,14 @@ def test_a_picture_that_is_gone_from_the_folder_is_drawn_again_and_one_that_a_pe
 def test_without_the_winners_files_there_are_curves_alone(store, winner, tmp_path):
     (tmp_path / "hpo" / "first" / "trial-00001" / "scores.npz").write_bytes(b"PK damaged")
     record = store([complete(0, 0.4, 0.5, checkpoint=winner)])
-    publish.publish(record)
+    published(record)
     assert set(shown(record)) == {"trial-0-learning.png"}
 
 
 @pytest.mark.parametrize("trials", [[], [made.trial(0, "RUNNING", [0.1])], [made.trial(0, "FAIL", reason="why")]])
 def test_without_a_complete_trial_there_is_a_note_and_no_picture(store, trials):
     record = store(trials)
-    publish.publish(record)
+    published(record)
     assert get_note(record.study)
     assert not shown(record)
 
@@ -250,8 +259,8 @@ def test_two_studies_of_one_database_keep_their_own_pictures(store, winner):
     first = store([complete(0, 0.4, 0.5, checkpoint=winner)])
     made.study([complete(0, 0.4, 0.5, checkpoint=winner)], "second", first.study._storage, settings={"dataset": "digits"})
     second = load("second", first.location)
-    publish.publish(first)
-    publish.publish(second)
+    published(first)
+    published(second)
     assert len(files(first)) == 4
     assert not set(shown(first).values()) & set(shown(second).values())
 
@@ -281,7 +290,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence_and_nothing_is_half_pub
     publish.artifacts_folder(record.location).write_text("in the way")
     before = system(record)
     with pytest.raises(StorageError, match="a picture of the winner cannot be stored"):
-        publish.publish(record)
+        published(record)
     assert system(record) == before
 
 
@@ -320,5 +329,5 @@ def test_any_curve_can_be_drawn(y):
 def test_losses_that_are_no_numbers_are_left_out(store):
     trial = made.trial(0, "COMPLETE", [0.4, 0.5], train_loss=[None, "x", float("inf"), True], score_loss={"a": 1})
     record = store([trial])
-    publish.publish(record)
+    published(record)
     assert set(shown(record)) == {"trial-0-learning.png"}

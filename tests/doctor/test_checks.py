@@ -19,7 +19,7 @@ from hpo.doctor import checks, machine
 from hpo.errors import StudyLockedError
 from hpo.files import sealed
 from hpo.locks import Lock
-from hpo.store import recognize, record
+from hpo.store import record, sqlite
 from hpo.store.database import locate
 
 
@@ -282,7 +282,7 @@ def test_a_backup_is_a_new_file_that_those_may_read_who_may_read_the_database(fi
     copies = {checks.backup(finished.location) for _ in range(2)}
     assert len(copies) == 2
     assert {copy.stat().st_mode & 0o777 for copy in copies} == {mode}
-    assert {recognize.problems(copy, quick=False) == [] for copy in copies} == {True}
+    assert {sqlite.problems(copy, quick=False) == [] for copy in copies} == {True}
 
 
 def test_half_written_files_outside_of_the_studies_folders_are_named_and_left(finished, monkeypatch):

@@ -4,14 +4,13 @@ import made
 import optuna
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import Comparison, summarize
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from plotly.graph_objects import Figure
 from test_page import block
 
 from hpo.dashboard.note import note_of
-from hpo.report import Comparison
 from hpo.report.page import page
-from hpo.report.summary import summarize
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

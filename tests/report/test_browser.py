@@ -8,8 +8,7 @@ import made
 import optuna
 import pytest
 from browser import CHROMIUM, browsing, look
-
-from hpo.report import Comparison, write_report
+from made import Comparison, write_report
 
 pytestmark = [
     pytest.mark.slow,

@@ -5,6 +5,7 @@ import re
 
 import made
 import pytest
+from made import summarize
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report.artifacts import read_artifacts
@@ -15,7 +16,6 @@ from hpo.report.figures.parameters import importance, map_of_two, parallel
 from hpo.report.figures.timeline import timeline
 from hpo.report.figures.trade import size
 from hpo.report.page import page
-from hpo.report.summary import summarize
 
 
 def trial(number, state, begin, end=None, worker=None, seconds=None):

@@ -5,12 +5,12 @@ import re
 import made
 import numpy as np
 import pytest
+from made import summarize
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report import figures
 from hpo.report.findings import find, result, search
 from hpo.report.rungs import agreements
-from hpo.report.summary import summarize
 
 ONE = {"lr": made.SPACE["lr"], "dropout": made.SPACE["dropout"]}
 

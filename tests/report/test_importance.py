@@ -3,10 +3,10 @@
 import made
 import numpy as np
 import pytest
+from made import summarize
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.report.importance import MAX_TRIALS, importances
-from hpo.report.summary import summarize
 
 TWO = {name: made.SPACE[name] for name in ("lr", "dropout")}
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import made
 import pytest
 from browser import CHROMIUM, browsing, look
-
-from hpo.report import Comparison, write_report
+from made import Comparison, write_report
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,11 +8,10 @@ import made
 import numpy as np
 import optuna
 import pytest
+from made import summarize, write_report
 
-from hpo.errors import StorageError, UsageError
-from hpo.report import write_report
+from hpo.errors import StorageError
 from hpo.report.page import page, trial_table
-from hpo.report.summary import summarize
 
 
 class Skeleton(HTMLParser):
@@ -173,12 +172,6 @@ def test_where_the_data_lay_on_the_machine_is_not_told(tmp_path):
     for place in ("in /home/me/data/cifar10.", "from C:\\data\\x.tar.gz.", "in ~/data."):
         text = written(tmp_path, made.study([], environment={"data": f"60,000 image files {place}"}))
         assert "<dd>60,000 image files.</dd>" in text
-
-
-def test_several_objectives_are_a_users_mistake(tmp_path):
-    study = optuna.create_study(directions=["maximize", "minimize"], study_name="two")
-    with pytest.raises(UsageError, match="'two' has 2 objectives"):
-        written(tmp_path, study)
 
 
 @pytest.mark.parametrize("out", ["no/such/folder/x.html", "/proc/x.html", "."])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import optuna
 import pytest
@@ -36,7 +36,7 @@ SPACE = SearchSpace.of(
 
 def seen(trials) -> list[tuple]:
     """What must be equal of trials, whoever keeps them."""
-    return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs, rungs(t)) for t in trials]
+    return [(t.number, t.state, t.params, t.value, t.intermediate_values, t.user_attrs, rungs(t)) for t in trials]
 
 
 def rungs(trial) -> dict:
@@ -544,11 +544,11 @@ def test_other_images_are_refused_with_both_values():
 
 
 def test_times_are_those_of_the_trial(tmp_path):
-    began = datetime.now()  # noqa: DTZ005  # Optuna's are naive and local
+    began = datetime.now(UTC)
     study = new_study(tmp_path / "hpo.db")
     study.complete(study.ask(), 0.5)
     [trial] = record.load("first", study.location).trials
-    assert began <= trial.datetime_start <= trial.datetime_complete <= datetime.now()  # noqa: DTZ005
+    assert began <= trial.datetime_start <= trial.datetime_complete <= datetime.now(UTC)
 
 
 def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_path):

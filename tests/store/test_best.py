@@ -47,7 +47,7 @@ def theirs(folder, values, direction):
 )
 def test_every_place_names_the_same_best_of_a_strangers_study(tmp_path, direction, values, best):
     found = theirs(tmp_path, values, direction)
-    assert found.best.number == found.winner.number == summarize(found.study).best == best
+    assert found.best.number == found.winner.number == summarize(found).best == best
     where = ("--storage", tmp_path / "plain.db")
     [listed] = json.loads(in_process("list", "--format", "json", *where)[1])
     [shown] = json.loads(in_process("show", "loss", "--format", "json", *where)[1])
@@ -55,9 +55,9 @@ def test_every_place_names_the_same_best_of_a_strangers_study(tmp_path, directio
     assert shown["winner"]["number"] == best
     _, table, _ = in_process("show", "loss", *where)
     assert f"best: trial {best}, {values[best]:.4g}" in table
-    for text in (table, in_process("list", *where)[1], in_process("trials", "loss", *where)[1], note_of(summarize(found.study))):
+    for text in (table, in_process("list", *where)[1], in_process("trials", "loss", *where)[1], note_of(summarize(found))):
         assert "%" not in text
-    assert f"Trial {best}" in note_of(summarize(found.study))
+    assert f"Trial {best}" in note_of(summarize(found))
     [started] = [point["lr"] for point in warm_start("loss", found.location, SPACE, Settings()).points][:1]
     assert started == found.best.params["lr"]
 
@@ -71,7 +71,8 @@ def test_a_trial_that_another_program_added_is_never_the_best_of_a_study_of_hpos
     before = record.load("first", study.location)
     foreign = create_trial(params={"foo": 1.0}, distributions={"foo": FloatDistribution(0, 2)}, value=99.0)
     before.study.add_trial(foreign)
-    found, summary = record.load("first", study.location), summarize(before.study)
+    found = record.load("first", study.location)
+    summary = summarize(found)
     assert found.best.number == before.best.number == summary.best == reopen(study).best.number
     assert found.is_accuracy
     assert found.counts == {"complete": 3, "foreign": 1}

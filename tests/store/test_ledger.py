@@ -102,7 +102,7 @@ def test_optuna_reads_its_own_words_and_local_times(tmp_path):
     trial = book.begin(0, params, distributions(study.space), {})
     book.report(trial, {1: 0.25}, {})
     book.end(trial, TrialState.COMPLETE, 0.25, {"seconds": 1}, {})
-    [found] = record.load("first", study.location).trials
+    [found] = record.load("first", study.location).study.trials
     assert (found.number, found.state, found.params, found.value) == (0, TrialState.COMPLETE, params, 0.25)
     assert (found.intermediate_values, found.user_attrs, found.distributions) == (
         {1: 0.25},

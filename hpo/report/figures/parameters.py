@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hpo.report.figures.figure import (
     BEST_COLOR,
@@ -30,11 +29,12 @@ from hpo.report.figures.figure import (
     value_format,
 )
 from hpo.report.words import clipped, count, listed, percent, score
+from hpo.store.schema import CategoricalDistribution, FloatDistribution, IntDistribution
 
 if TYPE_CHECKING:
     from hpo.report.stats import Floats
     from hpo.report.summary import Summary
-    from hpo.store.trials import Distribution
+    from hpo.store.schema import Distribution
 
 MIN_SCORED = 3  # scored trials for a figure
 MIN_FOR_TENTH = 20  # trials; of fewer, the best tenth would be the best trial alone

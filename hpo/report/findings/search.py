@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report import importance
 from hpo.report.findings.finding import Finding
 from hpo.report.words import clipped, count, listed, number, percent
+from hpo.store.schema import FloatDistribution, IntDistribution
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary

@@ -12,15 +12,15 @@ from instant import InstantPool, Notes, new_study, run
 
 from hpo.errors import StorageError
 from hpo.runner.board import logged_to
-from hpo.store import patience, record
+from hpo.store import record, sqlite
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A study whose database is waited for a second, and aloud after a fifth of that."""
-    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
     monkeypatch.setattr("hpo.store.database.PATIENCE", 0.2)
-    monkeypatch.setattr(patience, "LOCK_TIMEOUT", 1.0)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 1.0)
     return new_study(tmp_path / "hpo.db", sampler="random", pruner="none")
 
 
@@ -79,5 +79,5 @@ def test_another_error_of_sqlite_is_raised_at_once(study):
 def test_warnings_go_to_a_watcher_only_while_it_watches():
     notes = Notes()
     with logged_to(notes):
-        patience._logger.warning("held by %s", "somebody")
+        sqlite._logger.warning("held by %s", "somebody")
     assert notes.warnings == ["held by somebody"]

@@ -1,28 +1,38 @@
-"""What lies at a path, found out without changing a byte: a database of Optuna's, somebody else's, or no database at all.
+"""SQLite files: what lies at a path is found out without changing a byte, and what is locked is waited for.
 
 SQLite leaves files beside a database in WAL mode even if it only reads, rolls a crashed program's journal back when it may, and
 waits for locks. So a file is opened read-only, and where that is not enough as one that nobody changes (`immutable`). What only
 a WAL holds is read in a copy.
+
+A reader such as the dashboard or a backup may hold a file for longer than SQLite's own five seconds, which wait in silence and
+then are an error. Here a busy statement or commit is tried again for a minute (SQLite lets both be tried again), with a warning
+after the first five seconds. It is logged: whoever shows a run passes it on, any other command's lands on standard error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import shutil
 import sqlite3
 import stat
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import URL
 
 from hpo.errors import SchemaError, StorageError
-from hpo.store.patience import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+PATIENCE = 5.0  # seconds of silence
+LOCK_TIMEOUT = 60.0  # seconds in all
+
+_logger = logging.getLogger(__name__)
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -166,3 +176,45 @@ def _opened(path: Path, flags: str, timeout: float) -> Iterator[sqlite3.Connecti
             yield connection
     except UnicodeDecodeError:  # Python cannot repeat what SQLite says of a damaged schema
         raise sqlite3.DatabaseError("malformed database schema") from None
+
+
+class PatientConnection(sqlite3.Connection):
+    """As sqlite3's, with patience; `timeout` is how long SQLite itself waits before it is asked again."""
+
+    def __init__(self, database: str, timeout: float = PATIENCE, **options: Any) -> None:  # noqa: ANN401  # sqlite3's own
+        super().__init__(database, timeout, **options)
+        self.database = database
+
+    def cursor(self, factory: Any = None) -> Any:  # noqa: ANN401
+        """Return a cursor with patience."""
+        return super().cursor(factory or _PatientCursor)
+
+    def commit(self) -> None:
+        """Commit."""
+        self.patiently(super().commit)
+
+    def patiently(self, call: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+        """Do what may find the database locked, again and again."""
+        began, said = time.monotonic(), False
+        while True:
+            try:
+                return call(*arguments)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() - began >= LOCK_TIMEOUT:
+                    raise
+            if not said and time.monotonic() - began >= PATIENCE:
+                said = True
+                _logger.warning(
+                    "%s is locked by another program (a dashboard, a backup?). Waiting for it, a minute at most.", self.database
+                )
+            time.sleep(0.05)  # where SQLite refuses at once, since waiting would not help
+
+
+class _PatientCursor(sqlite3.Cursor):
+    connection: PatientConnection
+
+    def execute(self, *arguments: Any) -> Any:  # noqa: ANN401
+        return self.connection.patiently(super().execute, *arguments)
+
+    def executemany(self, *arguments: Any) -> Any:  # noqa: ANN401
+        return self.connection.patiently(super().executemany, *arguments)
