@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOLDING = """
 import sys, time
+from pathlib import Path
 from hpo.locks import Lock
 print(Lock(Path(sys.argv[1]), holder="process 7 on moon").acquire(), flush=True)
 time.sleep(60)

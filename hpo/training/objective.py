@@ -154,7 +154,7 @@ class Trial:
             except _NO_STATE as error:
                 if out_of_memory(error):
                     raise
-                self.passed_over.append(f"{path} holds no state of this training.")
+                self.passed_over.append(f"{path} contains no state of this training.")
                 self._training = self._begun()  # half restored
         if self.passed_over:
             self.passed_over.append("it starts from the beginning.")

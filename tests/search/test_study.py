@@ -505,7 +505,7 @@ def test_a_study_half_made_is_left_as_it_is_until_it_is_made_whole(tmp_path):
     storage = open_storage(location, create=True)
     optuna.create_study(storage=storage, study_name="first", direction="maximize")
     assert stored(storage, location, "first") is None
-    assert record.names(storage) == ["first"]
+    assert record.names(storage.engine) == ["first"]
     assert new_study(location.path).ask().number == 0
 
 

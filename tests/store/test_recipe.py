@@ -84,10 +84,10 @@ def prepared(record, number, folder, cache, params=None):
     return Trial(task, config, derived_seed(before.settings.seed, "trial", number), record.folder / f"trial-{number:05d}")
 
 
-def check_losses(trial, known):
+def check_losses(trial, known, rel=1e-3):
     got = [(epoch.train_loss, epoch.score_loss) for epoch in trial.epochs()]
     for epoch, expected in zip(got, LOSSES[known], strict=True):
-        assert epoch == pytest.approx(expected, rel=1e-3)
+        assert epoch == pytest.approx(expected, rel=rel)
 
 
 @pytest.mark.parametrize(("number", "params", "known"), [(1, None, "continued"), (2, {"filters": 5, "lr": 0.3}, "begun")])
@@ -116,7 +116,7 @@ def test_a_study_of_recipe_2_is_trained_as_by_the_hpo_that_made_it(second, cache
     monkeypatch.setattr("hpo.training.train.fast_dtype", lambda _: torch.float32)
     trial = prepared(second, number, tmp_path, cache)
     assert len(trial.history) == 6 - len(LOSSES[known])
-    check_losses(trial, known)
+    check_losses(trial, known, rel=0.02)  # the rate is near its peak: one thread and two add up differently
 
 
 def test_a_study_of_recipe_2_is_opened_with_what_waits_and_what_was_interrupted(second):

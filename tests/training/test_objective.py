@@ -166,7 +166,7 @@ def test_a_sealed_checkpoint_of_other_content_is_passed_over_with_a_sentence(tas
     second = Trial(task, LEARNED, 7, tmp_path)
     assert second.history == first.history[:1]
     assert len(second.passed_over) == 1
-    assert "epoch-0002.ckpt holds no state of " in second.passed_over[0]
+    assert "epoch-0002.ckpt contains no state of " in second.passed_over[0]
     assert [epoch.number for epoch in second.epochs()] == [2, 3]
     assert curve(second.history) == curve(done[0].history)
 
