@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import secrets
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
 GONE = "the current folder no longer exists: it was removed, or replaced by a new one. Change to a folder that exists: cd FOLDER"
+FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for pipes; Windows has none
 _logger = logging.getLogger(__name__)
 
@@ -111,6 +113,15 @@ def read_sealed(path: Path) -> bytes:
     if header != MAGIC + hashlib.sha256(content).hexdigest().encode():
         raise StorageError(f"{path} is incomplete or damaged: its SHA-256 does not match.")
     return content
+
+
+def refusal(error: OSError, path: Path) -> str:
+    """Return why the system refuses to write `path`, as the rest of a sentence; of a full disk with what is left and a remedy."""
+    why = error.strerror or str(error)
+    if error.errno not in FULL:
+        return f"{why}."
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    return f"{why}: {shutil.disk_usage(folder).free:,} bytes are free in {folder}. Make space, then run the same command."
 
 
 def beside(path: Path) -> Path:

@@ -82,7 +82,8 @@ def test_a_disk_that_is_full_at_a_point_of_the_code_ends_the_run_and_no_trial(hp
     words = ("run", name, "--workers", 1, *RUN, "--trials", 3, "--pruner", "none")
     first = hpo.start(*words, HPO_FAILPOINT=f"{point}:{nth}:enospc")
     assert first.ended() == 4, first.err
-    assert "No space left on device" in first.err
+    assert "No space left on device: " in first.err
+    assert " bytes are free in " in first.err
     assert "Traceback" not in first.err
     second = hpo(*words)
     assert second.ended() == 0, second.err
@@ -95,6 +96,6 @@ def test_a_report_on_a_full_disk_is_told_with_its_path(disk, tmp_path):
     filler = fill(disk, 0)
     code, _, err = in_process("report", "first", "--storage", tmp_path / "hpo.db", "--out", disk / "page.html")
     assert code == 4
-    assert f"cannot write {disk / 'page.html'}: No space left on device" in err
+    assert f"cannot write {disk / 'page.html'}: No space left on device: 0 bytes are free in {disk}. Make space" in err
     assert not list(disk.glob("*page*"))
     filler.unlink()

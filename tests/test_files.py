@@ -6,6 +6,8 @@ import contextlib
 import errno
 import logging
 import os
+import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 
 from hpo import files
 from hpo.errors import UsageError
-from hpo.files import atomic_file, expanded, read_regular, write_atomically
+from hpo.files import atomic_file, expanded, read_regular, refusal, write_atomically
 from hpo.locks import Lock
 from hpo.store.database import locate, open_storage
 
@@ -147,3 +149,17 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path):
     assert read_regular(tmp_path / "file", 11) == b"x" * 11
     with pytest.raises(OSError, match="11 bytes; the limit is 10"):
         read_regular(tmp_path / "file", 10)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_what_is_left_of_it(tmp_path, number):
+    found = re.fullmatch(
+        rf"{os.strerror(number)}: ([\d,]+) bytes are free in {tmp_path}\. Make space, then run the same command\.",
+        refusal(OSError(number, os.strerror(number)), tmp_path / "missing" / "folder" / "epoch-0001.ckpt"),
+    )
+    assert found
+    assert int(found[1].replace(",", "")) == pytest.approx(shutil.disk_usage(tmp_path).free, abs=2**30)
+
+
+def test_a_disk_that_is_not_full_is_not_said_to_be(tmp_path):
+    assert refusal(OSError(errno.EIO, "Input/output error"), tmp_path / "file") == "Input/output error."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,12 +16,12 @@ import hpo
 from hpo.cli import reading, running, streams
 from hpo.cli.options import option
 from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
-from hpo.files import GONE, current_folder_is_gone
+from hpo.files import FULL, GONE, current_folder_is_gone, refusal
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
 
 _BUG = "this is a bug in hpo. Please report it with the lines above."
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_OF_THE_DISK = FULL | {errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="hpo",
@@ -70,9 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if current_folder_is_gone():
             return _complained(GONE, StorageError.exit_code, trace=debug)
-        if error.errno not in _FULL:
+        if error.errno not in _OF_THE_DISK:
             return _complained(_BUG, HpoError.exit_code, trace=True)
-        message = f"{error.filename or 'a file'} cannot be written: {error.strerror}."
+        message = f"{error.filename or 'a file'} cannot be written: {refusal(error, Path(error.filename or '.'))}"
         return _complained(message, StorageError.exit_code, trace=debug)
     except Exception:  # noqa: BLE001  # a bug: it has an exit code of its own
         return _complained(_BUG, HpoError.exit_code, trace=True)

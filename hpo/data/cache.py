@@ -20,7 +20,7 @@ import numpy as np
 
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split
 from hpo.errors import StorageError, UsageError
-from hpo.files import expanded, sync_folder
+from hpo.files import expanded, refusal, sync_folder
 from hpo.locks import Lock
 
 if TYPE_CHECKING:
@@ -141,6 +141,6 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
 
 def _refused(folder: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"cannot write decoded images to {folder}: {error.strerror or error}.\n"
-        "Make it writable, free some space, or set HPO_CACHE_DIR to another folder."
+        f"cannot write decoded images to {folder}: {refusal(error, folder)}\n"
+        "Make it writable, or set HPO_CACHE_DIR to another folder."
     )

@@ -16,7 +16,7 @@ from hpo.data import cache, sources
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
-from hpo.files import atomic_file, expanded
+from hpo.files import atomic_file, expanded, refusal
 from hpo.settings import DATASETS
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def preview(data: DataSet, path: Path) -> None:
         with atomic_file(expanded(path)) as file:
             sheet.save(file, "PNG")
     except OSError as error:
-        raise StorageError(f"cannot write the picture {path}: {error.strerror or error}.") from error
+        raise StorageError(f"cannot write the picture {path}: {refusal(error, path)}") from error

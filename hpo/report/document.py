@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.files import expanded, write_atomically
+from hpo.files import expanded, refusal, write_atomically
 from hpo.report.figures.figure import COLORS, NIGHT, WORDS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def write(out: Path, page: str) -> Path:
     try:
         write_atomically(out, page.encode("utf-8", "replace"))  # JSON can contain a lone surrogate, which UTF-8 cannot encode
     except OSError as error:
-        raise StorageError(f"cannot write {out}: {error.strerror or error}. Choose another place with --out.") from error
+        raise StorageError(f"cannot write {out}: {refusal(error, out)} Choose another place with --out.") from error
     reach("report.written")
     return out
 

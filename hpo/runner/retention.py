@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpo import correct
 from hpo.errors import StorageError
+from hpo.files import refusal
 from hpo.folders import is_within, trial_folder
 from hpo.store.own import best_first
 
@@ -47,7 +48,7 @@ class Folders:
             kept.parent.mkdir(exist_ok=True)
             answers.replace(kept)
         except OSError as error:
-            raise StorageError(f"cannot write {kept}: {error.strerror}.") from error
+            raise StorageError(f"cannot write {kept}: {refusal(error, kept)}") from error
 
     def tidy(self, number: int, accuracy: float | None) -> None:
         """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.failpoints import reach
+from hpo.files import refusal
 from hpo.locks import Lock
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
@@ -241,7 +242,7 @@ def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
     try:
         taken = lock.acquire()
     except OSError as error:
-        raise StorageError(f"the lock {lock.path} cannot be made: {error.strerror}.") from None
+        raise StorageError(f"the lock {lock.path} cannot be made: {refusal(error, lock.path)}") from None
     if not taken:
         raise StudyLockedError(
             f"study {name!r} is being run by {lock.held_by() or 'another process'}. "

@@ -19,7 +19,7 @@ from sqlalchemy import URL
 
 from hpo.errors import SchemaError, StorageError
 from hpo.failpoints import reach
-from hpo.files import GONE, beside, expanded
+from hpo.files import GONE, beside, expanded, refusal
 from hpo.folders import Location
 from hpo.store.schema import NOT_FOUND, VERSION
 from hpo.store.sqlite import LOCK_TIMEOUT, PATIENCE, PatientConnection, older_optuna, recognize
@@ -169,7 +169,7 @@ def _make(path: Path) -> None:
         _put(temporary, path)
         reach("database.placed")
     except OSError as error:
-        raise StorageError(f"the database {path} cannot be made: {error.filename}: {error.strerror}.") from None
+        raise StorageError(f"the database {path} cannot be made: {error.filename}: {refusal(error, path)}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

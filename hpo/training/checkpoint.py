@@ -16,7 +16,7 @@ import torch
 
 from hpo.errors import StorageError
 from hpo.failpoints import reach
-from hpo.files import read_sealed, sealed, write_atomically
+from hpo.files import read_sealed, refusal, sealed, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> P
     """Write the state after `epoch`, replacing an existing one, and remove all but the newest checkpoints.
 
     Raises:
-        StorageError: The file cannot be written; the message names path and bytes.
+        StorageError: The file cannot be written; the message names path and bytes, and on a full disk those that are free.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -42,7 +42,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> P
         for old in newest_first(folder)[keep:]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {error.strerror}.") from error
+        raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {refusal(error, path)}") from error
     return path
 
 

@@ -18,7 +18,7 @@ from hpo import correct
 from hpo.data.datasets import MIRRORABLE, hold_out, take
 from hpo.errors import HpoError, SpaceError, StorageError, UsageError
 from hpo.failpoints import reach
-from hpo.files import atomic_file, write_atomically
+from hpo.files import atomic_file, refusal, write_atomically
 from hpo.messages import Epoch
 from hpo.recipe import BEFORE, FIRST, LATEST
 from hpo.settings import N_VALIDATION, Settings
@@ -203,7 +203,7 @@ class Trial:
         try:
             correct.write(path, answers)  # first, so that a training continued from the checkpoint finds its answers
         except OSError as error:
-            raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {error.strerror}.") from error
+            raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {refusal(error, path)}") from error
         checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
 
     def _state(self, training: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class Trial:
             write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
             reach("result.layers")
         except OSError as error:  # the disk's fault, not the trial's
-            raise StorageError(f"cannot write the results into {self.folder}: {error.strerror}.") from error
+            raise StorageError(f"cannot write the results into {self.folder}: {refusal(error, self.folder)}") from error
         return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
 
 
