@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo.api import load, resume, run, write_report
+    from hpo.convnet import Config
     from hpo.errors import HpoError
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.settings import RunOptions, Settings
-    from hpo.space import Config, SearchSpace
+    from hpo.space import SearchSpace
     from hpo.store.record import StudyRecord
 
 __all__ = [
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "hpo.space",
+    "Config": "hpo.convnet",
     "HpoError": "hpo.errors",
     "Outcome": "hpo.runner.session",
     "RunOptions": "hpo.settings",

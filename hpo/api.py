@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import folders
+from hpo.convnet import OBJECTIVE
 from hpo.dashboard import beside
 from hpo.errors import UsageError
+from hpo.objective import Objective
 from hpo.runner import session
 from hpo.runner.board import Watcher, Watchers
 from hpo.runner.publishing import Publishing
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "settings": ((Settings,), "an hpo.Settings, such as hpo.Settings(epochs=5)"),
     "options": ((RunOptions,), "an hpo.RunOptions, such as hpo.RunOptions(trials=10)"),
+    "objective": ((Objective,), "an hpo.objective.Objective"),
     "space": ((SearchSpace, str), "a preset's name, a TOML file's path or an hpo.SearchSpace"),
 }
 
@@ -34,6 +37,7 @@ def run(
     *,
     settings: Settings | None = None,
     space: SearchSpace | str | None = None,
+    objective: Objective | None = None,
     options: RunOptions | None = None,
     storage: str | None = None,
     watcher: Watcher | None = None,
@@ -44,9 +48,10 @@ def run(
     optuna-dashboard shows of the study. It writes no page: `write_report` does that.
 
     Args:
-        study: Its name; by default the data set's name.
+        study: Its name; by default that of the data set, or of an objective without one.
         settings: Settings that all trials of the study share.
-        space: A space, a preset's name or the path of a TOML file; `basic` by default.
+        space: A space, a preset's name or the path of a TOML file; the objective's first preset (`basic`) by default.
+        objective: What is maximized; the built-in network by default.
         options: Limits, workers and device of this run.
         storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
         watcher: Receives the events of the run.
@@ -60,24 +65,44 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    _check_kinds(settings=settings, space=space, options=options)
+    _check_kinds(settings=settings, space=space, objective=objective, options=options)
     with contextlib.ExitStack() as stack:
         published = _publishing(watcher, storage, stack)
-        return session.run(study, settings=settings, space=space, options=options, storage=storage, watcher=published)
+        return session.run(
+            study,
+            objective=objective or OBJECTIVE,
+            settings=settings,
+            space=space,
+            options=options,
+            storage=storage,
+            watcher=published,
+        )
 
 
 def resume(
-    study: str, *, options: RunOptions | None = None, storage: str | None = None, watcher: Watcher | None = None
+    study: str,
+    *,
+    objective: Objective | None = None,
+    options: RunOptions | None = None,
+    storage: str | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcome:
     """Continue a study with its stored settings and space.
 
     Raises:
         UsageError: No such study. Others as for `run`.
     """
-    _check_kinds(options=options)
+    _check_kinds(objective=objective, options=options)
     with contextlib.ExitStack() as stack:
         published = _publishing(watcher, storage, stack)
-        return session.run(study, options=options, storage=storage, watcher=published, must_exist=True)
+        return session.run(
+            study,
+            objective=objective or OBJECTIVE,
+            options=options,
+            storage=storage,
+            watcher=published,
+            must_exist=True,
+        )
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:

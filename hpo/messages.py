@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from hpo import errors
 from hpo.errors import HpoError
+from hpo.parameters import Value
 from hpo.settings import Settings
-from hpo.space import Config
 
 
 def _sayable(text: object) -> object:
@@ -40,18 +40,19 @@ class Setup(_Message):
 
     kind: Literal["setup"] = "setup"
     settings: Settings
-    recipe: int  # version, of hpo/recipe.py
+    objective: str  # the module that the worker loads, which knows how to train
+    recipe: int  # version of what a training does beyond its point
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
     memory: int  # bytes that this worker may use on its device
 
 
 class Job(_Message):
-    """Train this configuration, continuing from the newest intact checkpoint in `folder` if there is one."""
+    """Train this point, continuing from the newest intact checkpoint in `folder` if there is one."""
 
     kind: Literal["job"] = "job"
     trial: int
-    config: Config
+    point: dict[str, Value]  # a value for every parameter
     folder: Path  # the trial's own, for checkpoints and results
     seed: int
 
@@ -114,16 +115,16 @@ class EpochDone(_Message):
 
 
 class Started(_Message):
-    """The network is built; `epochs` are those restored from a checkpoint.
+    """A trial is ready to train; `epochs` are those restored from a checkpoint.
 
     Attributes:
+        measured: What is known before the first epoch, by the name that is stored; of a network its parameters and multiply-adds.
         passed_over: For each checkpoint that was not used, a sentence that says why.
     """
 
     kind: Literal["started"] = "started"
     trial: int
-    n_parameters: int
-    macs: int  # multiply-adds of one image, forward
+    measured: dict[str, int | float] = {}
     epochs: tuple[Epoch, ...] = ()
     passed_over: tuple[Sentence, ...] = ()
 

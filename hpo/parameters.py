@@ -45,7 +45,7 @@ class Fixed(_Parameter):
         return self.value
 
     def ends(self) -> tuple[Value, ...]:
-        """Return the values that must satisfy Config's bounds."""
+        """Return the values that must satisfy the knob's bounds."""
         return (self.value,)
 
     def holds(self, value: Value) -> bool:
@@ -79,7 +79,7 @@ class _Range(_Parameter):
         return self
 
     def ends(self) -> tuple[Value, ...]:
-        """Return the values that must satisfy Config's bounds."""
+        """Return the values that must satisfy the knob's bounds."""
         return (self.low, self.high)
 
     def holds(self, value: Value) -> bool:
@@ -104,7 +104,7 @@ class IntRange(_Range):
         return super().holds(value) and (int(value) - self.low) % (self.step or 1) == 0 and int(value) == value
 
     def ends(self) -> tuple[Value, ...]:
-        """Return the values that must satisfy Config's bounds; the first few too, since `kernel` allows only odd numbers."""
+        """Return the values that must satisfy the knob's bounds; the first few too, since `kernel` allows only odd numbers."""
         return (*range(self.low, self.high + 1, self.step or 1)[:8], self.high)
 
 
@@ -130,7 +130,7 @@ class Choices(_Parameter):
         return self
 
     def ends(self) -> tuple[Value, ...]:
-        """Return the values that must satisfy Config's bounds."""
+        """Return the values that must satisfy the knob's bounds."""
         return self.choices
 
     def holds(self, value: Value) -> bool:

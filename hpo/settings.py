@@ -26,6 +26,7 @@ DATASETS = ("cifar10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
+TASK = ("dataset", "score", "limit_train", "limit_test")  # settings of what is trained; an objective says which of them it has
 DEFAULT_TRIALS = 50
 DATA_DIR = "data"
 N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import correct
+from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.files import read_sealed, sealed
 from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
@@ -23,25 +24,25 @@ from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
 from hpo.search import study
 from hpo.settings import RunOptions, Settings
-from hpo.space import PRESETS, SearchSpace
+from hpo.space import SearchSpace
 from hpo.store import definition
 from hpo.store.database import exists, locate, open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hpo.messages import FromWorker, TrialFailed, Verdict
+    from hpo.parameters import Value
     from hpo.search.study import WritableStudy
-    from hpo.space import Config
 
 EPOCHS = 4
-ALONE = SearchSpace.of("alone", PRESETS["basic"])  # without points to start from beside the default one
+ALONE = SearchSpace.of("alone", PRESETS["basic"], knobs=Config)  # without points to start from beside the default one
 KILLED = Died("killed, signal 9 (SIGKILL); out of memory?", "Traceback\nKilled")
 
 
-def curve(config: Config, epoch: int) -> float:
+def curve(point: Mapping[str, Value], epoch: int) -> float:
     """A made-up accuracy: best at lr 0.2, better with more filters, growing over the epochs."""
-    final = 0.9 - 0.1 * abs(math.log10(config.lr / 0.2)) - 2 / config.filters - config.dropout / 10
+    final = 0.9 - 0.1 * abs(math.log10(point["lr"] / 0.2)) - 2 / point["filters"] - point["dropout"] / 10
     return final * (1 - 0.5**epoch)
 
 
@@ -51,7 +52,7 @@ class InstantPool:
     Args:
         size: Number of workers.
         epochs: Of a trial; as in the study's settings.
-        curve: Accuracy of a configuration after an epoch.
+        curve: Accuracy of a point after an epoch.
         fate: What happens to a trial instead of training this epoch: a Died, a TrialFailed, or None for nothing.
         at_start: What a worker says when it is started.
         checkpoints: Write them; a benchmark does without, and its pool remembers.
@@ -62,7 +63,7 @@ class InstantPool:
         size: int = 1,
         epochs: int = EPOCHS,
         *,
-        curve: Callable[[Config, int], float] = curve,
+        curve: Callable[[Mapping[str, Value], int], float] = curve,
         fate: Callable[[int, int], Died | TrialFailed | None] = lambda trial, epoch: None,  # noqa: ARG005
         at_start: Callable[[int], FromWorker | Died] = lambda worker: Ready(environment={}),  # noqa: ARG005
         checkpoints: bool = True,
@@ -102,7 +103,7 @@ class InstantPool:
             done = self._restored(message)
             self._jobs[worker] = message, done
             epochs = tuple(self._epoch(message, epoch) for epoch in range(1, done + 1))
-            self._say(worker, Started(trial=message.trial, n_parameters=1000, macs=2000, epochs=epochs))
+            self._say(worker, Started(trial=message.trial, measured={"n_parameters": 1000, "macs": 2000}, epochs=epochs))
         elif worker in self._jobs:
             self.verdicts.append(message)
             job, done = self._jobs.pop(worker)
@@ -141,7 +142,7 @@ class InstantPool:
         return int(read_sealed(checkpoint)) if checkpoint.exists() else self._trained.get(job.trial, 0)
 
     def _epoch(self, job: Job, epoch: int) -> Epoch:
-        accuracy = self._curve(job.config, epoch)
+        accuracy = self._curve(job.point, epoch)
         return Epoch(epoch, train_loss=1.0, score_loss=1.0, accuracy=accuracy, images_per_second=100, seconds=1)
 
     def _say(self, worker: int, message: FromWorker | Died) -> None:
@@ -185,9 +186,9 @@ def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basi
     if not exists(location):
         location.path.parent.mkdir(parents=True, exist_ok=True)
         location.path.write_bytes(empty_database())
-    space = SearchSpace.named(space) if isinstance(space, str) else space
     chosen = Settings(**{"dataset": "digits", "epochs": EPOCHS, **settings})
-    return study.create(open_storage(location), location, name, chosen, space, {"cores": 2}, "hpo run")
+    space = OBJECTIVE.whole(space)
+    return study.create(open_storage(location), location, name, OBJECTIVE, chosen, space, {"cores": 2}, "hpo run")
 
 
 def reopen(old: WritableStudy) -> WritableStudy:

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from instant import InstantPool, new_study, run
 
 from hpo.cli.main import app
+from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.dashboard import server
 from hpo.messages import CannotWork
 from hpo.runner import session
-from hpo.space import PRESETS, Config, SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +135,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("prepared")
     run(new_study(folder / "hpo.db"), 3)
     (folder / "other.db").write_bytes(b"dear diary")
-    (folder / "good.toml").write_text(SearchSpace.named("wide").to_toml())
+    (folder / "good.toml").write_text(OBJECTIVE.space("wide").to_toml())
     (folder / "bad.toml").write_text("lr = { type = 'float', low = 9, high = 1")
     (folder / "folder").mkdir()
     with pytest.MonkeyPatch.context() as patch:

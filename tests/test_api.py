@@ -128,7 +128,7 @@ def test_the_command_on_the_page_trains_the_winner_again(said, folder, cache):
     first = load("scripted", locate(str(folder / "scripted.db")))
     again = load("scripted-winner", locate(str(folder / "studies" / "hpo.db")))
     assert again.counts == {"complete": 1}
-    assert again.space.config() == first.space.config(first.best.params)
+    assert again.space.point() == first.space.point(first.best.params)
     same = {"dataset", "epochs", "score", "seed", "limit_train", "limit_test"}
     assert again.settings.model_dump(include=same) == first.settings.model_dump(include=same)
 

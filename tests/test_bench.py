@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.space import SearchSpace
+from hpo.convnet import OBJECTIVE
 from hpo.store.schema import distributions
 
 BENCH = Path(__file__).parent / "bench"
@@ -84,7 +84,7 @@ def test_images_of_workers_count_while_all_of_them_train(module):
 def test_the_plain_script_searches_the_tutorial_space(module):
     trial = optuna.create_study().ask()
     module("plain").objective(trial, [], [], epochs=0)
-    assert trial.distributions == distributions(SearchSpace.named("tutorial"))
+    assert trial.distributions == distributions(OBJECTIVE.space("tutorial"))
 
 
 def test_the_best_so_far_is_that_of_trials_trained_to_the_end_by_then(module, tmp_path):

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hpo.cli.main import main
+from hpo.convnet import OBJECTIVE
 from hpo.search.study import create
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 from hpo.store.database import locate, open_storage
 
 ENVIRONMENT = {"n_scored": 360, "data_digest": "d", "classes": ["0", "1"]}
@@ -38,8 +38,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         open_storage(location, create=True),
         location,
         "first",
+        OBJECTIVE,
         Settings(dataset="digits", epochs=2),
-        SearchSpace.named("basic"),
+        OBJECTIVE.space("basic"),
         ENVIRONMENT,
         "hpo run first",
     )
@@ -156,7 +157,7 @@ def test_trials_are_told_whole_in_json_and_harmlessly_in_csv(stored: str, capsys
     assert main(["trials", stored, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["complete", "pruned", "fail", "running"]
-    assert rows[0]["filters"] == SearchSpace.named("basic").default["filters"]
+    assert rows[0]["filters"] == OBJECTIVE.space("basic").default["filters"]
     assert main(["trials", stored, "--format", "csv"]) == 0
     row = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))[2]
     assert row["reason"].startswith("'=")

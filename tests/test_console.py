@@ -11,21 +11,23 @@ from rich.console import Console
 
 from hpo.cli import tables
 from hpo.cli.views import PlainView, ending, live, words
+from hpo.convnet import OBJECTIVE
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.messages import Epoch
 from hpo.runner.board import Board, Row
 from hpo.runner.session import Outcome
 from hpo.search.open_trial import OpenTrial
-from hpo.space import SearchSpace
 
-SPACE = SearchSpace.named("basic")
+SPACE = OBJECTIVE.space("basic")
 OVER_DEFAULT = "+2.50 points over trial 0, the default point"
 
 
 @pytest.fixture
 def board() -> Board:
     """Two workers, one in training; trial 1 leads."""
-    made = Board(study="first", varied=tuple(SPACE.varied), epochs=10, total=50, best=(1, 0.9), named={0: 0.875})
+    made = Board(
+        study="first", varied=tuple(SPACE.varied), epochs=10, total=50, score=OBJECTIVE.score, best=(1, 0.9), named={0: 0.875}
+    )
     made.rows = [Row(trial(4), epoch=3, fraction=0.5, accuracy=0.61, images_per_second=1234.4), Row()]
     made.counts.update(complete=2, pruned=5, fail=1, waiting=3, running=1)
     made.tried, made.began = {1, 2, 3}, time.monotonic() - 90
@@ -33,7 +35,7 @@ def board() -> Board:
 
 
 def trial(number: int) -> OpenTrial:
-    return OpenTrial(number, dict(SPACE.default), SPACE.config(), accuracies={1: 0.4, 2: 0.5})
+    return OpenTrial(number, dict(SPACE.default), accuracies={1: 0.4, 2: 0.5})
 
 
 def drawn(board: Board, width: int = 120, **options: object) -> str:
@@ -55,7 +57,7 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
 
 
 def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
-    board.rows = [Row(OpenTrial(4, SearchSpace.named("wide").default, SPACE.config(), {1: 0.4}), epoch=1, accuracy=0.4)]
+    board.rows = [Row(OpenTrial(4, OBJECTIVE.space("wide").default, {1: 0.4}), epoch=1, accuracy=0.4)]
     out = Console(file=io.StringIO(), width=80)
     out.print(live.draw(board, 80))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -166,7 +168,7 @@ def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: 
 
 
 def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> None:
-    wide = SearchSpace.named("wide").default
+    wide = OBJECTIVE.space("wide").default
     assert words.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
     assert words.parameters(wide).endswith(f"  … {len(wide) - 6} more")
     assert len(words.parameters(wide)) < 90

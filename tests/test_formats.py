@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import hpo
-from hpo.space import SearchSpace
+from hpo.convnet import OBJECTIVE
 from hpo.store.database import locate, open_storage
 
 
@@ -94,7 +94,7 @@ def test_a_table_that_does_not_fit_leaves_columns_out_and_says_which(wide, colum
     assert code == 0
     assert max(map(len, lines)) <= columns
     assert len(lines) <= 2 + 6  # headings of two words are two lines; no row is more than one
-    varied = [name.replace("_", " ") for name in SearchSpace.named("wide").varied]
+    varied = [name.replace("_", " ") for name in OBJECTIVE.space("wide").varied]
     left_out = " ".join(err.split()).partition("do not fit: ")[2].partition(". ")[0].split(", ")
     assert left_out == varied[-len(left_out) :]
     assert "--format csv" in err

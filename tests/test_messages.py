@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hpo.convnet import OBJECTIVE
 from hpo.messages import (
     CannotWork,
     Epoch,
@@ -28,7 +29,6 @@ from hpo.messages import (
     read_worker_side,
 )
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 
 MEASURED = ("train_loss", "score_loss", "accuracy", "images_per_second", "seconds")
 
@@ -41,15 +41,15 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=5,
 )
-configs = st.sampled_from([SearchSpace.named(name).config() for name in ("basic", "wide", "tutorial")])
+points = st.sampled_from([OBJECTIVE.space(name).point() for name in ("basic", "wide", "tutorial")])
 settings = st.builds(
     Settings, epochs=st.integers(1, 10_000), seed=st.integers(0, 2**63 - 1), limit_train=st.none() | st.just(500)
 )
 epochs = st.builds(Epoch, number=counts, **dict.fromkeys(MEASURED, numbers))
 
 TO_WORKER = st.one_of(
-    st.builds(Setup, settings=settings, recipe=counts, data_dir=paths, device=words, memory=counts),
-    st.builds(Job, trial=counts, config=configs, folder=paths, seed=counts),
+    st.builds(Setup, settings=settings, objective=words, recipe=counts, data_dir=paths, device=words, memory=counts),
+    st.builds(Job, trial=counts, point=points, folder=paths, seed=counts),
     st.builds(Verdict, trial=counts, go_on=st.booleans()),
 )
 FROM_WORKER = st.one_of(
@@ -57,7 +57,12 @@ FROM_WORKER = st.one_of(
     st.builds(Ready, environment=st.dictionaries(words, json_values, max_size=4)),
     st.builds(CannotWork, error=words, message=words),
     st.builds(EpochDone, trial=counts, epoch=epochs),
-    st.builds(Started, trial=counts, n_parameters=counts, macs=counts, epochs=st.lists(epochs, max_size=3).map(tuple)),
+    st.builds(
+        Started,
+        trial=counts,
+        measured=st.just({"n_parameters": 1000, "macs": 2.5}),
+        epochs=st.lists(epochs, max_size=3).map(tuple),
+    ),
     st.builds(Tick, trial=counts, epoch=counts, fraction=numbers, images_per_second=numbers),
     st.builds(TrialDone, trial=counts, checkpoint=paths),
     st.builds(TrialFailed, trial=counts, cause=words, reason=words),

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange
-from hpo.space import PRESETS, Config, SearchSpace
+from hpo.space import SearchSpace
 
 INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
 FLOATS = {
@@ -83,7 +84,8 @@ def points(space):
     return st.fixed_dictionaries({}, optional={name: values(p) for name, p in space.varied.items()})
 
 
-spaces = st.builds(SearchSpace.of, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20), parameters())
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+spaces = st.builds(SearchSpace.of, names, parameters(), knobs=st.just(Config))
 
 
 @pytest.mark.parametrize(
@@ -91,32 +93,32 @@ spaces = st.builds(SearchSpace.of, st.text(st.characters(exclude_categories=["Cs
     [("basic", 4), ("wide", 16), ("tutorial", 4)],
 )
 def test_a_preset_varies_the_four_of_the_brief_and_wide_more(name, n_varied):
-    space = SearchSpace.named(name)
+    space = OBJECTIVE.space(name)
     assert list(space.varied)[:4] == ["depth", "filters", "dropout", "lr"]
     assert len(space.varied) == n_varied
-    assert space.config() == space.config(space.default)
+    assert space.point() == space.point(space.default)
 
 
 def test_a_space_names_every_parameter_in_configs_order():
-    space = SearchSpace.of("s", {"lr": 0.1, "depth": {"type": "int", "low": 1, "high": 2, "default": 1}})
+    space = SearchSpace.of("s", {"lr": 0.1, "depth": {"type": "int", "low": 1, "high": 2, "default": 1}}, knobs=Config)
     assert list(space.parameters) == list(Config.model_fields)
     assert space.parameters["lr"] == Fixed(value=0.1)
     assert list(space.varied) == ["depth"]
 
 
 def test_the_default_point_of_basic_is_configs_own():
-    assert SearchSpace.named("basic").config() == Config()
+    assert OBJECTIVE.space("basic").point() == Config().model_dump()
 
 
 def test_the_default_point_of_tutorial_is_the_tutorials_network():
-    config = SearchSpace.named("tutorial").config()
+    config = Config(**OBJECTIVE.space("tutorial").point())
     assert (config.depth, config.filters, config.dropout, config.hidden, config.batch_size) == (1, 32, 0.5, 512, 32)
     assert (config.stem, config.norm, config.schedule, config.lr, config.momentum) == ("none", "none", "constant", 1e-3, 0.9)
     assert not any((config.nesterov, config.standardize, config.flip, config.shift, config.weight_decay, config.label_smoothing))
     assert not config.tta
 
 
-@given(spaces | st.sampled_from(sorted(PRESETS)).map(SearchSpace.named))
+@given(spaces | st.sampled_from(sorted(PRESETS)).map(OBJECTIVE.space))
 def test_a_space_written_as_toml_is_read_back_equal(tmp_path_factory, space):
     path = tmp_path_factory.mktemp("space") / "space.toml"
     path.write_text(space.to_toml(), encoding="utf-8")
@@ -129,7 +131,7 @@ def test_a_space_file_saved_by_a_windows_tool_is_read(tmp_path, encoding):
     mark = "\ufeff" if encoding.startswith("utf-16") else ""
     path.write_bytes(f'{mark}name = "größer"\r\nlr = 0.1\r\n'.encode(encoding))
     assert SearchSpace.from_toml(path).name == "größer"
-    assert SearchSpace.from_toml(path).config().lr == 0.1
+    assert SearchSpace.from_toml(path).point() == {"lr": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_space_file_saved_by_a_windows_tool_is_read(tmp_path, encoding):
 def test_an_encoding_that_cannot_be_read_is_named(tmp_path, content, said):
     (tmp_path / "mine.toml").write_bytes(content)
     with pytest.raises(SpaceError, match=rf"mine\.toml is not TOML: {said}"):
-        SearchSpace.named(str(tmp_path / "mine.toml"))
+        OBJECTIVE.space(str(tmp_path / "mine.toml"))
 
 
 def test_a_space_begins_with_its_default_point_and_then_its_starts(tmp_path):
@@ -160,21 +162,21 @@ def test_a_space_stored_as_json_is_read_back_equal(space):
 @given(spaces, st.data())
 def test_any_point_of_a_space_is_a_configuration(space, data):
     point = data.draw(points(space))
-    config = space.config(point).model_dump()
+    config = Config(**space.point(point)).model_dump()
     assert {name: config[name] for name in point} == point
     assert all(config[name] == p.default for name, p in space.parameters.items() if name not in point)
 
 
 @given(spaces)
 def test_a_space_of_defaults_is_whole_numbers_true_and_words_of_the_right_type(space):
-    config = space.config()
+    config = Config(**space.point())
     for name, value in Config().model_dump().items():
         assert type(getattr(config, name)) is type(value)
 
 
 def test_kernel_takes_a_range_that_steps_over_its_gaps():
     space = SearchSpace.of("s", {"kernel": {"type": "int", "low": 1, "high": 7, "step": 2, "default": 3}})
-    assert space.config({"kernel": 5}).kernel == 5
+    assert space.point({"kernel": 5})["kernel"] == 5
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_kernel_takes_a_range_that_steps_over_its_gaps():
 )
 def test_a_point_outside_its_space_is_refused(point, parts):
     with pytest.raises(SpaceError) as caught:
-        SearchSpace.named("basic").config(point)
+        OBJECTIVE.space("basic").point(point)
     for part in parts:
         assert part in str(caught.value)
 
@@ -273,7 +275,7 @@ def test_a_broken_file_is_refused_with_file_key_value_and_bound(tmp_path, text, 
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(SpaceError) as caught:
-        SearchSpace.named(str(path))
+        OBJECTIVE.space(str(path))
     for part in [str(path), *parts]:
         assert part in str(caught.value)
     assert len(str(caught.value)) < len(str(path)) + 600
@@ -281,7 +283,7 @@ def test_a_broken_file_is_refused_with_file_key_value_and_bound(tmp_path, text, 
 
 def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path):
     with pytest.raises(SpaceError, match=r"there is no space file .*mine\.toml.*hpo space --toml > mine\.toml"):
-        SearchSpace.named(str(tmp_path / "mine.toml"))
+        OBJECTIVE.space(str(tmp_path / "mine.toml"))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,7 @@ def test_a_path_that_holds_no_text_is_refused_in_a_sentence(tmp_path, name, says
     (tmp_path / "file").touch()
     (tmp_path / "latin1.toml").write_bytes("name = 'é'".encode("latin-1"))
     with pytest.raises(SpaceError, match=says):
-        SearchSpace.named(str(tmp_path / name))
+        OBJECTIVE.space(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +308,7 @@ def test_a_path_that_holds_no_text_is_refused_in_a_sentence(tmp_path, name, says
 )
 def test_an_unknown_preset_is_refused_with_the_nearest(name, hint):
     with pytest.raises(SpaceError) as caught:
-        SearchSpace.named(name)
+        OBJECTIVE.space(name)
     assert hint in str(caught.value)
 
 
@@ -337,7 +339,7 @@ tables = st.dictionaries(
 @given(tables)
 def test_any_table_is_a_space_or_a_space_error(table):
     with contextlib.suppress(SpaceError):
-        SearchSpace.of("any", table).config()
+        SearchSpace.of("any", table, knobs=Config).point()
 
 
 @given(tables)
@@ -357,14 +359,14 @@ def _read(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_bytes(content)
     with contextlib.suppress(SpaceError):
-        SearchSpace.from_toml(path).config()
+        SearchSpace.from_toml(path, Config).point()
 
 
 def test_every_preset_comes_back_from_its_own_file(tmp_path):
     for name in PRESETS:
         path = tmp_path / f"{name}.toml"
-        path.write_text(SearchSpace.named(name).to_toml())
-        assert SearchSpace.named(str(path)) == SearchSpace.named(name)
+        path.write_text(OBJECTIVE.space(name).to_toml())
+        assert OBJECTIVE.space(str(path)) == OBJECTIVE.space(name)
 
 
 WHOLE = IntRange(type="int", low=1, high=5, default=1)

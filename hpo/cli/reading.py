@@ -75,13 +75,13 @@ def space(
 ) -> int:
     """Show a search space."""
     from hpo.cli import tables
-    from hpo.space import SearchSpace
+    from hpo.convnet import OBJECTIVE
 
-    found = SearchSpace.named(name)
+    found = OBJECTIVE.space(name)
     if toml:
-        print(found.to_toml(), end="")
+        print(found.to_toml(OBJECTIVE.described), end="")
     else:
-        tables.show_space(found)
+        tables.show_space(found, OBJECTIVE.described)
     return 0
 
 

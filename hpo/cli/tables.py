@@ -14,7 +14,7 @@ from hpo.cli.streams import err, out, visible
 from hpo.store.own import FOREIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hpo.data.arrays import DataSet
     from hpo.doctor.diagnosis import Diagnosis
@@ -29,7 +29,7 @@ REASONS = 5  # failures that a table of trials explains
 
 def score(value: float | None, record: StudyRecord) -> float | None:
     """Return a trial's value for a table: an accuracy if hpo made the study, else the plain number."""
-    return Share(value) if value is not None and record.is_accuracy and 0 <= value <= 1 else value
+    return Share(value) if value is not None and record.is_share and 0 <= value <= 1 else value
 
 
 def best(record: StudyRecord) -> None:
@@ -37,7 +37,7 @@ def best(record: StudyRecord) -> None:
     trial, first = record.best, record.trials[0]
     settings, environment = record.settings, record.attributes.get("environment")
     n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
-    scored = f" on {_measured(n_scored) or '?'} {settings.score} images" if settings else ""
+    scored = f" on {_measured(n_scored) or '?'} {settings.score} images" if settings and record.has("score") else ""
     out().print(f"best: trial {trial.number}, {plain(score(trial.value, record))}{scored}")
     shown = [trial, first] if record.ours and first.number != trial.number else [trial]
     table = Table(box=None, padding=(0, 2))
@@ -49,9 +49,11 @@ def best(record: StudyRecord) -> None:
     for name in trial.params:
         table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))
     for key in ("n_parameters", "macs", "seconds") if record.ours else ():
-        table.add_row(key, *(_measured(t.user_attrs.get(key)) for t in shown))
+        measured = [_measured(t.user_attrs.get(key)) for t in shown]
+        if any(measured):  # a stranger's objective may have no layers to count
+            table.add_row(key, *measured)
     out().print(table)
-    if settings and settings.score == "test" and record.n_finished > 1:
+    if settings and record.has("score") and settings.score == "test" and record.n_finished > 1:
         err().print(
             "The winner was chosen on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
             style="dim",
@@ -68,7 +70,7 @@ def study_row(record: StudyRecord) -> Row:
     first = record.trials[0] if record.trials and record.ours else None
     return {
         "study": record.name,
-        "dataset": settings.dataset if settings else None,
+        "dataset": settings.dataset if settings and record.has("dataset") else None,
         "finished": record.n_finished,
         **{state: counts[state] for state in ("complete", "pruned", "fail", "running")},
         **{state: counts[state] for state in ("waiting", FOREIGN) if counts[state]},
@@ -121,7 +123,7 @@ def show_study(record: StudyRecord, form: str) -> None:
             table.add_row(key, cell(key, value))
     settings = record.settings
     for key, value in (settings.model_dump() if settings else {}).items():
-        if value is not None and key != "dataset":
+        if value is not None and key != "dataset" and record.has(key):
             table.add_row(key, plain(value))
     if record.space:
         table.add_row("space", plain(f"{record.space.name}: {', '.join(record.space.varied)}"))
@@ -148,22 +150,21 @@ def show_data(data: DataSet) -> None:
     out().print(table)
 
 
-def show_space(space: SearchSpace) -> None:
+def show_space(space: SearchSpace, described: Mapping[str, str]) -> None:
     """Print a search space as a table."""
     from hpo.parameters import Choices, Fixed
-    from hpo.space import Config
 
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for heading in ("parameter", "values", "default", "what it is"):
         table.add_column(heading, overflow="fold")
     for name, parameter in space.parameters.items():
-        described = Config.model_fields[name].description or ""
+        what = described[name]
         if isinstance(parameter, Fixed):
             table.add_row(
                 Text(name, style="dim"),
                 Text("fixed", style="dim"),
                 Text(plain(parameter.value), style="dim"),
-                Text(described, style="dim"),
+                Text(what, style="dim"),
             )
             continue
         if isinstance(parameter, Choices):
@@ -171,7 +172,7 @@ def show_space(space: SearchSpace) -> None:
         else:
             how = " (log)" if parameter.log else f" (step {plain(parameter.step)})" if parameter.step else ""
             values = f"{plain(parameter.low)} to {plain(parameter.high)}{how}"
-        table.add_row(name, values, plain(parameter.default), described)
+        table.add_row(name, values, plain(parameter.default), what)
     out().print(table)
     for start in space.starts:
         point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())

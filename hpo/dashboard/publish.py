@@ -140,7 +140,7 @@ def _learning(summary: Summary, best: int) -> bytes | None:
         given = summary.trials[key][best]
         if isinstance(given, list):
             losses.append(_curve(name, color, pd.Series(given, range(1, len(given) + 1), dtype=object)))
-    panels = [pictures.Panel("accuracy", summary.is_accuracy, curves), pictures.Panel("loss", False, losses)]
+    panels = [pictures.Panel(summary.score_name, summary.is_share, curves), pictures.Panel("loss", False, losses)]
     panels = [panel._replace(curves=[c for c in panel.curves if c.x]) for panel in panels]
     panels = [panel for panel in panels if panel.curves]
     return pictures.learning(panels, f"Learning curve, trial {best}") if panels else None

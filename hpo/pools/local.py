@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from hpo.children import python
 from hpo.messages import Setup, read_worker_side
 from hpo.pools import Died, Event
-from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,12 +59,13 @@ class LocalPool:
         seats: From `devices.seats`.
         settings: The study's.
         data_dir: Folder of the data set.
+        objective: The module that workers load.
         recipe: Version of the study's recipe.
     """
 
-    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path, recipe: int = LATEST.version) -> None:
+    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path, objective: str, recipe: int) -> None:
         self._seats = seats
-        self._settings, self._data_dir, self._recipe = settings, data_dir, recipe
+        self._settings, self._data_dir, self._objective, self._recipe = settings, data_dir, objective, recipe
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], Event]] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * len(seats)
 
@@ -100,6 +100,7 @@ class LocalPool:
         threading.Thread(target=self._listen, args=(worker, process), name=f"worker-{worker}", daemon=True).start()
         setup = Setup(
             settings=self._settings,
+            objective=self._objective,
             recipe=self._recipe,
             data_dir=self._data_dir.absolute(),
             device=seat.device,

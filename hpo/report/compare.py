@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
 
 _SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored
-NOT_COMPARABLE = "not comparable: scored on different images"
+OTHER_OBJECTIVE = "not comparable: another objective"
+OTHER_IMAGES = "not comparable: scored on different images"
 
 
 class Comparison:
@@ -112,7 +113,8 @@ def _row(summary: Summary, first: Summary) -> dict[str, str]:
 def _values(summary: Summary, first: Summary) -> dict[str, Any]:
     best, ends = summary.best, gains.accuracy(summary)
     both = summary is not first and best is not None and first.best is not None
-    compares = both and _same_images(summary, first)
+    obstacle = _obstacle(summary, first) if both else ""
+    compares = both and not obstacle
     gain = gains.between(summary, first) if compares else None
     ended = None if best is None else float(summary.trials["ended"][best])
     return {
@@ -120,7 +122,7 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
         **dict(zip(("best_low", "best_high"), ends or (None, None), strict=True)),
         "gain": summary.best_value - first.best_value if compares else None,
         **dict(zip(("gain_low", "gain_high"), (gain.low, gain.high) if gain else (None, None), strict=True)),
-        "obstacle": NOT_COMPARABLE if both and not compares else None,
+        "obstacle": obstacle or None,
         "best_trial": best,
         "finished": len(summary.finished),
         "trials": len(summary.trials),
@@ -132,13 +134,20 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
 def _gain(summary: Summary, first: Summary) -> str:
     if summary is first or summary.best is None or first.best is None:
         return NOTHING
-    if not _same_images(summary, first):
-        return NOT_COMPARABLE
+    if obstacle := _obstacle(summary, first):
+        return obstacle
     gain = gains.between(summary, first)
     if gain is None:
         return f"{summary.best_value - first.best_value:+.4g}"
     noise = ", within noise" if gain.within_noise else ""
     return f"{points(gain.points)} ({points_between(gain.low, gain.high)}{noise})"
+
+
+def _obstacle(summary: Summary, first: Summary) -> str:
+    """Return why the scores of two studies do not compare; empty if they do."""
+    if summary.objective.stored != first.objective.stored:
+        return OTHER_OBJECTIVE
+    return "" if _same_images(summary, first) else OTHER_IMAGES
 
 
 def _same_images(summary: Summary, first: Summary) -> bool:

@@ -94,7 +94,7 @@ def trial_table(summary: Summary) -> dict[str, Any]:
     return {
         "name": _file_name(summary.name),
         "columns": list(columns),
-        "shares": ["value"] if summary.is_accuracy else [],
+        "shares": ["value"] if summary.is_share else [],
         "rows": list(zip(*columns.values(), strict=True)),
     }
 
@@ -117,7 +117,8 @@ def _file_name(name: str) -> str:
 
 def _lead(summary: Summary) -> list[str]:
     what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
-    goal = "accuracy on the " + ("held-out validation images" if summary.settings.get("score") == "validation" else "test set")
+    scored = {"validation": " on the held-out validation images", "test": " on the test set"}
+    goal = summary.objective.score.name + scored.get(str(summary.settings.get("score", "")), "")
     what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
     what.append(", ".join(f"{n:,} {WORDS[state]}" for state, n in summary.counts.items() if n) or "no trials yet")
     start = summary.trials["start"].min()

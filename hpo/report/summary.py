@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from hpo import correct
-from hpo.recipe import FIRST, as_made
+from hpo.objective import FIRST
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
 from hpo.store.own import are_shares, best_first, is_our_study
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hpo.objective import Objective
     from hpo.store.record import StudyRecord
     from hpo.store.schema import Distribution
 
@@ -44,7 +45,8 @@ class Summary:
         name: The study's name.
         maximize: Whether more is better.
         settings, space, environment: As the run stored them; empty where missing.
-        recipe: Version of the parts of training that no Config describes.
+        recipe: Version of the parts of training that no point describes.
+        objective: What it maximizes.
         command: The command that made the study; empty if missing.
         ended: The stored reason why its last run ended; empty if missing.
         trials: One row per trial; `hpo.store.trials.Trials.table` with seconds filled from the times where missing,
@@ -59,6 +61,7 @@ class Summary:
     space: Mapping[str, Any]
     environment: Mapping[str, Any]
     recipe: object
+    objective: Objective
     command: str
     trials: pd.DataFrame
     params: pd.DataFrame
@@ -156,20 +159,25 @@ class Summary:
 
     @property
     def ours(self) -> bool:
-        """Whether hpo made this study: only then values are accuracies, and trial 0 is the default point."""
+        """Whether hpo made this study: only then are its values scores, and is trial 0 the default point."""
         return is_our_study({"settings": self.settings}, maximize=self.maximize)
 
+    @property
+    def score_name(self) -> str:
+        """What a trial's value is called."""
+        return self.objective.score.name if self.ours else "value"
+
     @cached_property
-    def is_accuracy(self) -> bool:
+    def is_share(self) -> bool:
         """Whether all values are fractions that may be shown as per cent."""
-        return self.ours and are_shares(self.finished["value"])
+        return self.ours and self.objective.score.is_share and are_shares(self.finished["value"])
 
     @cached_property
     def n_scored(self) -> int | None:
         """Number of images that each score was measured on."""
         n = self.environment.get("n_scored")
         known = isinstance(n, int) and not isinstance(n, bool) and n > 0
-        return n if known and self.is_accuracy else None
+        return n if known and self.is_share else None
 
     @cached_property
     def tutorial(self) -> float | None:
@@ -243,9 +251,10 @@ def summarize(record: StudyRecord) -> Summary:
         name=record.name,
         maximize=record.maximize,
         settings=_mapping(attributes.get("settings")),
-        space=_mapping(as_made(attributes.get("space"))),
+        space=_mapping(record.objective.as_made(attributes.get("space"))),
         environment=_mapping(attributes.get("environment")),
         recipe=attributes.get("recipe", FIRST),
+        objective=record.objective,
         command=command if isinstance(command, str) else json.dumps(command),
         trials=_derive(raw.table, record.maximize),
         params=raw.params,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpo.recipe import LATEST
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures import winner as figures
 from hpo.report.words import NOTHING, clipped, count, parameter, percent
+from hpo.space import toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,24 +115,24 @@ def _again(summary: Summary, best: int) -> str:
         return ""
     fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}
     chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
-    lines = [f"{name} = {_toml(value)}" for name, value in (fixed | chosen).items() if _is_key(name)]
+    lines = [
+        f"{name} = {toml(value.item() if isinstance(value, np.generic) else value)}"
+        for name, value in (fixed | chosen).items()
+        if _is_key(name)
+    ]
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
     said = [f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
     words = [f"python -m hpo run {name}", "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
     command = " \\\n  ".join(words)
-    other = f"# This study has recipe {summary.recipe}; a new study has recipe {LATEST.version}, and scores may differ."
-    comment = [other] if summary.recipe != LATEST.version else []
+    latest = summary.objective.recipe
+    other = f"# This study has recipe {summary.recipe}; a new study has recipe {latest}, and scores may differ."
+    comment = [other] if summary.recipe != latest else []
     return "\n".join([*comment, "cat > winner.toml <<'END'", *lines, "END", command])
 
 
 def _is_key(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier() and name.isascii()
-
-
-def _toml(value: object) -> str:
-    """Return a TOML value; JSON writes numbers, booleans and one-line texts in the same way."""
-    return json.dumps(value.item() if isinstance(value, np.generic) else value)
 
 
 def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:

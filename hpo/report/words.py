@@ -42,8 +42,11 @@ def number(value: float) -> str:
 
 
 def score(value: float, summary: Summary) -> str:
-    """Return a trial's value: per cent if it is an accuracy, otherwise a plain number."""
-    return percent(value, 2) if summary.is_accuracy else number(value)
+    """Return a trial's value: per cent if it is a share, otherwise a number with its unit."""
+    if summary.is_share:
+        return percent(value, 2)
+    unit = summary.objective.score.unit if summary.ours and not summary.objective.score.is_share else ""
+    return f"{number(value)}\N{NO-BREAK SPACE}{unit}" if unit else number(value)
 
 
 def count(n: float, noun: str, plural: str = "") -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from hpo.objective import Score
 from hpo.settings import DEFAULT_TRIALS
 from hpo.store.own import best_first
 
@@ -64,6 +65,7 @@ class Board:
         varied: Names of the parameters that the sampler chooses.
         epochs: Of a trial that is not stopped early.
         total: Finished trials that the study shall have.
+        score: What trials are judged by.
         counts: Trials by state: complete, pruned, fail, running, and waiting at a rung.
         best: (number, accuracy) of the best complete trial.
         named: Accuracies of the complete trials of points that the space names, by number; trial 0 is the default point.
@@ -79,6 +81,7 @@ class Board:
     varied: tuple[str, ...]
     epochs: int
     total: int
+    score: Score = field(default_factory=Score)
     timeout: float | None = None
     rows: list[Row] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -102,6 +105,7 @@ class Board:
             varied=tuple(study.space.varied),
             epochs=study.settings.epochs,
             total=options.trials or DEFAULT_TRIALS,
+            score=study.score,
             timeout=options.timeout,
             grace=options.grace,
             rows=[Row() for _ in range(n_workers)],
@@ -181,9 +185,11 @@ class Board:
         return by_trials if by_timeout is None else min(by_trials, by_timeout)
 
 
-def reached(target: float | None, best: tuple[int, float] | None) -> str:
+def reached(target: float | None, best: tuple[int, float] | None, score: Score) -> str:
     """Return that a target was reached, as the reason of a run's end; empty if it was not."""
-    return "" if target is None or best is None or best[1] < target else f"target: trial {best[0]} reached {best[1]:.2%}"
+    if target is None or best is None or best[1] < target:
+        return ""
+    return f"target: trial {best[0]} reached {score.shown(best[1])}"
 
 
 class Watcher:

@@ -1,4 +1,4 @@
-"""The limits of a run that it was given: time, an accuracy, patience."""
+"""The limits of a run that it was given: time, a score, patience."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def limit_reached(board: Board, options: RunOptions) -> str:
     """Return which limit a run has reached, as the reason of its end; empty if none."""
-    if reason := reached(options.target, board.best):
+    if reason := reached(options.target, board.best, board.score):
         return reason
     if options.patience is not None and board.without_best >= options.patience:
         return f"patience: {board.without_best} trials without a new best"

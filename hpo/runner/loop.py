@@ -93,8 +93,9 @@ class Runner:
             self._seated[worker] = Seated(trial, heard=time.monotonic())
             trial.begin_stint(worker)
             self.board.rows[worker] = Row(trial, epoch=trial.epoch)
+            point = self._study.space.point(trial.params)
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
-            self._crew.send(worker, Job(trial=trial.number, config=trial.config, folder=folder, seed=seed))
+            self._crew.send(worker, Job(trial=trial.number, point=point, folder=folder, seed=seed))
             reach("job.sent")
         return self._wanted()
 

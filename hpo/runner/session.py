@@ -15,7 +15,6 @@ from hpo.files import refusal
 from hpo.locks import Lock
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
-from hpo.recipe import LATEST
 from hpo.runner import provenance
 from hpo.runner.board import Watcher, logged_to, reached
 from hpo.runner.crew import Crew
@@ -24,7 +23,6 @@ from hpo.runner.signals import CODES, stopping_by_signals
 from hpo.search import study
 from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
-from hpo.space import SearchSpace
 from hpo.store import definition, place, record, sqlite
 from hpo.store.database import exists, locate, open_storage
 
@@ -32,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hpo.folders import Location
+    from hpo.objective import Objective
     from hpo.parameters import Value
-    from hpo.recipe import Recipe
+    from hpo.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Outcome:
 def run(
     name: str | None = None,
     *,
+    objective: Objective,
     settings: Settings | None = None,
     space: SearchSpace | str | None = None,
     options: RunOptions | None = None,
@@ -77,11 +77,14 @@ def run(
     Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
     """
     settings, options = settings or Settings(), options or RunOptions()
+    if name is None:
+        name = settings.dataset if "dataset" in objective.settings else objective.name
     asked = _Asked(
-        study_name(settings.dataset if name is None else name),
+        study_name(name),
         locate(storage),
         {key: getattr(settings, key) for key in settings.model_fields_set},
-        SearchSpace.named(space) if isinstance(space, str) else space,
+        objective,
+        objective.whole(space),
     )
     watcher = watcher or Watcher()
 
@@ -96,10 +99,10 @@ def run(
             if reason := _nothing_left(found, options):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
-        recipe = before.recipe if before is not None else LATEST
+        recipe = before.recipe if before is not None else objective.recipe
         starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)
-        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, recipe.version)
+        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, objective.loader, recipe)
         stack.callback(pool.close)
         runners = stack.enter_context(stopping_by_signals())
         workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
@@ -134,6 +137,7 @@ class _Asked:
     name: str
     location: Location
     given: dict[str, Any]
+    objective: Objective
     space: SearchSpace | None
 
     def stored(self, *, must_exist: bool) -> definition.Stored | None:
@@ -147,7 +151,7 @@ class _Asked:
             database = open_storage(self.location, create=self.location.path is None)
             found = definition.stored(database, self.location, self.name)
         if found is not None:
-            definition.check_same(self.name, found, self.given, self.space)
+            definition.check_same(self.name, found, self.objective, self.given, self.space)
         elif must_exist:
             record.load(self.name, self.location)  # says which studies there are
         return found
@@ -156,13 +160,13 @@ class _Asked:
         """Return the points of another study that a new one tries; say what of it does not carry over."""
         if not settings.warm_start:
             return []
-        points, left_out = warm_start(settings.warm_start, self.location, self._space, settings)
+        points, left_out = warm_start(settings.warm_start, self.location, self.objective, self._space, settings)
         for sentence in left_out:
             watcher.warned(sentence)
         return points
 
     def opened(
-        self, settings: Settings, recipe: Recipe, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
+        self, settings: Settings, recipe: int, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
     ) -> study.WritableStudy:
         """Create the study or open it.
 
@@ -174,8 +178,10 @@ class _Asked:
         if before is None:
             described = environment | provenance.environment(n_workers)
             command = provenance.command()
-            return study.create(database, self.location, self.name, settings, self._space, described, command, starts)
-        definition.check_same(self.name, before, self.given, self.space)
+            return study.create(
+                database, self.location, self.name, self.objective, settings, self._space, described, command, starts
+            )
+        definition.check_same(self.name, before, self.objective, self.given, self.space)
         if (before.settings, before.recipe) != (settings, recipe):
             raise UsageError(
                 f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
@@ -185,7 +191,7 @@ class _Asked:
 
     @property
     def _space(self) -> SearchSpace:
-        return self.space or SearchSpace.named("basic")
+        return self.space or self.objective.space()
 
 
 def _check_place(location: Location, watcher: Watcher) -> None:
@@ -227,7 +233,7 @@ def _nothing_left(found: record.StudyRecord, options: RunOptions) -> str:
     if ended.startswith("exhausted") and all(trial.state.is_finished() for trial in found.trials):
         return ended
     best = (found.winner.number, found.winner.value or 0.0) if found.winner else None
-    return reached(options.target, best)
+    return reached(options.target, best, found.score)
 
 
 def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:

@@ -10,7 +10,6 @@ from hpo.store.schema import STINTS
 
 if TYPE_CHECKING:
     from hpo.messages import Epoch, Started
-    from hpo.space import Config
 
 
 @dataclass
@@ -19,14 +18,13 @@ class OpenTrial:
 
     Attributes:
         number: Optuna's trial number.
-        config: The full configuration.
+        params: The values of the parameters that the study varies.
         accuracies: Accuracy by epoch (from 1), as far as the database knows them.
         attributes: What will be stored with the trial when it ends.
     """
 
     number: int
     params: dict[str, Any]
-    config: Config
     accuracies: dict[int, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -41,8 +39,8 @@ class OpenTrial:
         return self.accuracies[self.epoch]
 
     def started(self, worker: int, message: Started) -> None:
-        """Its network is built; what a checkpoint brings back is measured again."""
-        self.attributes |= {"n_parameters": message.n_parameters, "macs": message.macs, "worker": worker}
+        """It is ready to train; what a checkpoint brings back is measured again."""
+        self.attributes |= {**message.measured, "worker": worker}
         self.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
 
     def measured(self, epoch: Epoch) -> None:

@@ -78,7 +78,7 @@ class Queue:
         if not isinstance(given, dict):
             raise UnfitError("it was enqueued without a point")
         try:
-            self._space.config(given)
+            self._space.point(given)
         except SpaceError as error:
             raise UnfitError(str(error).rstrip(".")[:LONGEST]) from None
         if number == 0:

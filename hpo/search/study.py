@@ -8,13 +8,13 @@ Only one process may write a study; the runner's lock ensures that.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState, create_trial
 
 from hpo import folders
 from hpo.failpoints import reach
+from hpo.objective import of_study
 from hpo.search.halving import Halving, Rungs, rungs, stored_rungs
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.folders import Location
+    from hpo.objective import Objective
     from hpo.parameters import Value
     from hpo.search.plan import Does, Plan
     from hpo.settings import Settings
@@ -75,6 +76,7 @@ class WritableStudy:
             self._study_id = storage.get_study_id_from_name(name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
             system = storage.get_study_system_attrs(self._study_id)
+            self.score = of_study(storage.get_study_user_attrs(self._study_id)).score
         self._ledger = Ledger(storage.engine, location, self._study_id, name)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
@@ -144,7 +146,7 @@ class WritableStudy:
         return [self._reopened(self.trials[number]) for number in self._mirror.running if number not in self.plan.waiting]
 
     def _reopened(self, t: FrozenTrial) -> OpenTrial:
-        return OpenTrial(t.number, t.params, self.space.config(t.params), dict(t.intermediate_values), dict(t.user_attrs))
+        return OpenTrial(t.number, t.params, dict(t.intermediate_values), dict(t.user_attrs))
 
     def claim(self) -> None:
         """Mark the trials that this run goes on with: it writes to these and to its own, and to none that took an id over."""
@@ -201,7 +203,7 @@ class WritableStudy:
         else:
             self._ids.append(trial_id)
         self._queue.begin(number, params)
-        return OpenTrial(number, params, self.space.config(params))
+        return OpenTrial(number, params)
 
     def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Does:
         """Record an epoch's accuracy and return what the plan would have the trial do; if that is to wait, it waits.
@@ -261,6 +263,7 @@ def create(
     storage: RDBStorage,
     location: Location,
     name: str,
+    objective: Objective,
     settings: Settings,
     space: SearchSpace,
     environment: Mapping[str, Any],
@@ -272,7 +275,7 @@ def create(
     Raises:
         UsageError: An empty study of that name has another direction.
     """
-    n_train = environment.get("n_train")  # rungs are the same for all trials: counted in batches of the default point
-    steps = math.ceil(n_train / space.config().batch_size) if isinstance(n_train, int) and n_train > 0 else None
-    definition.create(storage, location, name, settings, space, environment, command, starts, rungs(settings.epochs, steps))
+    steps = objective.steps(space.point(), environment)  # of the default point: rungs are the same for all trials
+    levels = rungs(settings.epochs, steps)
+    definition.create(storage, location, name, objective, settings, space, environment, command, starts, levels)
     return WritableStudy(storage, location, name, settings, space, starts)

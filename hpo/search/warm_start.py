@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
 from hpo.parameters import Choices, Fixed
-from hpo.recipe import LATEST
 from hpo.store.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hpo.folders import Location
+    from hpo.objective import Objective
     from hpo.parameters import Parameter, Value
     from hpo.settings import Settings
     from hpo.space import SearchSpace
     from hpo.store.record import StudyRecord
 
 POINTS = 5  # best configurations that are taken over
-COMPARED = ("dataset", "score", "epochs", "limit_train", "limit_test", "recipe")  # where these differ accuracies do not compare
 
 
 class WarmStart(NamedTuple):
@@ -38,7 +37,7 @@ class WarmStart(NamedTuple):
     left_out: list[str]
 
 
-def warm_start(name: str, location: Location, space: SearchSpace, settings: Settings) -> WarmStart:
+def warm_start(name: str, location: Location, objective: Objective, space: SearchSpace, settings: Settings) -> WarmStart:
     """Return the best configurations of study `name` that `space` can express, at most `POINTS`.
 
     A value that the other study had, varied or fixed, is taken over where `space` varies the parameter and holds the value; else
@@ -51,7 +50,7 @@ def warm_start(name: str, location: Location, space: SearchSpace, settings: Sett
     points: list[dict[str, Value]] = []
     used: list[dict[str, Value]] = []
     for trial in record.ranked:
-        whole = record.space.config(trial.params).model_dump() if record.space else trial.params
+        whole = record.space.point(trial.params) if record.space else trial.params
         known = {key: value for key, value in whole.items() if key in space.varied and space.varied[key].holds(value)}
         point = space.default | known
         if known and point != space.default and point not in points:
@@ -64,19 +63,20 @@ def warm_start(name: str, location: Location, space: SearchSpace, settings: Sett
             f"study {name!r} in {location} has no complete trial whose parameters lie in space {space.name!r}: "
             f"there is nothing to start from. Leave out --warm-start {name}"
         )
-    return WarmStart(points, [*_otherwise_scored(record, settings), *_not_expressed(name, used, space)])
+    return WarmStart(points, [*_otherwise_scored(record, objective, settings), *_not_expressed(name, used, space)])
 
 
-def _otherwise_scored(record: StudyRecord, settings: Settings) -> list[str]:
+def _otherwise_scored(record: StudyRecord, objective: Objective, settings: Settings) -> list[str]:
     there: Mapping[str, Any] = record.settings.model_dump() | {"recipe": record.recipe} if record.settings else {}
-    here = settings.model_dump() | {"recipe": LATEST.version}
+    here = settings.model_dump() | {"recipe": objective.recipe}
+    compared = (*objective.settings, "epochs", "recipe")
     differing = [
-        f"{key} {_said(there[key])} (here {_said(here[key])})" for key in COMPARED if key in there and there[key] != here[key]
+        f"{key} {_said(there[key])} (here {_said(here[key])})" for key in compared if key in there and there[key] != here[key]
     ]
     if not differing:
         return []
     return [
-        f"study {record.name!r} was run with {', '.join(differing)}: its points are tried here, its accuracies do not carry over."
+        f"study {record.name!r} was run with {', '.join(differing)}: its points are tried here, its scores do not carry over."
     ]
 
 

@@ -21,11 +21,18 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.folders import Location
+    from hpo.objective import Score
     from hpo.space import SearchSpace
 
 
 def check(
-    location: Location, name: str, remembered: Mapping[str, Any], space: SearchSpace, epochs: int, trials: Sequence[FrozenTrial]
+    location: Location,
+    name: str,
+    remembered: Mapping[str, Any],
+    space: SearchSpace,
+    score: Score,
+    epochs: int,
+    trials: Sequence[FrozenTrial],
 ) -> None:
     """Refuse to continue what hpo did not write.
 
@@ -34,6 +41,7 @@ def check(
         name: The study.
         remembered: Its attributes environment, options and starts.
         space: Its space.
+        score: What its trials are judged by.
         epochs: Of a trial.
         trials: All of its trials.
 
@@ -42,7 +50,7 @@ def check(
     """
     try:
         _check_remembered(remembered, space)
-        _check_trials(trials, space, epochs)
+        _check_trials(trials, space, score, epochs)
     except ValidationError as error:
         why = explain(error)[0]
     except (SpaceError, ValueError) as error:
@@ -64,15 +72,15 @@ def _check_remembered(remembered: Mapping[str, Any], space: SearchSpace) -> None
     for start in remembered["starts"]:
         if not isinstance(start, dict) or not start.keys() <= space.varied.keys():
             raise ValueError("one of its starts is no point of its space")
-        space.config(start)
+        space.point(start)
 
 
-def _check_trials(trials: Sequence[FrozenTrial], space: SearchSpace, epochs: int) -> None:
+def _check_trials(trials: Sequence[FrozenTrial], space: SearchSpace, score: Score, epochs: int) -> None:
     varied = distributions(space)
     for expected, trial in enumerate(trials):
         if trial.number != expected:
             raise ValueError(f"there is no trial {expected}")
         reported = trial.intermediate_values.items() if is_ours(trial, varied) else ()
-        for epoch, accuracy in reported:
-            if not (1 <= epoch <= epochs and 0 <= accuracy <= 1):  # not a number is neither
-                raise ValueError(f"trial {trial.number} has an accuracy of {accuracy} after epoch {epoch}")
+        for epoch, value in reported:
+            if not (1 <= epoch <= epochs and score.allows(value)):  # not a number is neither
+                raise ValueError(f"the {score.name} of trial {trial.number} after epoch {epoch} is {value}")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
 from hpo.failpoints import reach
-from hpo.recipe import FIRST, LATEST, RECIPES, Recipe, of_version
-from hpo.settings import Settings
+from hpo.objective import FIRST, FIRST_BUILT_IN, of_study
+from hpo.settings import TASK
 from hpo.store import continued, legible
 from hpo.store.database import guarded, quiet_load
-from hpo.store.record import stored_space, validated
+from hpo.store.own import stored_settings
 from hpo.store.schema import LEVELS, experimental
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
     from hpo.folders import Location
+    from hpo.objective import Objective
     from hpo.parameters import Parameter, Value
+    from hpo.settings import Settings
     from hpo.space import SearchSpace
 
 _LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
@@ -32,6 +34,7 @@ def create(
     storage: RDBStorage,
     location: Location,
     name: str,
+    objective: Objective,
     settings: Settings,
     space: SearchSpace,
     environment: Mapping[str, Any],
@@ -46,6 +49,7 @@ def create(
     """
     import optuna
 
+    others = {*TASK} - {*objective.settings}
     with guarded(location):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
@@ -53,15 +57,16 @@ def create(
             raise UsageError(f"study {name!r} in {location} was not made by hpo. Choose another name: hpo run {name}-2")
         reach("study.created")
         with experimental():
-            study.set_metric_names(["accuracy"])
+            study.set_metric_names([objective.score.name])
         storage.set_study_system_attr(storage.get_study_id_from_name(name), LEVELS, levels)
         for key, value in (
             ("space", space.model_dump(mode="json")),
             *([("starts", list(starts))] if starts else []),
             ("environment", dict(environment)),
             ("command", command),
-            ("recipe", LATEST.version),
-            ("settings", settings.model_dump(mode="json")),  # last: a study with settings is whole
+            ("objective", objective.stored),
+            ("recipe", objective.recipe),
+            ("settings", settings.model_dump(mode="json", exclude=others)),  # last: a study with settings is whole
         ):
             reach("study.describing")
             study.set_user_attr(key, value)
@@ -75,7 +80,8 @@ class Stored(NamedTuple):
     environment: dict[str, Any]
     options: dict[str, Any]  # trials, data_dir
     starts: Sequence[Mapping[str, Value]] = ()  # points to try after the default one
-    recipe: Recipe = RECIPES[FIRST]
+    recipe: int = FIRST  # version of what its trainings do beyond their points
+    objective: str = FIRST_BUILT_IN
 
 
 def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
@@ -96,19 +102,21 @@ def stored(storage: RDBStorage, location: Location, name: str) -> Stored | None:
         if "settings" not in attributes and not trials:
             return None  # a run died while it made this study: `create` makes it whole
     version = attributes.get("recipe", FIRST)
-    if isinstance(version, int) and version > LATEST.version:
+    objective = of_study(attributes)
+    latest = objective.recipe
+    if isinstance(version, int) and version > latest:
         raise UsageError(
             f"study {name!r} in {location} was made by a newer hpo: its recipe has version {version}, and this hpo trains by "
-            f"versions {FIRST} to {LATEST.version}. Continue it with that hpo, or give the new study a name: hpo run {name}-2"
+            f"versions {FIRST} to {latest}. Continue it with that hpo, or give the new study a name: hpo run {name}-2"
         )
-    settings, space, recipe = validated(Settings, attributes.get("settings")), stored_space(attributes), of_version(version)
-    if settings is None or space is None or recipe is None:
+    settings, space = stored_settings(attributes), objective.stored_space(attributes.get("space"))
+    if settings is None or space is None or not isinstance(version, int) or version < FIRST:
         raise UsageError(
             f"study {name!r} in {location} was not made by hpo and cannot be continued. Choose another name: hpo run {name}-2"
         )
     remembered = {key: attributes.get(key, empty) for key, empty in (("environment", {}), ("options", {}), ("starts", []))}
-    continued.check(location, name, remembered, space, settings.epochs, trials)
-    return Stored(settings, space, **remembered, recipe=recipe)
+    continued.check(location, name, remembered, space, objective.score, settings.epochs, trials)
+    return Stored(settings, space, **remembered, recipe=version, objective=objective.name)
 
 
 def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -126,25 +134,32 @@ def check_same_data(name: str, before: Mapping[str, Any], now: Mapping[str, Any]
             )
 
 
-def check_same(name: str, before: Stored, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
-    """Refuse to continue a study with other settings or another space than it was made with.
+def check_same(name: str, before: Stored, objective: Objective, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
+    """Refuse to continue a study with another objective, other settings or another space than it was made with.
 
     Args:
         name: The study.
         before: What it was made with.
+        objective: The one that was asked for.
         wanted: The settings that were asked for explicitly.
         space: The space that was asked for explicitly, or None.
 
     Raises:
         UsageError: Names each difference with both values, and the way out.
     """
+    if objective.name != before.objective:
+        raise UsageError(
+            f"study {name!r} maximizes {before.objective!r}, and you asked for {objective.name!r}. "
+            f"Continue it with its own objective, or give the new study a name: hpo run {name}-2"
+        )
     stored_values = before.settings.model_dump()
     differences = [f"{k} = {stored_values[k]!r}, and you asked for {v!r}" for k, v in wanted.items() if stored_values[k] != v]
     if space is not None:
         for key, parameter in before.space.parameters.items():
-            if space.parameters[key] != parameter:
-                old, new = _brief(parameter), _brief(space.parameters[key])
-                differences.append(f"space {before.space.name!r} with {key}: {old}, and you asked for {new}")
+            asked = space.parameters.get(key)  # an objective may have lost a knob since
+            if asked != parameter:
+                new = _brief(asked) if asked else "none"
+                differences.append(f"space {before.space.name!r} with {key}: {_brief(parameter)}, and you asked for {new}")
     if differences:
         raise UsageError(
             f"study {name!r} was run with {'; '.join(differences[:4])}{' …' if len(differences) > 4 else ''}. "

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from pydantic import ValidationError
+
+from hpo.settings import Settings
 from hpo.store.schema import REFUSED, State
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 FINISHED: tuple[IntEnum, ...] = (State.COMPLETE, State.PRUNED)
 FOREIGN = "foreign"  # the state of a trial that is not hpo's
 
-_SETTINGS = {"dataset", "epochs", "score", "sampler", "pruner", "seed"}  # that every version of hpo has stored
+_SETTINGS = {"epochs", "sampler", "pruner", "seed"}  # that every version of hpo has stored
 
 
 class Tried(Protocol):
@@ -42,9 +45,17 @@ One = TypeVar("One", bound=Tried)
 
 
 def is_our_study(attributes: Mapping[str, Any], *, maximize: bool) -> bool:
-    """Return whether hpo made a study: only then are its values accuracies, and is trial 0 the default point."""
+    """Return whether hpo made a study: only then are its values scores, and is trial 0 the default point."""
     settings = attributes.get("settings")
     return maximize and isinstance(settings, dict) and settings.keys() >= _SETTINGS
+
+
+def stored_settings(attributes: Mapping[str, Any]) -> Settings | None:
+    """Return what a study was run with; None where hpo did not make it."""
+    try:
+        return Settings.model_validate(attributes.get("settings"))
+    except ValidationError:
+        return None
 
 
 def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:

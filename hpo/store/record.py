@@ -6,19 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
-from hpo.recipe import FIRST, as_made
-from hpo.settings import Settings
-from hpo.space import SearchSpace
+from hpo.objective import FIRST, of_study
 from hpo.store import schema, tables
 from hpo.store.database import guarded, open_engine, open_storage, quiet_load
 from hpo.store.legible import check, legible, names, study_names, unreadable
-from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of
+from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.schema import LONGEST_NAME, MEASURED
 
 if TYPE_CHECKING:
@@ -31,10 +27,11 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from hpo.folders import Location
+    from hpo.objective import Objective, Score
+    from hpo.settings import Settings
+    from hpo.space import SearchSpace
     from hpo.store.schema import Distribution
     from hpo.store.tables import Trial
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +67,33 @@ class StudyRecord:
 
     @property
     def ours(self) -> bool:
-        """Whether hpo made it: only then are its values accuracies, and is trial 0 the default point."""
+        """Whether hpo made it: only then are its values scores, and is trial 0 the default point."""
         return is_our_study(self.attributes, maximize=self.maximize)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What it maximizes, where hpo made it."""
+        return of_study(self.attributes)
+
+    @property
+    def score(self) -> Score:
+        """What its trials are judged by, where hpo made it."""
+        return self.objective.score
 
     @cached_property
     def settings(self) -> Settings | None:
         """What it was run with; None where hpo did not make it."""
-        return validated(Settings, self.attributes.get("settings"))
+        return stored_settings(self.attributes)
+
+    def has(self, setting: str) -> bool:
+        """Whether its objective has a setting: a stranger's may know of no data set."""
+        stored = self.attributes.get("settings")
+        return isinstance(stored, dict) and setting in stored
 
     @cached_property
     def space(self) -> SearchSpace | None:
         """What it searches; None where hpo did not make it."""
-        return stored_space(self.attributes)
+        return self.objective.stored_space(self.attributes.get("space"))
 
     @property
     def recipe(self) -> int:
@@ -136,9 +148,9 @@ class StudyRecord:
         return self.winner
 
     @cached_property
-    def is_accuracy(self) -> bool:
+    def is_share(self) -> bool:
         """Whether its results are shares, which people read in per cent."""
-        return self.ours and are_shares(trial.value or 0.0 for trial in self.ranked)
+        return self.ours and self.score.is_share and are_shares(trial.value or 0.0 for trial in self.ranked)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -210,7 +222,7 @@ class StudyRecord:
     @property
     def measure(self) -> str:
         """What a trial's value is called."""
-        return "accuracy" if self.ours else "value"
+        return self.score.name if self.ours else "value"
 
 
 def _sortable(value: object) -> tuple[bool, float, str]:
@@ -221,19 +233,6 @@ def _sortable(value: object) -> tuple[bool, float, str]:
 
 def _iso(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
-
-
-def validated(model: type[Model], value: object) -> Model | None:
-    """Return a stored attribute as what it was made from, or None where hpo did not make it."""
-    try:
-        return model.model_validate(value)
-    except ValidationError:
-        return None
-
-
-def stored_space(attributes: Mapping[str, Any]) -> SearchSpace | None:
-    """Return the space that a study was made with, complete where Config has younger fields; None where hpo did not make it."""
-    return validated(SearchSpace, as_made(attributes.get("space")))
 
 
 def load(name: str, location: Location) -> StudyRecord:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from hpo.recipe import LATEST
+from hpo.convnet import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
 
-    from hpo.recipe import Recipe
-    from hpo.space import Config
+    from hpo.convnet import Config, Recipe
 
 
 @dataclass(frozen=True, eq=False)

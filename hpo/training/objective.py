@@ -1,291 +1,90 @@
-"""The objective of a study: trains the network of a configuration and measures its accuracy after each epoch.
-
-It is a generator, so the caller can stop a trial after any epoch. It is a pure function of (configuration, seed, data) and
-writes a checkpoint after each epoch, so a trial can be continued.
-"""
+"""What workers load of the built-in objective (convnet.py): it maps the images, and begins the trials."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from dataclasses import dataclass
+import platform
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from hpo import correct
-from hpo.data.datasets import MIRRORABLE, hold_out, take
-from hpo.errors import HpoError, SpaceError, StorageError, UsageError
-from hpo.failpoints import reach
-from hpo.files import atomic_file, refusal, write_atomically
-from hpo.messages import Epoch
-from hpo.recipe import BEFORE, FIRST, LATEST
-from hpo.settings import N_VALIDATION, Settings
-from hpo.training import checkpoint
-from hpo.training.batches import Images
-from hpo.training.model import Size, measure
-from hpo.training.train import SCORING_BATCH, DivergedError, Training
+from hpo.convnet import Config, of_version
+from hpo.data import datasets
+from hpo.errors import DeviceError, UsageError
+from hpo.training.task import Task, out_of_memory
+from hpo.training.train import fast_dtype
+from hpo.training.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from hpo.data.datasets import DataSet
-    from hpo.recipe import Recipe
-    from hpo.space import Config
-
-N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
-_NO_STATE = (
-    UsageError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-)  # of a file of other content
+    from hpo.data.arrays import DataSet
+    from hpo.messages import Setup
+    from hpo.objective import Begin, Telling
+    from hpo.parameters import Value
 
 
-class TrialError(HpoError):
-    """This configuration cannot be trained to the end.
-
-    Attributes:
-        cause: One word, the same for the same kind of failure.
-    """
-
-    def __init__(self, cause: str, reason: str) -> None:
-        super().__init__(reason)
-        self.cause = cause
-
-
-@dataclass(frozen=True)
-class Task:
-    """Common to all trials of a study: images to train on and to score, on one device.
-
-    Attributes:
-        memory: Bytes that one training may use on the device.
-        recipe: The parts of training that no Config describes.
-    """
-
-    settings: Settings
-    classes: tuple[str, ...]
-    train: Images
-    score: Images
-    memory: int
-    recipe: Recipe = LATEST
-
-    @property
-    def mirrorable(self) -> bool:
-        """Whether a mirrored image is of the same class; otherwise `flip` and `tta` are off for every configuration."""
-        return self.settings.dataset in MIRRORABLE
-
-    @classmethod
-    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
-        """Choose the images according to the settings.
-
-        Raises:
-            UsageError: A limit does not fit the data.
-        """
-        train = data.train
-        pixels = torch.from_numpy(train.images).to(device)
-        labels = torch.from_numpy(train.labels).to(device)
-        if settings.score == "validation":
-            rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
-            trained = rest[take(train.labels[rest], settings.limit_train, settings.seed)]
-            scored = held_out[take(train.labels[held_out], settings.limit_test, settings.seed)]
-            score = Images(pixels, labels, torch.from_numpy(scored).to(device))
-        else:
-            trained = take(train.labels, settings.limit_train, settings.seed)
-            scored = take(data.test.labels, settings.limit_test, settings.seed)
-            score = Images.of(data.test.images, data.test.labels, scored, device)
-        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory, recipe)
-
-
-class Trial:
-    """The training of one configuration.
-
-    Attributes:
-        size: Parameters, multiply-adds, layers.
-        history: Finished epochs, including those restored from a checkpoint.
-        passed_over: For each checkpoint that was not used, a sentence that says why.
+def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
+    """Map the data; return the environment that all trials of this worker share, and what begins one.
 
     Raises:
-        TrialError: The network cannot be built for these images, or would not fit into memory.
+        DataError, DeviceError, UsageError: The data, the device or the settings are at fault.
     """
-
-    def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
-        self.task, self.config, self.seed, self.folder = task, config, seed, folder
-        self.history: list[Epoch] = []
-        self.passed_over: list[str] = []
-        channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
-        try:
-            self.size = measure(config, len(task.classes), channels, edge, task.recipe)
-        except SpaceError as error:
-            raise TrialError("shape", str(error)) from None
-        needed = training_bytes(self.size, config, task.train.pixels.device.type)
-        if needed > task.memory:
-            raise TrialError(
-                "memory",
-                f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
-                f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
-            )
-        with _memory_suffices():
-            self._training = self._begun()
-            self._continue()
-
-    def _begun(self) -> Training:
-        task, config = self.task, self.config
-        if not task.mirrorable:
-            config = config.model_copy(update={"flip": False, "tta": False})
-        return Training(config, task.train, task.score, len(task.classes), task.settings.epochs, self.seed, task.recipe)
-
-    def _continue(self) -> None:
-        """Continue from the newest checkpoint that is undamaged and of this trial."""
-        for path in checkpoint.newest_first(self.folder):
-            try:
-                state = checkpoint.load(path)
-                if _identity_of(state) == self._identity():
-                    self._restore(state)
-                    return
-                self.passed_over.append(f"{path} is of another configuration, seed, recipe or other settings.")
-            except StorageError as error:
-                self.passed_over.append(str(error))
-            except _NO_STATE as error:
-                if out_of_memory(error):
-                    raise
-                self.passed_over.append(f"{path} contains no state of this training.")
-                self._training = self._begun()  # half restored
-        if self.passed_over:
-            self.passed_over.append("it starts from the beginning.")
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        history = [Epoch(int(number), *map(float, measured)) for number, *measured in state["history"]]
-        if "scored" in state["training"] and len(history) < self.task.settings.epochs:
-            raise ValueError("only a training that is done does without the rest")
-        self._training.restore(state["training"])
-        self._training.logits = state["logits"]
-        shape = (len(self.task.score), len(self.task.classes))
-        if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or state["logits"].shape != shape:
-            raise ValueError("epochs and scores do not fit together")
-        self.history = history
-
-    def _identity(self) -> dict[str, Any]:
-        """Return everything that a checkpoint's scores depend on."""
-        return {
-            "config": self.config.model_dump(),
-            "seed": self.seed,
-            "settings": self.task.settings.model_dump(),
-            "recipe": self.task.recipe.version,
-        }
-
-    def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
-        """Continue training, yielding each epoch once its checkpoint is on disk.
-
-        Raises:
-            TrialError: The loss became infinite or NaN, or memory ran out.
-            StorageError: The checkpoint cannot be written.
-        """
-        try:
-            with _memory_suffices():
-                for epoch in self._training.epochs(tick):
-                    self.history.append(epoch)
-                    reach("epoch.trained")
-                    self._save()
-                    reach("epoch.saved")
-                    yield epoch
-        except DivergedError:
-            number = self._training.epoch + 1
-            raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
-
-    def _save(self) -> None:
-        path, answers = self.folder / correct.FILE, self._correct()
-        try:
-            correct.write(path, answers)  # first, so that a training continued from the checkpoint finds its answers
-        except OSError as error:
-            raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {refusal(error, path)}") from error
-        checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
-
-    def _state(self, training: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "identity": self._identity(),
-            "training": training,
-            "history": [tuple(epoch) for epoch in self.history],
-            "logits": self._training.logits.cpu(),
-            "classes": list(self.task.classes),
-            "mirrorable": self.task.mirrorable,
-        }
-
-    def _correct(self) -> correct.Bits:
-        score = self.task.score
-        right = self._training.logits.argmax(1) == score.labels[score.chosen]
-        return np.asarray(right.cpu().numpy())
-
-    def finish(self) -> Path:
-        """Write the report's files, and keep one checkpoint with only the weights that scoring needs; return its path.
-
-        `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
-        mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
-
-        Raises:
-            StorageError: A file cannot be written.
-        """
-        score = self.task.score
-        logits = self._training.logits.float().cpu().numpy()
-        labels = score.labels[score.chosen].cpu().numpy()
-        shown = _pictured(logits, labels)
-        pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
-        try:
-            with atomic_file(self.folder / "scores.npz") as file:
-                np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
-            reach("result.scores")
-            rows = [layer._asdict() for layer in self.size.layers]
-            write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
-            reach("result.layers")
-        except OSError as error:  # the disk's fault, not the trial's
-            raise StorageError(f"cannot write the results into {self.folder}: {refusal(error, self.folder)}") from error
-        return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
-
-
-def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's identity, with the fields that an older hpo did not have."""
-    identity: dict[str, Any] = state["identity"]
-    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump()
-    return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
-
-
-@contextlib.contextmanager
-def _memory_suffices() -> Iterator[None]:
-    """Turn errors about a lack of memory into a failure of the trial."""
+    recipe = of_version(setup.recipe)
+    if recipe is None:
+        raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
+    torch.set_flush_denormal(True)
+    device = _device(setup.device)
     try:
-        yield
+        loaded = datasets.load(setup.settings.dataset, setup.data_dir, progress=tell)
+        task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise TrialError("memory", "the device ran out of memory.") from None
+        raise DeviceError(
+            f"{setup.device} has no memory left for the images of {setup.settings.dataset}. "
+            f"Use fewer workers, --workers 1, or another device."
+        ) from None
+
+    def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:
+        return Trial(task, Config.model_validate(point), seed, folder)
+
+    return _environment(task, loaded, device), begin
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            raise DeviceError(
+                f"device {name} does not exist here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
+            )
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    return device
 
 
-def training_bytes(size: Size, config: Config, device: str) -> int:
-    """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
-    copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
-    training = 2 * config.batch_size * size.activation_bytes
-    scoring = SCORING_BATCH[device] * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
-    return 4 * copies * size.n_parameters + max(training, scoring)
+def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str, Any]:
+    return {
+        "data": loaded.source,
+        "data_digest": loaded.digest,
+        "classes": list(task.classes),
+        "n_train": len(task.train),
+        "n_scored": len(task.score),
+        "channels": _channels(task),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",
+        "precision": str(fast_dtype(device)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": metadata.version("torchvision"),  # importing it would cost a second
+    }
 
 
-def _pictured(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return positions of the most confident mistakes, then of successes of typical (median) confidence."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    confidence = (shifted / shifted.sum(1, keepdims=True)).max(1)
-    right = logits.argmax(1) == labels
-    wrong = np.flatnonzero(~right)
-    mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_PICTURES]
-    hits = np.flatnonzero(right)
-    median = np.median(confidence[hits]) if len(hits) else 0.0
-    successes = hits[np.argsort(np.abs(confidence[hits] - median), kind="stable")][:N_PICTURES]
-    return np.concatenate((mistakes, successes))
+def _channels(task: Task) -> int:
+    """Return 3 for pictures in colour, 1 for grey ones, which are stored in the same way."""
+    some = task.score.pixels[task.score.chosen[:1000]]
+    return 3 if bool((some != some[..., :1]).any()) else 1

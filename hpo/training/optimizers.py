@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hpo.recipe import LATEST
+from hpo.convnet import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
-    from hpo.recipe import Recipe
-    from hpo.space import Config
+    from hpo.convnet import Config, Recipe
 
 ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
 

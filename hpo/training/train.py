@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from hpo.convnet import LATEST
 from hpo.messages import Epoch
-from hpo.recipe import LATEST
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.model import ConvNet, Whiten
 from hpo.training.optimizers import ADAMW_LR, make_optimizer
@@ -25,8 +25,7 @@ from hpo.training.optimizers import ADAMW_LR, make_optimizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hpo.recipe import Recipe
-    from hpo.space import Config
+    from hpo.convnet import Config, Recipe
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 

@@ -2,6 +2,7 @@
 
     python -m hpo.training.worker
 
+What it trains is the objective's business: Setup names the module to load, whose `prepare` returns what begins a trial.
 It ends when its input ends, even in the middle of a batch: a thread waits for that, so that no worker outlives the runner.
 Standard output carries only messages; other output to it is redirected to standard error.
 """
@@ -9,15 +10,14 @@ Standard output carries only messages; other output to it is redirected to stand
 from __future__ import annotations
 
 import os
-import platform
 import queue
 import signal
 import threading
 import traceback
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from hpo.errors import DeviceError, HpoError, StorageError, UsageError
+from hpo.errors import HpoError, StorageError, UsageError
 from hpo.messages import (
     CannotWork,
     EpochDone,
@@ -32,16 +32,14 @@ from hpo.messages import (
     Verdict,
     read_job_side,
 )
-from hpo.recipe import of_version
+from hpo.objective import TrialError
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import BinaryIO
 
-    import torch
-
-    from hpo.data.arrays import DataSet
     from hpo.messages import FromWorker, ToWorker
-    from hpo.training.objective import Task
+    from hpo.objective import Begin
 
 
 class Line:
@@ -75,6 +73,10 @@ class Line:
         except OSError:
             os._exit(0)  # as in _listen
 
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Tell how far a step of the set-up is; `total` 0 if that is unknown."""
+        self.send(Progress(what=what, done=done, total=total))
+
 
 def main() -> None:
     """Work for one runner until it closes the connection."""
@@ -93,7 +95,7 @@ def main() -> None:
     if not isinstance(setup, Setup):
         raise TypeError(f"expected Setup, got {setup!r}")
     try:
-        task, environment = prepare(setup, line)
+        environment, begin = _loaded(setup.objective).prepare(setup, line.tell)
     except HpoError as error:
         line.send(CannotWork(error=type(error).__name__, message=str(error)))
         return
@@ -101,91 +103,22 @@ def main() -> None:
     while True:
         job = line.receive()
         if isinstance(job, Job):
-            serve(job, task, line)
+            serve(job, begin, line)
 
 
-def prepare(setup: Setup, line: Line) -> tuple[Task, dict[str, Any]]:
-    """Map the data into memory and describe the environment that all trials of this worker share.
-
-    Raises:
-        DataError, DeviceError, UsageError: The data, the device or the settings are at fault.
-    """
-    import torch
-
-    from hpo.data import datasets
-    from hpo.training.objective import Task, out_of_memory
-
-    recipe = of_version(setup.recipe)
-    if recipe is None:
-        raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
-    torch.set_flush_denormal(True)
-    device = _device(setup.device)
+def _loaded(module: str) -> ModuleType:
     try:
-        loaded = datasets.load(
-            setup.settings.dataset,
-            setup.data_dir,
-            progress=lambda what, done, total: line.send(Progress(what=what, done=done, total=total)),
-        )
-        task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"{setup.device} has no memory left for the images of {setup.settings.dataset}. "
-            f"Use fewer workers, --workers 1, or another device."
-        ) from None
-    return task, _environment(task, loaded, device)
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise UsageError(f"workers cannot find the objective's module {module!r}. Put its folder on PYTHONPATH.") from None
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    device = torch.device(name)
-    if device.type == "cuda":
-        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise DeviceError(
-                f"device {name} does not exist here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
-            )
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
-    return device
-
-
-def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str, Any]:
-    import torch
-
-    from hpo.training.train import fast_dtype
-
-    return {
-        "data": loaded.source,
-        "data_digest": loaded.digest,
-        "classes": list(task.classes),
-        "n_train": len(task.train),
-        "n_scored": len(task.score),
-        "channels": _channels(task),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",
-        "precision": str(fast_dtype(device)).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": metadata.version("torchvision"),  # importing it would cost a second
-    }
-
-
-def _channels(task: Task) -> int:
-    """Return 3 for pictures in colour, 1 for grey ones, which are stored in the same way."""
-    some = task.score.pixels[task.score.chosen[:1000]]
-    return 3 if bool((some != some[..., :1]).any()) else 1
-
-
-def serve(job: Job, task: Task, line: Line) -> None:
+def serve(job: Job, begin: Begin, line: Line) -> None:
     """Train one job to its end, or to the epoch after which the runner stops it."""
-    from hpo.training.objective import TrialError
-
     try:
-        _train(job, task, line)
+        _train(job, begin, line)
     except TrialError as error:
         line.send(TrialFailed(trial=job.trial, cause=error.cause, reason=str(error)))
     except StorageError as error:  # not the trial's fault: the run ends, and the trial can be continued later
@@ -197,15 +130,12 @@ def serve(job: Job, task: Task, line: Line) -> None:
         line.send(TrialFailed(trial=job.trial, cause=type(error).__name__, reason=f"{type(error).__name__}: {error}"[:500]))
 
 
-def _train(job: Job, task: Task, line: Line) -> None:
-    from hpo.training.objective import Trial
-
-    trial = Trial(task, job.config, job.seed, job.folder)
+def _train(job: Job, begin: Begin, line: Line) -> None:
+    trial = begin(job.point, job.seed, job.folder)
     line.send(
         Started(
             trial=job.trial,
-            n_parameters=trial.size.n_parameters,
-            macs=trial.size.macs,
+            measured=dict(trial.measured),
             epochs=tuple(trial.history),
             passed_over=tuple(trial.passed_over),
         )

@@ -26,11 +26,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 import numpy as np
 import torch
 
+from hpo.convnet import OBJECTIVE, Config
 from hpo.data.datasets import MIRRORABLE, load
 from hpo.parameters import FloatRange, IntRange
 from hpo.settings import Settings
-from hpo.space import SearchSpace
-from hpo.training.objective import Task
+from hpo.training.task import Task
 from hpo.training.train import DivergedError, Training
 
 SCORED = 2000
@@ -38,7 +38,7 @@ BATCH = 32
 EARLY = {"q1": 0.25, "q2": 0.5}
 
 
-def points(space: SearchSpace, n: int, seed: int) -> list[dict[str, float]]:
+def points(space, n: int, seed: int) -> list[dict[str, float]]:
     """Return n points, uniform in each range, or in its logarithm if the range is logarithmic."""
     return [
         {name: draw(np.random.default_rng((seed, i, k)), p) for k, (name, p) in enumerate(space.varied.items())} for i in range(n)
@@ -60,7 +60,7 @@ def record(job: tuple[int, dict[str, float], Settings, Path, int]) -> dict[str, 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     task = Task.of(settings, load(settings.dataset, data_dir), torch.device("cpu"), memory=2**40)
-    config = SearchSpace.named("basic").config(point)
+    config = Config(**OBJECTIVE.space("basic").point(point))
     config = config.model_copy(update={"batch_size": batch, "lr": config.lr * batch / config.batch_size})
     if settings.dataset not in MIRRORABLE:
         config = config.model_copy(update={"flip": False, "tta": False})
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    space = SearchSpace.named("basic")
+    space = OBJECTIVE.space("basic")
     images = {"score": "validation", "limit_train": options.images, "limit_test": SCORED} if options.dataset == "cifar10" else {}
     settings = Settings(dataset=options.dataset, epochs=options.epochs, **images)
     columns = ["point", *space.varied, "seconds", *EARLY, *(f"e{epoch}" for epoch in range(1, options.epochs + 1))]

@@ -34,9 +34,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, new_study, run
 
+from hpo.convnet import PRESETS, STARTS, Config
 from hpo.report import importance, stats
 from hpo.report.summary import Summary, summarize
-from hpo.space import PRESETS, STARTS, Config, SearchSpace
+from hpo.space import SearchSpace
 from hpo.store.record import load
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def search(truth: str, sampler: str, seed: int) -> Summary:
         shape = (1 - 0.6 * np.exp(-epoch / 3)) / (1 - 0.6 * math.exp(-EPOCHS / 3))
         return np.clip(final * shape + rng.normal(size=EPOCHS) * (0.003 + 0.01 / epoch), 0, 1).tolist()
 
-    pool = InstantPool(size=2, epochs=EPOCHS, curve=lambda config, epoch: path(config)[epoch - 1], checkpoints=False)
+    pool = InstantPool(size=2, epochs=EPOCHS, curve=lambda point, epoch: path(Config(**point))[epoch - 1], checkpoints=False)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         study = new_study(Path(folder, "hpo.db"), space=SPACE, sampler=sampler, epochs=EPOCHS, seed=seed)
         run(study, TRIALS, pool)

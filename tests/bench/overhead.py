@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, curve, new_study, reopen, runner_of
 
+from hpo.convnet import OBJECTIVE
 from hpo.search.halving import REDUCTION
 from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.samplers import STARTUP_TRIALS
@@ -100,7 +101,7 @@ class Bench:
     """A study of a given size, for the runner and for plain Optuna."""
 
     def __init__(self, folder: Path, n_parameters: int, size: int, blocks: int, block: int, *, plain: bool) -> None:
-        space = SearchSpace.named("basic")
+        space = OBJECTIVE.space("basic")
         if n_parameters == 12:
             four = {name: one.model_dump() for name, one in space.varied.items()}
             space = SearchSpace.of("twelve", four | MORE)
@@ -147,12 +148,12 @@ class Bench:
 def train(trial: optuna.Trial, study: WritableStudy) -> float:
     """Suggest, and report invented accuracies, without training."""
     point = {name: trial._suggest(name, one) for name, one in distributions(study.space).items()}
-    config = study.space.config(point)
+    point = study.space.point(point)
     for epoch in range(1, EPOCHS + 1):
-        trial.report(curve(config, epoch), epoch)
+        trial.report(curve(point, epoch), epoch)
         if epoch < EPOCHS and trial.should_prune():
             raise optuna.TrialPruned
-    return curve(config, EPOCHS)
+    return curve(point, EPOCHS)
 
 
 def made_up(study: WritableStudy, n: int) -> list[FrozenTrial]:

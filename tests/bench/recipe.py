@@ -25,11 +25,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 import torch
 from torch import Tensor, nn
 
+from hpo.convnet import Config
 from hpo.data.datasets import load
 from hpo.settings import Settings
-from hpo.space import Config
 from hpo.training import train
-from hpo.training.objective import Task
+from hpo.training.task import Task
 from hpo.training.train import Training
 
 if TYPE_CHECKING:

@@ -48,12 +48,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import new_study, run
 
+from hpo.convnet import OBJECTIVE
 from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone, TrialFailed
 from hpo.parameters import FloatRange
 from hpo.pools import Event
 from hpo.runner.board import Watcher
 from hpo.search import halving, mirror, samplers, study
-from hpo.space import SearchSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -79,7 +79,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        self.space = SearchSpace.named("basic")
+        self.space = OBJECTIVE.space("basic")
         epochs = [key for key in rows[0] if key[0] == "e" and key[1:].isdigit()]
         self.curves = np.array([[float(row[key] or "nan") for key in epochs] for row in rows])
         self.seconds = np.array([float(row["seconds"]) for row in rows])
@@ -128,10 +128,10 @@ class ReplayPool:
     def send(self, worker: int, message: Job | Verdict) -> None:
         """Begin, go on or leave."""
         if isinstance(message, Job):
-            self._rows[message.trial] = self._table.nearest(message.config.model_dump())
+            self._rows[message.trial] = self._table.nearest(message.point)
             self._jobs[worker] = message
             done = self._done.setdefault(message.trial, [])
-            self._say(worker, Started(trial=message.trial, n_parameters=1, macs=1, epochs=tuple(done)))
+            self._say(worker, Started(trial=message.trial, epochs=tuple(done)))
             return
         job = self._jobs[worker]
         row = self._rows[job.trial]

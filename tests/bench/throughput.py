@@ -24,10 +24,10 @@ import numpy as np
 import torch
 import tutorial
 
+from hpo.convnet import OBJECTIVE, Config
 from hpo.data.datasets import load
 from hpo.pools.devices import n_cores
 from hpo.pools.local import environment
-from hpo.space import SearchSpace
 from hpo.training.batches import Images
 from hpo.training.train import SCORING_BATCH, Training, fast_dtype
 
@@ -62,7 +62,7 @@ def train(job: Job) -> Times:
     """Train for one epoch, whose images are those to be counted and the first few."""
     torch.set_num_threads(job.threads)
     data = load("cifar10", job.data_dir)
-    config = SearchSpace.named(job.space or "tutorial").config(job.point)
+    config = Config(**OBJECTIVE.space(job.space or "tutorial").point(job.point))
     batch = config.batch_size
     n_images = (WARM_UP + max(1, job.images // batch)) * batch
     chosen = np.random.default_rng(0).permutation(len(data.train))[:n_images]

@@ -10,15 +10,15 @@ import time
 import psutil
 import pytest
 
+from hpo.convnet import OBJECTIVE, Config
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, Verdict
 from hpo.pools import Died
 from hpo.pools.devices import Seat
 from hpo.pools.local import LocalPool, environment
 from hpo.settings import Settings
-from hpo.space import Config
 
 SETTINGS = Settings(dataset="digits", epochs=1, limit_train=100, limit_test=50)
-TINY = Config(depth=1, filters=4, batch_size=50)
+TINY = Config(depth=1, filters=4, batch_size=50).model_dump()
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def data_dir(tmp_path_factory):
 
 
 def make(data_dir, n=1, device="cpu", threads=1):
-    return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir)
+    return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir, OBJECTIVE.loader, OBJECTIVE.recipe)
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_what_the_user_says_of_memory_stays(monkeypatch):
 
 FAULTS = """
 import resource, numpy as np, torch
-from hpo.space import SearchSpace
+from hpo.convnet import OBJECTIVE, Config
 from hpo.training.batches import Images
 from hpo.training.train import Training
 torch.set_num_threads(1)
 images = Images.of(np.zeros((160, 32, 32, 3), np.uint8), np.zeros(160, int), np.arange(160), torch.device("cpu"))
 found = []
-for epoch in Training(SearchSpace.named("tutorial").config(), images, images, 10, 3, 0).epochs():
+for epoch in Training(Config(**OBJECTIVE.space("tutorial").point()), images, images, 10, 3, 0).epochs():
     found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 print((found[2] - found[1]) / 5)  # steps of 32 images, and scoring
 """
@@ -91,7 +91,7 @@ def test_a_workers_training_steps_use_the_same_memory_again():
 
 
 def test_a_job_is_trained_and_each_step_is_an_event(pool, tmp_path):
-    pool.send(0, Job(trial=3, config=TINY, folder=tmp_path, seed=0))
+    pool.send(0, Job(trial=3, point=TINY, folder=tmp_path, seed=0))
     for kind in (Started, EpochDone):
         assert heard(pool, kind).message.trial == 3
         pool.send(0, Verdict(trial=3, go_on=True))
@@ -109,7 +109,7 @@ def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_i
         os.kill(pool.pids[0], number)
         event = heard(pool, Died)
         assert (event.worker, event.message.why) == (0, f"killed, signal {number} ({why}")
-        pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
+        pool.send(0, Job(trial=0, point=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
         assert pool.receive(timeout=0.1) is None
         pool.restart(0)  # the second is killed while it starts
     heard(pool, Ready)
@@ -117,7 +117,7 @@ def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_i
 
 def test_a_worker_that_is_replaced_alive_leaves_no_process_and_no_word(pool, tmp_path):
     before = pool.pids[0]
-    pool.send(0, Job(trial=0, config=TINY, folder=tmp_path, seed=0))
+    pool.send(0, Job(trial=0, point=TINY, folder=tmp_path, seed=0))
     pool.restart(0)
     assert not psutil.pid_exists(before)
     assert isinstance(heard(pool, object).message, Ready)  # the first that is heard

@@ -35,6 +35,12 @@ def test_scores_on_different_images_are_not_compared(settings):
     assert gain(study("a", [0.8]), study("b", [0.9], **settings)) == DIFFERENT
 
 
+def test_scores_of_different_objectives_are_not_compared():
+    other = study("b", [0.9])
+    other.set_user_attr("objective", {"name": "hill", "score": "height", "unit": "m"})
+    assert gain(study("a", [0.8]), other) == "not comparable: another objective"
+
+
 @pytest.mark.parametrize(
     ("both", "compared"), [({}, True), ({"score": "validation"}, False), ({"limit_test": 500}, False)], ids=["all", "some", "few"]
 )

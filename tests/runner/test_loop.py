@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen, run, runner_of
 
+from hpo.convnet import OBJECTIVE
 from hpo.errors import DataError, HpoError
 from hpo.messages import CannotWork, Progress, Ready, TrialFailed
 from hpo.space import SearchSpace
@@ -98,8 +99,8 @@ def test_with_one_worker_a_search_stopped_again_and_again_is_the_same_as_one_tha
 @pytest.mark.parametrize("total", [2, 3, 6, 12])
 def test_a_short_search_too_trains_to_the_end_what_it_found(tmp_path, total, workers):
     study = new_study(tmp_path / "hpo.db", sampler="random")
-    default = study.space.config()
-    run(study, total, InstantPool(workers, curve=lambda config, epoch: 0.1 if config == default else curve(config, epoch)))
+    default = study.space.point()
+    run(study, total, InstantPool(workers, curve=lambda point, epoch: 0.1 if point == default else curve(point, epoch)))
     assert states(study).count("complete") > 1
     assert len(states(study)) == total
 
@@ -163,7 +164,7 @@ def test_failed_trials_do_not_count(study):
 def test_a_trial_is_stored_with_what_was_measured(study):
     run(study, 1)
     [trial] = record.load("first", study.location).trials
-    assert trial.value == trial.intermediate_values[EPOCHS] == curve(study.space.config(), EPOCHS)
+    assert trial.value == trial.intermediate_values[EPOCHS] == curve(study.space.point(), EPOCHS)
     assert trial.intermediate_values.keys() == set(range(1, EPOCHS + 1))
     measured = {"train_loss": [1.0] * EPOCHS, "score_loss": [1.0] * EPOCHS, "seconds": EPOCHS, "images_per_second": 100}
     assert trial.user_attrs.items() >= (measured | {"n_parameters": 1000, "macs": 2000, "worker": 0}).items()
@@ -171,8 +172,8 @@ def test_a_trial_is_stored_with_what_was_measured(study):
 
 def test_trial_0_is_never_pruned_however_bad_it_is(tmp_path):
     study = new_study(tmp_path / "hpo.db", sampler="random")
-    default = study.space.config()
-    run(study, 12, InstantPool(curve=lambda config, epoch: 0.001 if config == default else curve(config, epoch)))
+    default = study.space.point()
+    run(study, 12, InstantPool(curve=lambda point, epoch: 0.001 if point == default else curve(point, epoch)))
     assert states(study)[0] == "complete"
     assert "pruned" in states(study)
 
@@ -189,7 +190,7 @@ class TestStops:
     """Each limit ends the run with its reason, and nothing is lost."""
 
     def test_at_the_target(self, study):
-        reason = run(study, 50, InstantPool(curve=lambda config, epoch: epoch / 10 + (config.depth == 4) / 2), target=0.9)
+        reason = run(study, 50, InstantPool(curve=lambda point, epoch: epoch / 10 + (point["depth"] == 4) / 2), target=0.9)
         assert reason == f"target: trial {len(states(study)) - 1} reached 90.00%"
         assert "running" not in states(study)
 
@@ -200,14 +201,14 @@ class TestStops:
         assert pool.handed_out == []
 
     def test_after_trials_without_a_new_best(self, study):
-        flat = InstantPool(curve=lambda config, epoch: 0.5)  # noqa: ARG005
+        flat = InstantPool(curve=lambda point, epoch: 0.5)  # noqa: ARG005
         assert run(study, 50, flat, patience=4) == "patience: 4 trials without a new best"
         assert states(study) == ["complete"] * 5
 
     def test_not_for_want_of_a_new_best_before_there_is_a_best(self, tmp_path):
         """Trials that wait at a rung while trial 0 is still in training are no reason to end."""
         study = new_study(tmp_path / "hpo.db", epochs=10)
-        got_worse = InstantPool(2, 10, curve=lambda config, epoch: epoch / 20 if config.lr == 0.2 else epoch / 1000)
+        got_worse = InstantPool(2, 10, curve=lambda point, epoch: epoch / 20 if point["lr"] == 0.2 else epoch / 1000)
         assert run(study, 12, got_worse, patience=5) == "patience: 5 trials without a new best"
         assert states(study)[0] == "complete"
 
@@ -278,7 +279,7 @@ def test_a_trial_whose_checkpoint_is_lost_is_trained_again_under_its_number(stud
     study.report(trial, 1, 0.1)
     assert run(reopen(study), 1) == "total"
     assert states(study) == ["complete"]
-    assert record.load("first", study.location).trials[0].value == curve(trial.config, EPOCHS)
+    assert record.load("first", study.location).trials[0].value == curve(study.space.point(trial.params), EPOCHS)
 
 
 def test_trials_left_over_are_not_finished_beyond_the_total(study):
@@ -505,7 +506,7 @@ def test_a_failed_trial_leaves_no_checkpoint(study):
 
 
 def test_the_board_is_what_the_database_says(tmp_path):
-    space = SearchSpace.named("basic").model_copy(update={"starts": ({"lr": 0.03},)})
+    space = OBJECTIVE.space("basic").model_copy(update={"starts": ({"lr": 0.03},)})
     study = new_study(tmp_path / "hpo.db", space=space, sampler="random")
     pool = InstantPool(2, fate=fails(lambda trial: "shape" if trial in (2, 5) else None))
     pool.start()

@@ -11,7 +11,7 @@ from hpo.runner.board import Board, Watcher, Watchers
 from hpo.runner.publishing import MINIMUM, Publishing
 from hpo.search.open_trial import OpenTrial
 
-TRIAL = OpenTrial(number=0, params={}, config=None)
+TRIAL = OpenTrial(number=0, params={})
 BOARD = Board(study="first", varied=(), epochs=1, total=1)
 
 

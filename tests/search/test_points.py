@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hpo.convnet import OBJECTIVE
 from hpo.search.points import Points
 from hpo.space import SearchSpace
 
@@ -29,7 +30,7 @@ def test_all_points_of_a_finite_space_are_found_once_and_then_it_is_exhausted():
     assert points.exhausted
     assert len({str(point) for point in found}) == SIZE
     for point in found:
-        space.config(point)  # each value is one of its parameter's
+        space.point(point)  # each value is one of its parameter's
     assert points.new(space.default) == space.default
 
 
@@ -50,7 +51,7 @@ def test_a_value_is_on_the_grid_however_it_was_rounded():
 
 @pytest.mark.parametrize("name", ["basic", "wide", "tutorial"])
 def test_a_space_with_a_real_number_has_no_end(name):
-    space = SearchSpace.named(name)
+    space = OBJECTIVE.space(name)
     points = Points(space)
     points.add(space.default, 0)
     assert points.trial_of(space.default) == 0

@@ -7,6 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from hpo.convnet import OBJECTIVE
 from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_pruner, make_sampler
 from hpo.settings import PRUNERS, SAMPLERS, Settings
 from hpo.space import SearchSpace
@@ -35,7 +36,7 @@ def test_a_samplers_name_is_optunas_sampler(name):
 
 @pytest.mark.parametrize("n", [0, 1, 9, 10, 60])
 def test_tpe_suggests_what_optunas_suggests_after_the_same_trials(n):
-    flat = distributions(SearchSpace.named("basic")) | {"fixed": IntDistribution(3, 3), "alpha": FloatDistribution(0, 1)}
+    flat = distributions(OBJECTIVE.space("basic")) | {"fixed": IntDistribution(3, 3), "alpha": FloatDistribution(0, 1)}
     history = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1), direction="maximize")
     for trial in [history.ask(flat) for _ in range(n + 2)][:n]:  # the last two run
         trial.report(trial.params["lr"], 1)

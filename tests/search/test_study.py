@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from instant import ALONE, EPOCHS, curve, new_study, reopen
 from optuna.trial import TrialState
 
+from hpo.convnet import OBJECTIVE, Config
 from hpo.errors import StorageError, UsageError
 from hpo.search.memory import FOR_TPE
 from hpo.search.samplers import STARTUP_TRIALS
@@ -53,7 +54,7 @@ def assert_same(study) -> None:
 def train(study, trial, epochs=EPOCHS) -> str:
     """Report epochs until the trial shall not go on; return what it shall do."""
     begun = len(trial.accuracies)
-    judgements = (study.report(trial, e, curve(trial.config, e)) for e in range(begun + 1, epochs + 1))
+    judgements = (study.report(trial, e, curve(study.space.point(trial.params), e)) for e in range(begun + 1, epochs + 1))
     return next((judgement for judgement in judgements if judgement != "go on"), "go on")
 
 
@@ -73,7 +74,6 @@ def test_trial_0_is_the_default_point(tmp_path, sampler, space):
     study = new_study(tmp_path / "hpo.db", space=space, sampler=sampler)
     first, second = study.ask(), study.ask()
     assert first.params == study.space.default
-    assert first.config == study.space.config()
     assert second.params != first.params
 
 
@@ -470,7 +470,7 @@ def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
     study = new_study(tmp_path / "hpo.db", space="wide", seed=5)
     found = record.load("first", study.location)
     assert (found.settings, found.space) == (study.settings, study.space)
-    assert found.attributes.keys() == {"settings", "space", "environment", "command", "recipe"}
+    assert found.attributes.keys() == {"settings", "space", "environment", "command", "objective", "recipe"}
     assert found.study.metric_names == ["accuracy"]
     assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
     storage = open_storage(study.location)
@@ -517,23 +517,30 @@ def test_a_study_half_made_is_left_as_it_is_until_it_is_made_whole(tmp_path):
         ({"limit_train": 500}, None, ["limit_train = None, and you asked for 500"]),
         (
             {},
-            SearchSpace.of("b", {"lr": 0.1}),
+            SearchSpace.of("b", {"lr": 0.1}, knobs=Config),
             ["space 'basic' with depth: low 2, high 4", "default 3, and you asked for value 3"],
         ),
-        ({}, SearchSpace.named("wide"), ["space 'basic' with growth: value 2.0, and you asked for low 1.0, high 2.5", "…"]),
+        ({}, OBJECTIVE.space("wide"), ["space 'basic' with growth: value 2.0, and you asked for low 1.0, high 2.5", "…"]),
     ],
 )
 def test_other_settings_or_another_space_are_refused_with_both_values_and_the_way_out(wanted, space, parts):
     with pytest.raises(UsageError) as caught:
-        check_same("first", Stored(Settings(), SearchSpace.named("basic"), {}, {}), wanted, space)
+        check_same("first", Stored(Settings(), OBJECTIVE.space("basic"), {}, {}), OBJECTIVE, wanted, space)
     for part in ["study 'first'", "hpo resume first", "hpo run first-2", *parts]:
         assert part in str(caught.value)
 
 
+def test_a_space_without_a_parameter_that_the_study_has_is_another_space():
+    basic = OBJECTIVE.space("basic")
+    without = basic.model_copy(update={"parameters": {k: p for k, p in basic.parameters.items() if k != "lr"}})
+    with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.03, high 3\.0, .*and you asked for none"):
+        check_same("first", Stored(Settings(), basic, {}, {}), OBJECTIVE, {}, without)
+
+
 def test_the_same_settings_and_the_same_space_of_another_name_are_no_difference():
-    basic = SearchSpace.named("basic")
+    basic = OBJECTIVE.space("basic")
     renamed = basic.model_copy(update={"name": "mine"})
-    check_same("first", Stored(Settings(), basic, {}, {}), Settings().model_dump(), renamed)
+    check_same("first", Stored(Settings(), basic, {}, {}), OBJECTIVE, Settings().model_dump(), renamed)
 
 
 def test_other_images_are_refused_with_both_values():
@@ -563,9 +570,9 @@ def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_pa
 def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
     location = new_study(tmp_path / "hpo.db").location
     storage, few = open_storage(location), {"n_train": 1437}
-    made = create(storage, location, "small", Settings(dataset="digits"), ALONE, few, "hpo run")
+    made = create(storage, location, "small", OBJECTIVE, Settings(dataset="digits"), ALONE, few, "hpo run")
     assert made.plan._rungs.levels == reopen(made).plan._rungs.levels == [5]
-    old = create(storage, location, "old", Settings(dataset="digits"), ALONE, {}, "hpo run")
+    old = create(storage, location, "old", OBJECTIVE, Settings(dataset="digits"), ALONE, {}, "hpo run")
     assert old.plan._rungs.levels == [1, 2, 4]
 
 
@@ -573,7 +580,7 @@ def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
 def test_no_pruner_stops_a_trial_before_the_first_rung(tmp_path, pruner):
     location = new_study(tmp_path / "hpo.db").location
     settings = Settings(dataset="digits", pruner=pruner)
-    study = create(open_storage(location), location, "small", settings, ALONE, {"n_train": 1437}, "hpo run")
+    study = create(open_storage(location), location, "small", OBJECTIVE, settings, ALONE, {"n_train": 1437}, "hpo run")
     for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
         trial = study.ask()
         judgements = [study.report(trial, epoch, accuracy) for epoch in range(1, 6)]

@@ -6,21 +6,21 @@ import optuna
 import pytest
 from instant import InstantPool, new_study, reopen, run
 
+from hpo.convnet import LATEST, OBJECTIVE, PRESETS
 from hpo.errors import UsageError
-from hpo.recipe import LATEST
 from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
 from hpo.settings import Settings
-from hpo.space import PRESETS, SearchSpace
+from hpo.space import SearchSpace
 from hpo.store import definition
 from hpo.store.schema import distributions
 
-BASIC = SearchSpace.named("basic")
+BASIC = OBJECTIVE.space("basic")
 ALIKE = Settings(dataset="digits", epochs=4)
 
 
 def starting_points(name, location, space):
-    return warm_start(name, location, space, ALIKE).points
+    return warm_start(name, location, OBJECTIVE, space, ALIKE).points
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_best_configurations_come_first_and_the_default_point_is_not_among_them(
 def test_trial_0_is_the_default_point_and_the_next_are_those_that_were_handed_over(finished):
     points = starting_points("old", finished.location, BASIC)
     settings = Settings(dataset="digits", epochs=4, warm_start="old")
-    new = create(finished._record, finished.location, "new", settings, BASIC, {}, "hpo run", points)
+    new = create(finished._record, finished.location, "new", OBJECTIVE, settings, BASIC, {}, "hpo run", points)
     run(new, trials=2)
     run(reopen(new), trials=8, pool=InstantPool(epochs=4))  # continued, it goes on where it was
     tried = [t.params for t in reopen(new).trials]
@@ -67,18 +67,18 @@ def test_a_study_that_says_nothing_about_the_space_is_refused_with_the_way_out(f
 def test_another_warm_start_than_the_study_was_made_with_is_another_setting(finished):
     before = definition.stored(finished._record, finished.location, "old")
     with pytest.raises(UsageError, match="warm_start = None, and you asked for 'first'"):
-        definition.check_same("old", before, {"warm_start": "first"}, None)
+        definition.check_same("old", before, OBJECTIVE, {"warm_start": "first"}, None)
 
 
 def test_nothing_is_said_where_everything_carries_over(finished):
-    assert warm_start("old", finished.location, BASIC, ALIKE).left_out == []
+    assert warm_start("old", finished.location, OBJECTIVE, BASIC, ALIKE).left_out == []
 
 
 def test_a_value_that_the_old_study_fixed_and_the_new_one_varies_is_taken_over(tmp_path):
     """What was best there was best with that value, and not with this space's default."""
     old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | {"batch_size": 64}), pruner="none")
     run(old, trials=3)
-    points, left_out = warm_start("old", old.location, SearchSpace.named("wide"), ALIKE)
+    points, left_out = warm_start("old", old.location, OBJECTIVE, OBJECTIVE.space("wide"), ALIKE)
     assert {point["batch_size"] for point in points} == {64}
     assert left_out == []
 
@@ -90,13 +90,13 @@ def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_sa
     again = reopen(old)
     run(again, trials=2)
     again.note("recipe", 1)
-    points, left_out = warm_start("old", old.location, BASIC, Settings(score="validation"))
+    points, left_out = warm_start("old", old.location, OBJECTIVE, BASIC, Settings(score="validation"))
     assert {point["lr"] for point in points} == {BASIC.default["lr"]}
     scored, lost = left_out
     assert scored == (
-        "study 'old' was run with dataset digits (here cifar10), score test (here validation), epochs 4 (here 10), "
-        f"limit_train 500 (here all), recipe 1 (here {LATEST.version}): its points are tried here, "
-        "its accuracies do not carry over."
+        "study 'old' was run with dataset digits (here cifar10), score test (here validation), limit_train 500 (here all), "
+        f"epochs 4 (here 10), recipe 1 (here {LATEST.version}): its points are tried here, "
+        "its scores do not carry over."
     )
     assert lost.startswith("not taken over from study 'old', since space 'basic' has no such values: lr ")
     assert lost.endswith(" (here 0.03 to 3), norm group (here batch), batch_size 64 (here 128).")

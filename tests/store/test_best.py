@@ -13,6 +13,7 @@ from instant import InstantPool, new_study, reopen, run
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
+from hpo.convnet import OBJECTIVE
 from hpo.dashboard.note import note_of
 from hpo.errors import NoResultError
 from hpo.report.summary import summarize
@@ -58,7 +59,7 @@ def test_every_place_names_the_same_best_of_a_strangers_study(tmp_path, directio
     for text in (table, in_process("list", *where)[1], in_process("trials", "loss", *where)[1], note_of(summarize(found))):
         assert "%" not in text
     assert f"Trial {best}" in note_of(summarize(found))
-    [started] = [point["lr"] for point in warm_start("loss", found.location, SPACE, Settings()).points][:1]
+    [started] = [point["lr"] for point in warm_start("loss", found.location, OBJECTIVE, SPACE, Settings()).points][:1]
     assert started == found.best.params["lr"]
 
 
@@ -74,13 +75,13 @@ def test_a_trial_that_another_program_added_is_never_the_best_of_a_study_of_hpos
     found = record.load("first", study.location)
     summary = summarize(found)
     assert found.best.number == before.best.number == summary.best == reopen(study).best.number
-    assert found.is_accuracy
+    assert found.is_share
     assert found.counts == {"complete": 3, "foreign": 1}
     assert found.n_finished == 3
-    assert summary.is_accuracy
+    assert summary.is_share
     assert summary.trials["best"].max() == found.best.value
     assert 99.0 not in summary.finished["value"].tolist()
-    assert warm_start("first", study.location, SearchSpace.named("basic"), Settings()).points
+    assert warm_start("first", study.location, OBJECTIVE, OBJECTIVE.space("basic"), Settings()).points
     for command in ("list", "show first"):
         _, table, _ = in_process(*command.split(), "--storage", tmp_path / "hpo.db")
         assert f"{found.best.value:.2%}" in table
@@ -89,7 +90,7 @@ def test_a_trial_that_another_program_added_is_never_the_best_of_a_study_of_hpos
 
 def test_the_board_the_folders_and_the_record_agree_on_equal_values(tmp_path):
     study = new_study(tmp_path / "hpo.db", sampler="random", pruner="none")
-    run(study, 4, InstantPool(size=3, curve=lambda config, epoch: 0.5))  # noqa: ARG005  # all alike, ended in any order
+    run(study, 4, InstantPool(size=3, curve=lambda point, epoch: 0.5))  # noqa: ARG005  # all alike, ended in any order
     found = record.load("first", study.location)
     assert found.best.number == 0
     assert [path.name for path in study.folder.glob("trial-*")] == ["trial-00000"]

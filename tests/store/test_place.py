@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo.convnet import OBJECTIVE
 from hpo.doctor.checks import examine
 from hpo.errors import StorageError
 from hpo.runner import session
@@ -69,7 +70,7 @@ def test_checkpoints_of_a_study_on_a_server_need_room_here_too(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(place, "FREE_SPACE", 2**60)
     with pytest.raises(StorageError, match=r"bytes are free in"):
-        session.run("first", storage="postgresql://me:S3cret@127.0.0.1:1/db")
+        session.run("first", objective=OBJECTIVE, storage="postgresql://me:S3cret@127.0.0.1:1/db")
 
 
 def test_a_place_without_locks_is_refused_before_anything_begins_with_its_kind_and_a_way_out(tmp_path, monkeypatch):

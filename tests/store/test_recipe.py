@@ -22,16 +22,16 @@ from instant import new_study
 from running import Hpo
 
 import hpo
+from hpo.convnet import BEFORE, LATEST, RECIPES, Config
 from hpo.data import datasets
 from hpo.errors import UsageError
-from hpo.recipe import BEFORE, LATEST, RECIPES
 from hpo.search.samplers import derived_seed
 from hpo.search.study import WritableStudy
-from hpo.space import Config
 from hpo.store import definition
 from hpo.store.database import locate, open_storage
 from hpo.store.record import load
-from hpo.training.objective import Task, Trial
+from hpo.training.task import Task
+from hpo.training.trial import Trial
 
 DATA = Path(__file__).parents[1] / "data"
 LOSSES = {  # of training and scoring by epoch, as that hpo had them in float32
@@ -82,8 +82,8 @@ def prepared(record, number, folder, cache, params=None):
     """A trial of an old study, from its checkpoint on where it has one."""
     before = stored(record)
     digits = datasets.load("digits", folder, cache)
-    task = Task.of(before.settings, digits, torch.device("cpu"), 2**30, before.recipe)
-    config = before.space.config(params or record.trials[number].params)
+    task = Task.of(before.settings, digits, torch.device("cpu"), 2**30, RECIPES[before.recipe])
+    config = Config(**before.space.point(params or record.trials[number].params))
     return Trial(task, config, derived_seed(before.settings.seed, "trial", number), record.folder / f"trial-{number:05d}")
 
 
@@ -152,7 +152,7 @@ def test_a_study_of_recipe_2_continues_by_command(second, cache, tmp_path):
 def test_a_new_study_stores_the_recipe_of_the_hpo_that_makes_it(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     record = load(study.name, study.location)
-    assert record.attributes["recipe"] == record.recipe == stored(record).recipe.version == LATEST.version
+    assert record.attributes["recipe"] == record.recipe == stored(record).recipe == LATEST.version
 
 
 def test_a_study_of_a_newer_recipe_is_refused_with_a_sentence(old):
@@ -177,7 +177,7 @@ def test_a_space_that_is_older_than_a_field_of_config_takes_the_value_that_train
     record = load("old", old.location)
     for name, value in BEFORE.items():
         assert getattr(Config(), name) != value  # else there would be no need to say it
-        assert getattr(record.space.config(), name) == getattr(stored(record).space.config(), name) == value
+        assert record.space.point()[name] == stored(record).space.point()[name] == value
 
 
 def test_versions_are_numbered_from_1_and_the_latest_is_the_largest():

@@ -17,6 +17,7 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import create_engine
 
+from hpo.convnet import OBJECTIVE
 from hpo.space import SearchSpace
 from hpo.store import schema, tables
 from hpo.store.database import locate, open_storage
@@ -89,7 +90,7 @@ def test_what_is_no_distribution_is_refused(text):
 
 @pytest.mark.parametrize("name", ["basic", "wide", "tutorial"])
 def test_what_a_space_varies_is_the_same_in_optunas_words_and_ours(name):
-    space = SearchSpace.named(name)
+    space = OBJECTIVE.space(name)
     stored = {name: schema.distribution(distribution_to_json(one)) for name, one in schema.distributions(space).items()}
     assert stored == schema.varied(space)
 

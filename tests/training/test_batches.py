@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import config, noise
 
-from hpo.recipe import RECIPES
+from hpo.convnet import RECIPES
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 
 AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), (0.0, 0.0, 0.0))

@@ -9,10 +9,9 @@ from tiny import TUTORIAL, config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hpo.convnet import OBJECTIVE, PRESETS, RECIPES, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, IntRange
-from hpo.recipe import RECIPES
-from hpo.space import PRESETS, Config, SearchSpace
 from hpo.training.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 
 
@@ -84,7 +83,7 @@ def counted(net, edge=32):
 
 def points(name):
     """Points of a preset, with few filters."""
-    varied = SearchSpace.named(name).varied
+    varied = OBJECTIVE.space(name).varied
     strategies = {key: value(parameter) for key, parameter in varied.items()} | {"filters": st.integers(1, 6)}
     return st.fixed_dictionaries(strategies)
 
@@ -101,7 +100,7 @@ def value(parameter):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_point_of_a_preset_builds_and_costs_what_is_counted_without_building_it(preset):
-    base = SearchSpace.named(preset).config().model_dump()
+    base = OBJECTIVE.space(preset).point()
 
     @settings(max_examples=20)
     @given(points(preset))
@@ -136,7 +135,7 @@ def test_blocks_grow_in_eights_so_that_group_norm_has_groups(filters, growth, wi
 
 
 def test_every_group_norm_of_wide_has_eight_groups():
-    space = SearchSpace.named("wide")
+    space = OBJECTIVE.space("wide")
     filters, growth = space.varied["filters"], space.varied["growth"]
     for width in range(filters.low, filters.high + 1, filters.step):
         for factor in (growth.low, 1.37, 1.7, 2.21, growth.high):
@@ -151,7 +150,7 @@ def test_recipe_1_took_any_number_of_filters():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_default_networks_are_the_same_in_every_recipe(preset):
-    default = SearchSpace.named(preset).config()
+    default = Config(**OBJECTIVE.space(preset).point())
     assert len({measure(default, 10, recipe=recipe) for recipe in RECIPES.values()}) == 1
 
 

@@ -9,8 +9,8 @@ import torch
 from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
+from hpo.convnet import LATEST, RECIPES
 from hpo.data import datasets
-from hpo.recipe import LATEST, RECIPES
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
 from hpo.training.model import ConvNet
 from hpo.training.optimizers import make_optimizer
@@ -275,11 +275,11 @@ def test_a_training_does_not_load_torchs_compiler():
 import itertools
 import sys
 from tiny import noise
-from hpo.space import SearchSpace
+from hpo.convnet import OBJECTIVE, Config
 from hpo.training.model import measure
 from hpo.training.train import Training
 for space, optimizer in itertools.product(("basic", "tutorial", "wide"), ("sgd", "adamw")):
-    config = SearchSpace.named(space).config().model_copy(update={"filters": 4, "hidden": 0, "optimizer": optimizer})
+    config = Config(**OBJECTIVE.space(space).point() | {"filters": 4, "hidden": 0, "optimizer": optimizer})
     measure(config, 10)
     one, other = (Training(config, noise(64), noise(64), 10, 2, 0) for _ in range(2))
     next(one.epochs())

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from hpo.convnet import LATEST, OBJECTIVE, Config
 from hpo.messages import (
     CannotWork,
     EpochDone,
@@ -22,9 +23,7 @@ from hpo.messages import (
     Verdict,
     read_worker_side,
 )
-from hpo.recipe import LATEST
 from hpo.settings import Settings
-from hpo.space import Config
 
 TINY = Config(depth=1, filters=4, batch_size=64, lr=0.05)
 LONG = Config(depth=3, filters=96, batch_size=50)  # an epoch of many seconds
@@ -32,9 +31,9 @@ SETTINGS = Settings(dataset="digits", epochs=2, limit_train=200, limit_test=100)
 
 NOISY = """
 import os
-from hpo.training import worker
+from hpo.training import objective, worker
 
-quiet = worker.prepare
+quiet = objective.prepare
 
 def noisy(*arguments):
     print("printed", flush=True)
@@ -42,7 +41,7 @@ def noisy(*arguments):
     os.system("echo said by a child")
     return quiet(*arguments)
 
-worker.prepare = noisy
+objective.prepare = noisy
 worker.main()
 """
 
@@ -55,7 +54,14 @@ class Worker:
         environment = {"OMP_NUM_THREADS": "1", "HPO_CACHE_DIR": str(cache), "https_proxy": "http://127.0.0.1:9"}  # no network
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         self.process = subprocess.Popen([sys.executable, *how], env=os.environ | environment, **pipes)
-        plain = {"settings": SETTINGS, "recipe": LATEST.version, "data_dir": folder / "data", "device": "cpu", "memory": 2**30}
+        plain = {
+            "settings": SETTINGS,
+            "objective": OBJECTIVE.loader,
+            "recipe": LATEST.version,
+            "data_dir": folder / "data",
+            "device": "cpu",
+            "memory": 2**30,
+        }
         self.send(Setup(**plain | setup))
         self.greeting = self.receive()
 
@@ -73,7 +79,7 @@ class Worker:
 
     def begin(self, trial, config=TINY):
         """Hand out a job and return the answer."""
-        self.send(Job(trial=trial, config=config, folder=self.folder / f"trial-{trial}", seed=1))
+        self.send(Job(trial=trial, point=config.model_dump(), folder=self.folder / f"trial-{trial}", seed=1))
         return self.receive()
 
     def go_on(self, trial, *also):
@@ -122,8 +128,8 @@ def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
     started = worker.begin(1)
     assert isinstance(started, Started)
     assert (started.trial, started.epochs) == (1, ())
-    assert started.n_parameters > 1000
-    assert started.macs > 100_000
+    assert started.measured["n_parameters"] > 1000
+    assert started.measured["macs"] > 100_000
     for number in (1, 2):
         epoch = worker.go_on(1)
         assert isinstance(epoch, EpochDone)
@@ -191,8 +197,9 @@ def test_an_unreadable_message_ends_it_with_the_reason(new):
         ({"device": "cuda:7"}, "DeviceError", "device cuda:7 does not exist here: torch "),
         ({"settings": Settings(dataset="digits", limit_train=5000)}, "UsageError", "a limit of 5,000 images is more than"),
         ({"recipe": LATEST.version + 1}, "UsageError", "this worker's hpo is older than the study's"),
+        ({"objective": "nowhere.hill"}, "UsageError", "cannot find the objective's module 'nowhere.hill'. Put its folder on"),
     ],
-    ids=["device", "limit", "recipe"],
+    ids=["device", "limit", "recipe", "objective"],
 )
 def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, setup, error, says):
     worker = new(**setup)

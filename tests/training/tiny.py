@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hpo.space import Config, SearchSpace
+from hpo.convnet import OBJECTIVE, Config
 from hpo.training.batches import Images
 
 torch.set_num_threads(1)
@@ -27,7 +27,7 @@ PLAIN = Config(  # of everything the least: one block of four filters, images as
     flip=False,
     shift=0,
 )
-TUTORIAL = SearchSpace.named("tutorial").config()
+TUTORIAL = Config(**OBJECTIVE.space("tutorial").point())
 
 
 def config(**changes: object) -> Config:

@@ -69,7 +69,7 @@ class PlainView(Watcher):
         """Print the result of an epoch."""
         if self._verbose or epoch.seconds > 20:
             speed = f"{epoch.images_per_second:,.0f} images/s"
-            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {epoch.accuracy:.2%}, {speed}")
+            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {board.score.shown(epoch.accuracy)}, {speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
         """Print after which epoch a trial waits, unless it continues immediately."""
@@ -97,6 +97,6 @@ class PlainView(Watcher):
 
 
 def _line(board: Board, trial: OpenTrial, what: str) -> str:
-    value = f" {trial.accuracy:.2%}" if trial.accuracies and what != "fail" else ""
+    value = f" {board.score.shown(trial.accuracy)}" if trial.accuracies and what != "fail" else ""
     reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
     return f"trial {trial.number} {what}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]"

@@ -53,7 +53,8 @@ class LiveView(Watcher):
             reason = visible(str(trial.attributes.get("reason", "")))
             self._console.print(Text(f"trial {trial.number} failed: {reason}", style=STYLES["fail"]))
         elif board.best and board.best[0] == trial.number:
-            self._console.print(Text(f"trial {trial.number} is the best so far: {board.best[1]:.2%}  {parameters(trial.params)}"))
+            best = board.score.shown(board.best[1])
+            self._console.print(Text(f"trial {trial.number} is the best so far: {best}  {parameters(trial.params)}"))
 
     def warned(self, text: str) -> None:
         """Print a warning above the table."""
@@ -69,9 +70,9 @@ def draw(board: Board, width: int = 120) -> RenderableType:
     """Return the live table of a board for a terminal of `width` columns."""
     bar, most = (12, MOST) if width >= 100 else (6, 4)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
-    for heading in ("worker", "trial", "parameters", "epoch", "", "accuracy", "images/s"):
+    for heading in ("worker", "trial", "parameters", "epoch", "", board.score.name, "images/s"):
         table.add_column(
-            heading, justify="right" if heading in ("accuracy", "images/s") else "left", no_wrap=heading != "parameters"
+            heading, justify="right" if heading in (board.score.name, "images/s") else "left", no_wrap=heading != "parameters"
         )
     for index, row in enumerate(board.rows):
         if row.trial is None:
@@ -84,7 +85,7 @@ def draw(board: Board, width: int = 120) -> RenderableType:
             parameters(row.trial.params, most),
             f"{min(board.epochs, row.epoch + 1)}/{board.epochs}",
             ProgressBar(total=board.epochs, completed=done, width=bar),
-            f"{row.accuracy:.2%}" if row.accuracy is not None else "",
+            board.score.shown(row.accuracy) if row.accuracy is not None else "",
             f"{row.images_per_second:,.0f}" if row.images_per_second else "",
         )
     lines: list[RenderableType] = [

@@ -39,15 +39,15 @@ def totals(board: Board) -> str:
 
 
 def standing(board: Board) -> str:
-    """Return the best accuracy so far, and its gain over the points that the space names."""
+    """Return the best score so far, and its gain over the points that the space names."""
     if board.best is None:
         return "no trial complete yet"
-    number, accuracy = board.best
-    told = f"best {accuracy:.2%}, trial {number}"
+    number, best = board.best
+    told = f"best {board.score.shown(best)}, trial {number}"
     if number in board.named:
         told += " (a starting point of the space)" if number else " (the default point)"
     gains = [
-        f"{100 * (accuracy - board.named[rival]):+.2f} points over trial {rival}, {name}"
+        f"{board.score.gained(best - board.named[rival])} over trial {rival}, {name}"
         for rival, name in _rivals(board, number).items()
     ]
     return ", ".join([told, *([", and ".join(gains)] if gains else [])])

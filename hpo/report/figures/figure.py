@@ -100,14 +100,18 @@ def mixed(trials: pd.DataFrame) -> str:
 
 def value_axis(summary: Summary) -> dict[str, Any]:
     """Return the axis for the trials' values."""
-    if summary.is_accuracy:
-        return {"title": {"text": "accuracy"}, "tickformat": PER_CENT, "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02}}
-    return {"title": {"text": "value"}}
+    if summary.is_share:
+        return {
+            "title": {"text": summary.score_name},
+            "tickformat": PER_CENT,
+            "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.02},
+        }
+    return {"title": {"text": summary.score_name}}
 
 
 def value_format(summary: Summary, axis: str = "y") -> str:
     """Return the hover text of a value."""
-    return f"%{{{axis}:.2%}}" if summary.is_accuracy else f"%{{{axis}:.4g}}"
+    return f"%{{{axis}:.2%}}" if summary.is_share else f"%{{{axis}:.4g}}"
 
 
 def axis(title: str, **more: object) -> dict[str, Any]:

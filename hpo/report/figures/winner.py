@@ -50,7 +50,7 @@ def learning(summary: Summary) -> Figure | None:
         return None
     epochs = [int(step) for step in curve.index]
     shown = f"epoch %{{x}}: {value_format(summary)}<extra></extra>"
-    data = [_line("accuracy" if summary.is_accuracy else "value", epochs, curve, BEST_COLOR) | {"hovertemplate": shown}]
+    data = [_line(summary.score_name, epochs, curve, BEST_COLOR) | {"hovertemplate": shown}]
     for key, title, color in _LOSSES:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):

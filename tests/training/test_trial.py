@@ -8,13 +8,15 @@ import torch
 from tiny import PLAIN, config
 
 from hpo import correct
+from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
+from hpo.objective import TrialError
 from hpo.settings import Settings
-from hpo.space import Config
 from hpo.training import checkpoint
 from hpo.training.model import ConvNet, measure
-from hpo.training.objective import N_PICTURES, Task, Trial, TrialError, training_bytes
+from hpo.training.task import Task
+from hpo.training.trial import N_PICTURES, Trial, training_bytes
 
 CPU = torch.device("cpu")
 GIB = 2**30

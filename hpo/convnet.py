@@ -1,0 +1,178 @@
+"""The built-in objective: a convolutional network on images; its parameters, its presets, the versions of its recipe. No torch.
+
+A `Config` describes a network and its training completely. To add a parameter, add a field here with its bounds and the value
+that `basic` fixes it to, and the line in training/ that obeys it. What a training does beyond its Config is a `Recipe`: a study
+stores the version that it was made with (none: version 1), and continues by it. To change what a training of the same Config
+does, add a version: a field of `Recipe` that describes the change, and one branch in training. A field of Config that is
+younger than a stored space gets its value from `BEFORE`, which trains as before.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hpo.objective import FIRST, SHARE, Objective, Score
+from hpo.settings import TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpo.parameters import Value
+
+
+class Config(BaseModel):
+    """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The four parameters that the project is about.
+    depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
+    filters: int = Field(32, ge=1, le=2048, description="filters of the first block")
+    dropout: float = Field(0.05, ge=0, le=0.95, description="rate before the last layer; inside the blocks 0.6 of it")
+    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
+    # The network.
+    growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block relative to the block before")
+    kernel: Literal[1, 3, 5, 7] = Field(3, description="kernel size of the blocks' convolutions, pixels")
+    stem: Literal["none", "whiten"] = Field("whiten", description="frozen 2x2 layer that whitens patches of the training images")
+    norm: Literal["none", "batch", "group"] = Field("batch", description="normalization after each convolution")
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    pool: Literal["early", "late"] = Field("early", description="2x2 max pooling after a block's first or last convolution")
+    hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global max pooling")
+    # The training.
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
+    batch_size: int = Field(128, ge=1, le=65536, description="images per step")
+    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
+    # The images.
+    tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
+    standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
+    flip: bool = Field(default=True, description="mirror half of the training images")
+    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels")
+    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels")
+
+
+BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How trainings of one version differ from other versions.
+
+    Attributes:
+        version: The number that a study stores.
+        adamw_decay: Factor between `weight_decay` and AdamW's weight decay.
+        width_step: Blocks that grow have a multiple of this many filters, if the first block has.
+        joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
+        stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
+        blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
+    """
+
+    version: int
+    adamw_decay: float
+    width_step: int
+    joined_counts: bool
+    stem_shuffled: bool
+    blank_is_mean: bool
+
+
+_FIRST = Recipe(FIRST, adamw_decay=1.0, width_step=1, joined_counts=True, stem_shuffled=False, blank_is_mean=False)
+_SECOND = Recipe(2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True)
+
+RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND)}
+LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
+
+
+def of_version(version: object) -> Recipe | None:
+    """Return the recipe of a stored version, or None if this hpo does not know it."""
+    return RECIPES.get(version) if isinstance(version, int) else None
+
+
+def _float(low: float, high: float, default: float, *, log: bool = False) -> dict[str, Any]:
+    return {"type": "float", "low": low, "high": high, "log": log, "default": default}
+
+
+def _int(low: int, high: int, default: int, *, log: bool = False, step: int | None = None) -> dict[str, Any]:
+    return {"type": "int", "low": low, "high": high, "log": log, "step": step, "default": default}
+
+
+def _choices(*choices: Value, default: Value) -> dict[str, Any]:
+    return {"type": "categorical", "choices": choices, "default": default}
+
+
+_BASIC = {
+    "depth": _int(2, 4, 3),
+    "filters": _int(16, 64, 32, step=8),
+    "dropout": _float(0.0, 0.4, 0.05),
+    "lr": _float(0.03, 3.0, 0.2, log=True),
+}
+
+_LARGE: dict[str, Value] = {"filters": 64, "lr": 0.1}  # the largest of `basic`: accurate but slow (tests/bench/recipe.md)
+STARTS: dict[str, tuple[dict[str, Value], ...]] = {"basic": (_LARGE,), "wide": (_LARGE,)}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "basic": _BASIC,
+    "wide": {
+        **_BASIC,
+        "growth": _float(1.0, 2.5, 2.0),
+        "kernel": _choices(3, 5, default=3),
+        "norm": _choices("batch", "group", default="batch"),
+        "activation": _choices("relu", "gelu", "silu", default="relu"),
+        "pool": _choices("early", "late", default="early"),
+        "optimizer": _choices("sgd", "adamw", default="sgd"),
+        "momentum": _float(0.7, 0.97, 0.9),
+        "weight_decay": _float(1e-5, 1e-2, 5e-4, log=True),
+        "batch_size": _int(32, 512, 128, log=True),
+        "label_smoothing": _float(0.0, 0.3, 0.1),
+        "shift": _int(0, 4, 2),
+        "cutout": _int(0, 16, 0, step=4),
+    },
+    "tutorial": {
+        "depth": _int(1, 3, 1),
+        "filters": _int(16, 64, 32, step=8),
+        "dropout": _float(0.0, 0.7, 0.5),
+        "lr": _float(1e-4, 1e-1, 1e-3, log=True),
+        # The recipe of the tutorial that hpo starts from; its default point is that network, exactly.
+        "stem": "none",
+        "norm": "none",
+        "pool": "late",
+        "hidden": 512,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "batch_size": 32,
+        "schedule": "constant",
+        "label_smoothing": 0.0,
+        "averaging": 0.0,
+        "tta": False,
+        "standardize": False,
+        "flip": False,
+        "shift": 0,
+        "growth": 1.0,
+    },
+}
+
+
+def _steps(point: Mapping[str, Value], environment: Mapping[str, Any]) -> int | None:
+    n_train, batch_size = environment.get("n_train"), point["batch_size"]
+    return math.ceil(n_train / int(batch_size)) if isinstance(n_train, int) and n_train > 0 else None
+
+
+OBJECTIVE = Objective(
+    name="convnet",
+    knobs=Config,
+    presets=PRESETS,
+    starts=STARTS,
+    score=Score(name="accuracy", unit=SHARE),
+    loader="hpo.training.objective",
+    settings=TASK,
+    recipe=LATEST.version,
+    before=BEFORE,
+    steps=_steps,
+)

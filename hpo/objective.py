@@ -1,0 +1,201 @@
+"""What a study maximizes, as a value: what can be set, what is varied by default, what the score is, and who trains.
+
+Search, store, runner and report know parameters, points (a value for each parameter) and scores. What a point means is the
+objective's business: the built-in network (convnet.py) is one objective, a stranger's module another. A study stores the
+objective's name; an older one stores none, and is the built-in's.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pydantic import ValidationError
+
+from hpo.errors import HpoError, SpaceError, nearest
+from hpo.files import expanded
+from hpo.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from hpo.messages import Epoch
+    from hpo.parameters import Value
+    from hpo.space import Knobs
+
+    Begin = Callable[[Mapping[str, Value], int, Path], "Trial"]  # from a point, a seed and the trial's folder
+    Telling = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+FIRST = 1  # the recipe of studies that store none
+FIRST_BUILT_IN = "convnet"  # the objective of studies that store none
+SHARE = "share"
+BUILT_IN = {FIRST_BUILT_IN: "hpo.convnet"}  # module by name: what a database says loads no other
+
+
+class TrialError(HpoError):
+    """This point cannot be trained to the end: the trial fails, and the search goes on.
+
+    Attributes:
+        cause: One word, the same for the same kind of failure.
+    """
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+class Trial(Protocol):
+    """One point on its way through the epochs, in a worker."""
+
+    @property
+    def measured(self) -> Mapping[str, int | float]:
+        """What is known before the first epoch, by the name that is stored."""
+        ...
+
+    @property
+    def history(self) -> Sequence[Epoch]:
+        """Epochs done: those that a checkpoint brought back."""
+        ...
+
+    @property
+    def passed_over(self) -> Sequence[str]:
+        """For each checkpoint that was not used, a sentence that says why."""
+        ...
+
+    def epochs(self, tick: Callable[[int, float, float], None]) -> Iterator[Epoch]:
+        """Train on, yielding after each epoch once its checkpoint is on disk; `tick` says how far it is within one."""
+        ...
+
+    def finish(self) -> Path:
+        """Write what is to be kept of a trial that is done, and return the path of its last checkpoint."""
+        ...
+
+
+class Score(NamedTuple):
+    """What a trial is judged by; more is better.
+
+    Attributes:
+        name: As tables and figures head it.
+        unit: SHARE for a fraction, 0 to 1, which people read in per cent; else what follows the number, or nothing.
+    """
+
+    name: str = "score"
+    unit: str = ""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether people read it in per cent."""
+        return self.unit == SHARE
+
+    def shown(self, value: float) -> str:
+        """Return a value as a person reads it: `84.12%`, `2391 m`."""
+        return f"{value:.2%}" if self.is_share else f"{value:.4g} {self.unit}".rstrip()
+
+    def gained(self, difference: float) -> str:
+        """Return a difference as a person reads it: `+1.20 points`, `-31 m`."""
+        return f"{100 * difference:+.2f} points" if self.is_share else f"{difference:+.4g} {self.unit}".rstrip()
+
+    def allows(self, value: float) -> bool:
+        """Whether a trial can have it: a finite number, and a share is 0 to 1."""
+        return 0 <= value <= 1 if self.is_share else math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a study maximizes.
+
+    Attributes:
+        name: What a study stores.
+        knobs: What can be set: a model, a field each with its default and its bounds; None where a database alone tells of it.
+        presets: Search spaces by name, as tables of a space file; the first is searched where none is named.
+        loader: The module that a worker loads; it has `prepare` (as in training/objective.py).
+        score: What a trial is judged by.
+        starts: Points of presets that are tried after the default point, by the preset's name.
+        settings: Settings of what is trained that it has; only these are stored.
+        recipe: Version of what a training does beyond its point; a study continues by the version that it was made with.
+        before: Values of knobs that are younger than a stored space: they train as before the knob existed.
+        steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
+    """
+
+    name: str
+    knobs: Knobs | None
+    presets: Mapping[str, Mapping[str, Any]]
+    loader: str
+    score: Score
+    starts: Mapping[str, Sequence[Mapping[str, Value]]] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    recipe: int = FIRST
+    before: Mapping[str, Value] = field(default_factory=dict)
+    steps: Callable[[Mapping[str, Value], Mapping[str, Any]], int | None] = lambda _point, _environment: None
+
+    def space(self, name: str | None = None) -> SearchSpace:
+        """Return a preset by its name, or the space in a TOML file by its path; without a name the first preset.
+
+        Raises:
+            SpaceError: No such preset or file, or the file breaks a rule.
+        """
+        name = next(iter(self.presets)) if name is None else name
+        if name in self.presets:
+            return SearchSpace.of(name, self.presets[name], self.starts.get(name, ()), self.knobs)
+        path = expanded(name)
+        if path.suffix == ".toml" or "/" in name or os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a name is too long
+            return SearchSpace.from_toml(path, self.knobs)
+        raise SpaceError(f"there is no space {name!r}.{nearest(name, self.presets)} The name of a space file ends in .toml.")
+
+    def whole(self, space: SearchSpace | str | None) -> SearchSpace | None:
+        """Return a space over all knobs, whether it is given or named; None stays None.
+
+        Raises:
+            SpaceError: No such space, or a parameter of it is none of the knobs, or breaks a bound.
+        """
+        if isinstance(space, str):
+            return self.space(space)
+        return space.over(self.knobs) if space and self.knobs else space
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What each knob is, in a few words; empty where there is nothing to say."""
+        fields = self.knobs.model_fields if self.knobs else {}
+        return {name: knob.description or "" for name, knob in fields.items()}
+
+    def stored_space(self, stored: object) -> SearchSpace | None:
+        """Return a space that a study stores, complete where it is older than a knob; None where hpo did not write it."""
+        try:
+            space = SearchSpace.model_validate(self.as_made(stored))
+            return space.over(self.knobs) if self.knobs else space
+        except (ValidationError, SpaceError):
+            return None
+
+    def as_made(self, space: object) -> object:
+        """Return a stored space with the knobs that are younger than it, so that it trains as when it was made."""
+        parameters = space.get("parameters") if isinstance(space, dict) else None
+        if not isinstance(space, dict) or not isinstance(parameters, dict):
+            return space
+        return {**space, "parameters": {name: {"type": "fixed", "value": v} for name, v in self.before.items()} | parameters}
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """What a study stores of it: enough to show its trials."""
+        return {"name": self.name, "score": self.score.name, "unit": self.score.unit}
+
+
+def of_study(attributes: Mapping[str, Any]) -> Objective:
+    """Return a study's objective: one of hpo's own, or of a stranger's what the study stores of it, which has no knobs.
+
+    Args:
+        attributes: The study's. Without an objective it is of an older hpo, and the built-in's.
+    """
+    stored = attributes.get("objective", {"name": FIRST_BUILT_IN})
+    told = {key: text for key, text in stored.items() if isinstance(text, str)} if isinstance(stored, dict) else {}
+    name = told.get("name", "")
+    if name in BUILT_IN:
+        found: Objective = import_module(BUILT_IN[name]).OBJECTIVE
+        return found
+    version = attributes.get("recipe")
+    score = Score(told.get("score", "score"), told.get("unit", ""))
+    return Objective(name, None, {}, "", score, recipe=version if isinstance(version, int) else FIRST)

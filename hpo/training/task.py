@@ -1,0 +1,65 @@
+"""What all trials of a study share: images to train and to score on, on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from hpo.convnet import LATEST
+from hpo.data.datasets import MIRRORABLE, hold_out, take
+from hpo.settings import N_VALIDATION, Settings
+from hpo.training.batches import Images
+
+if TYPE_CHECKING:
+    from hpo.convnet import Recipe
+    from hpo.data.datasets import DataSet
+
+
+@dataclass(frozen=True)
+class Task:
+    """Common to all trials of a study: images to train on and to score, on one device.
+
+    Attributes:
+        memory: Bytes that one training may use on the device.
+        recipe: The parts of training that no Config describes.
+    """
+
+    settings: Settings
+    classes: tuple[str, ...]
+    train: Images
+    score: Images
+    memory: int
+    recipe: Recipe = LATEST
+
+    @property
+    def mirrorable(self) -> bool:
+        """Whether a mirrored image is of the same class; otherwise `flip` and `tta` are off for every configuration."""
+        return self.settings.dataset in MIRRORABLE
+
+    @classmethod
+    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
+        """Choose the images according to the settings.
+
+        Raises:
+            UsageError: A limit does not fit the data.
+        """
+        train = data.train
+        pixels = torch.from_numpy(train.images).to(device)
+        labels = torch.from_numpy(train.labels).to(device)
+        if settings.score == "validation":
+            rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
+            trained = rest[take(train.labels[rest], settings.limit_train, settings.seed)]
+            scored = held_out[take(train.labels[held_out], settings.limit_test, settings.seed)]
+            score = Images(pixels, labels, torch.from_numpy(scored).to(device))
+        else:
+            trained = take(train.labels, settings.limit_train, settings.seed)
+            scored = take(data.test.labels, settings.limit_test, settings.seed)
+            score = Images.of(data.test.images, data.test.labels, scored, device)
+        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory, recipe)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out; on a CPU torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

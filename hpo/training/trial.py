@@ -1,0 +1,231 @@
+"""A trial: trains the network of a configuration and measures its accuracy after each epoch.
+
+It is a generator, so the caller can stop a trial after any epoch. It is a pure function of (configuration, seed, data) and
+writes a checkpoint after each epoch, so a trial can be continued.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hpo import correct
+from hpo.convnet import BEFORE
+from hpo.errors import SpaceError, StorageError, UsageError
+from hpo.failpoints import reach
+from hpo.files import atomic_file, refusal, write_atomically
+from hpo.messages import Epoch
+from hpo.objective import FIRST, TrialError
+from hpo.settings import Settings
+from hpo.training import checkpoint
+from hpo.training.model import Size, measure
+from hpo.training.task import out_of_memory
+from hpo.training.train import SCORING_BATCH, DivergedError, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hpo.convnet import Config
+    from hpo.training.task import Task
+
+N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
+_NO_STATE = (
+    UsageError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)  # of a file of other content
+
+
+class Trial:
+    """The training of one configuration.
+
+    Attributes:
+        size: Parameters, multiply-adds, layers.
+        measured: What is known before the first epoch, by the name that is stored.
+        history: Finished epochs, including those restored from a checkpoint.
+        passed_over: For each checkpoint that was not used, a sentence that says why.
+
+    Raises:
+        TrialError: The network cannot be built for these images, or would not fit into memory.
+    """
+
+    def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
+        self.task, self.config, self.seed, self.folder = task, config, seed, folder
+        self.history: list[Epoch] = []
+        self.passed_over: list[str] = []
+        channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
+        try:
+            self.size = measure(config, len(task.classes), channels, edge, task.recipe)
+        except SpaceError as error:
+            raise TrialError("shape", str(error)) from None
+        self.measured = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
+        needed = training_bytes(self.size, config, task.train.pixels.device.type)
+        if needed > task.memory:
+            raise TrialError(
+                "memory",
+                f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
+                f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
+            )
+        with _memory_suffices():
+            self._training = self._begun()
+            self._continue()
+
+    def _begun(self) -> Training:
+        task, config = self.task, self.config
+        if not task.mirrorable:
+            config = config.model_copy(update={"flip": False, "tta": False})
+        return Training(config, task.train, task.score, len(task.classes), task.settings.epochs, self.seed, task.recipe)
+
+    def _continue(self) -> None:
+        """Continue from the newest checkpoint that is undamaged and of this trial."""
+        for path in checkpoint.newest_first(self.folder):
+            try:
+                state = checkpoint.load(path)
+                if _identity_of(state) == self._identity():
+                    self._restore(state)
+                    return
+                self.passed_over.append(f"{path} is of another configuration, seed, recipe or other settings.")
+            except StorageError as error:
+                self.passed_over.append(str(error))
+            except _NO_STATE as error:
+                if out_of_memory(error):
+                    raise
+                self.passed_over.append(f"{path} contains no state of this training.")
+                self._training = self._begun()  # half restored
+        if self.passed_over:
+            self.passed_over.append("it starts from the beginning.")
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        history = [Epoch(int(number), *map(float, measured)) for number, *measured in state["history"]]
+        if "scored" in state["training"] and len(history) < self.task.settings.epochs:
+            raise ValueError("only a training that is done does without the rest")
+        self._training.restore(state["training"])
+        self._training.logits = state["logits"]
+        shape = (len(self.task.score), len(self.task.classes))
+        if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or state["logits"].shape != shape:
+            raise ValueError("epochs and scores do not fit together")
+        self.history = history
+
+    def _identity(self) -> dict[str, Any]:
+        """Return everything that a checkpoint's scores depend on."""
+        return {
+            "config": self.config.model_dump(),
+            "seed": self.seed,
+            "settings": self.task.settings.model_dump(),
+            "recipe": self.task.recipe.version,
+        }
+
+    def epochs(self, tick: Callable[[int, float, float], None] | None = None) -> Iterator[Epoch]:
+        """Continue training, yielding each epoch once its checkpoint is on disk.
+
+        Raises:
+            TrialError: The loss became infinite or NaN, or memory ran out.
+            StorageError: The checkpoint cannot be written.
+        """
+        try:
+            with _memory_suffices():
+                for epoch in self._training.epochs(tick):
+                    self.history.append(epoch)
+                    reach("epoch.trained")
+                    self._save()
+                    reach("epoch.saved")
+                    yield epoch
+        except DivergedError:
+            number = self._training.epoch + 1
+            raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
+
+    def _save(self) -> None:
+        path, answers = self.folder / correct.FILE, self._correct()
+        try:
+            correct.write(path, answers)  # first, so that a training continued from the checkpoint finds its answers
+        except OSError as error:
+            raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {refusal(error, path)}") from error
+        checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
+
+    def _state(self, training: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "identity": self._identity(),
+            "training": training,
+            "history": [tuple(epoch) for epoch in self.history],
+            "logits": self._training.logits.cpu(),
+            "classes": list(self.task.classes),
+            "mirrorable": self.task.mirrorable,
+        }
+
+    def _correct(self) -> correct.Bits:
+        score = self.task.score
+        right = self._training.logits.argmax(1) == score.labels[score.chosen]
+        return np.asarray(right.cpu().numpy())
+
+    def finish(self) -> Path:
+        """Write the report's files, and keep one checkpoint with only the weights that scoring needs; return its path.
+
+        `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
+        mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
+
+        Raises:
+            StorageError: A file cannot be written.
+        """
+        score = self.task.score
+        logits = self._training.logits.float().cpu().numpy()
+        labels = score.labels[score.chosen].cpu().numpy()
+        shown = _pictured(logits, labels)
+        pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
+        try:
+            with atomic_file(self.folder / "scores.npz") as file:
+                np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
+            reach("result.scores")
+            rows = [layer._asdict() for layer in self.size.layers]
+            write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
+            reach("result.layers")
+        except OSError as error:  # the disk's fault, not the trial's
+            raise StorageError(f"cannot write the results into {self.folder}: {refusal(error, self.folder)}") from error
+        return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
+
+
+def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's identity, with the fields that an older hpo did not have."""
+    identity: dict[str, Any] = state["identity"]
+    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump()
+    return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
+
+
+@contextlib.contextmanager
+def _memory_suffices() -> Iterator[None]:
+    """Turn errors about a lack of memory into a failure of the trial."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrialError("memory", "the device ran out of memory.") from None
+
+
+def training_bytes(size: Size, config: Config, device: str) -> int:
+    """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
+    copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
+    training = 2 * config.batch_size * size.activation_bytes
+    scoring = SCORING_BATCH[device] * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
+    return 4 * copies * size.n_parameters + max(training, scoring)
+
+
+def _pictured(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return positions of the most confident mistakes, then of successes of typical (median) confidence."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = (shifted / shifted.sum(1, keepdims=True)).max(1)
+    right = logits.argmax(1) == labels
+    wrong = np.flatnonzero(~right)
+    mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_PICTURES]
+    hits = np.flatnonzero(right)
+    median = np.median(confidence[hits]) if len(hits) else 0.0
+    successes = hits[np.argsort(np.abs(confidence[hits] - median), kind="stable")][:N_PICTURES]
+    return np.concatenate((mistakes, successes))

@@ -1,0 +1,63 @@
+"""An objective says what can be set, what it is scored by, and what of it a study stores."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from pydantic import Field
+
+from hpo.convnet import OBJECTIVE, Config
+from hpo.objective import Score, of_study
+
+
+class Younger(Config):
+    rest: float = Field(0.5, ge=0, le=1, description="share of each image that is left out")
+
+
+def test_a_new_knob_of_the_built_in_network_is_one_declaration(tmp_path):
+    objective = dataclasses.replace(OBJECTIVE, knobs=Younger, before={**OBJECTIVE.before, "rest": 0.0})
+    basic = objective.space("basic")
+    assert basic.point()["rest"] == 0.5
+    assert "rest = 0.5  # share of each image that is left out" in basic.to_toml(objective.described)
+    path = tmp_path / "mine.toml"
+    path.write_text("rest = { type = 'float', low = 0.0, high = 0.9, default = 0.1 }\n")
+    assert Younger(**objective.space(str(path)).point({"rest": 0.3})).rest == 0.3
+    older = OBJECTIVE.space("wide").model_dump(mode="json")
+    assert objective.stored_space(older).point()["rest"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("score", "value", "shown", "difference", "gained"),
+    [
+        (OBJECTIVE.score, 0.8412, "84.12%", 0.012, "+1.20 points"),
+        (Score("height", "m"), 2391.26, "2391 m", -31.0, "-31 m"),
+        (Score("reward"), -0.5, "-0.5", 0.25, "+0.25"),
+    ],
+)
+def test_a_score_is_shown_with_its_unit(score, value, shown, difference, gained):
+    assert (score.shown(value), score.gained(difference)) == (shown, gained)
+
+
+@pytest.mark.parametrize(
+    ("score", "possible", "impossible"),
+    [
+        (OBJECTIVE.score, (0.0, 0.5, 1.0), (-0.1, 1.1, float("nan"), float("inf"))),
+        (Score("height", "m"), (-3.0, 2391.0), (float("nan"), float("-inf"))),
+    ],
+)
+def test_a_score_is_a_finite_number_and_a_share_is_0_to_1(score, possible, impossible):
+    assert all(score.allows(value) for value in possible)
+    assert not any(score.allows(value) for value in impossible)
+
+
+def test_a_study_tells_its_objective():
+    assert of_study({}) is OBJECTIVE  # an older hpo stored none
+    assert of_study({"objective": OBJECTIVE.stored}) is OBJECTIVE
+    told = of_study({"objective": {"name": "hill", "score": "height", "unit": "m"}, "recipe": 3})
+    assert (told.name, told.score, told.recipe, told.knobs) == ("hill", Score("height", "m"), 3, None)
+
+
+@pytest.mark.parametrize("stored", [None, 3, "convnet", [], {}, {"name": 3}, {"name": "os.path"}, {"score": ["accuracy"]}])
+def test_what_a_database_says_of_an_objective_loads_no_module(stored):
+    of_study({"objective": stored})
