@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hpo.files import write_atomically
+from hpo.system.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pydantic import ValidationError
 
 from hpo.errors import HpoError, SpaceError, nearest
-from hpo.files import expanded
 from hpo.space import SearchSpace
+from hpo.system.files import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from hpo.errors import UsageError, nearest
 from hpo.explain import explain
-from hpo.files import expanded
+from hpo.system.files import expanded
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from hpo import correct
 from hpo.convnet import OBJECTIVE, PRESETS, Config
-from hpo.files import read_sealed, sealed
 from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
 from hpo.runner.board import Watcher
@@ -27,6 +26,7 @@ from hpo.settings import RunOptions, Settings
 from hpo.space import SearchSpace
 from hpo.store import definition
 from hpo.store.database import exists, locate, open_storage
+from hpo.system.files import read_sealed, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

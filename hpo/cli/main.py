@@ -16,7 +16,7 @@ import hpo
 from hpo.cli import reading, running, streams
 from hpo.cli.options import option
 from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
-from hpo.files import FULL, GONE, current_folder_is_gone, refusal
+from hpo.system.files import FULL, GONE, current_folder_is_gone, refusal
 
 _BadCommandLine: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, wherever this Typer keeps its click
 

@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 
-from hpo.children import python
 from hpo.store.database import locate
 from hpo.store.record import load
+from hpo.system.children import python
 
 
 def publish(study: str, storage: str | None) -> None:

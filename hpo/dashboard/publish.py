@@ -20,14 +20,14 @@ from hpo.dashboard import pictures, stored_notes
 from hpo.dashboard.note import note_of
 from hpo.dashboard.server import artifacts_folder
 from hpo.errors import StorageError
-from hpo.failpoints import reach
-from hpo.files import write_atomically
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures.figure import BEST_COLOR, COLORS, REFERENCE_COLOR
 from hpo.report.summary import summarize
 from hpo.report.winner import class_names
 from hpo.store import ledger
 from hpo.store.trials import LARGEST
+from hpo.system.failpoints import reach
+from hpo.system.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

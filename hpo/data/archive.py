@@ -24,7 +24,7 @@ import numpy as np
 
 from hpo.data.arrays import SIDE, DataSet, Labels, OnProgress, Pixels, Split, make_data_set
 from hpo.errors import DataError
-from hpo.files import atomic_file, read_regular
+from hpo.system.files import atomic_file, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ import numpy as np
 
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split
 from hpo.errors import StorageError, UsageError
-from hpo.files import expanded, refusal, sync_folder
-from hpo.locks import Lock
+from hpo.system.files import expanded, refusal, sync_folder
+from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

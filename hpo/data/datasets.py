@@ -16,8 +16,8 @@ from hpo.data import cache, sources
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
-from hpo.files import atomic_file, expanded, refusal
 from hpo.settings import DATASETS
+from hpo.system.files import atomic_file, expanded, refusal
 
 if TYPE_CHECKING:
     from hpo.data.archive import Archive

@@ -19,10 +19,10 @@ from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
 from hpo.doctor.diagnosis import Diagnosis, files, trials
 from hpo.errors import StorageError, StudyLockedError
-from hpo.files import read_sealed
-from hpo.locks import Lock
 from hpo.store.record import load
 from hpo.store.schema import State
+from hpo.system.files import read_sealed
+from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

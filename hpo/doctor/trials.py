@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from hpo.doctor.diagnosis import Diagnosis, trials
 from hpo.errors import StorageError, StudyLockedError
-from hpo.locks import Lock
 from hpo.store.database import guarded, open_storage
 from hpo.store.own import FOREIGN
 from hpo.store.record import load
 from hpo.store.schema import State
+from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import psutil
 
-from hpo.children import python
 from hpo.errors import DeviceError
+from hpo.system.children import python
 
 WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, the network, its activations
 SHARING = 4  # maximum of workers per GPU, which would be idle between the kernels of one small network

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hpo.children import python
 from hpo.messages import Setup, read_worker_side
 from hpo.pools import Died, Event
+from hpo.system.children import python
 
 if TYPE_CHECKING:
     from pathlib import Path

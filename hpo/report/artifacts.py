@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hpo.files import read_regular
 from hpo.report.words import amount, clipped
+from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

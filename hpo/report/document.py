@@ -15,9 +15,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageError
-from hpo.failpoints import reach
-from hpo.files import expanded, refusal, write_atomically
 from hpo.report.figures.figure import COLORS, NIGHT, WORDS
+from hpo.system.failpoints import reach
+from hpo.system.files import expanded, refusal, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hpo.failpoints import reach
 from hpo.folders import stored_checkpoint
 from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
@@ -20,6 +19,7 @@ from hpo.runner.crew import TURN
 from hpo.runner.limits import limit_reached
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
+from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from hpo.messages import Epoch

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hpo import correct
 from hpo.errors import StorageError
-from hpo.files import refusal
 from hpo.folders import is_within, trial_folder
 from hpo.store.own import best_first
+from hpo.system.files import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
-from hpo.failpoints import reach
-from hpo.files import refusal
-from hpo.locks import Lock
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
 from hpo.runner import provenance
@@ -25,6 +22,9 @@ from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
 from hpo.store import definition, place, record, sqlite
 from hpo.store.database import exists, locate, open_storage
+from hpo.system.failpoints import reach
+from hpo.system.files import refusal
+from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

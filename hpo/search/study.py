@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState, create_trial
 
 from hpo import folders
-from hpo.failpoints import reach
 from hpo.objective import of_study
 from hpo.search.halving import Halving, Rungs, rungs, stored_rungs
 from hpo.search.memory import Memory
@@ -28,6 +27,7 @@ from hpo.store.ledger import Ledger
 from hpo.store.legible import legible
 from hpo.store.own import FINISHED, is_ours, ranked
 from hpo.store.schema import REFUSED, distributions
+from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

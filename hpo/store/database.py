@@ -18,12 +18,12 @@ import sqlalchemy
 from sqlalchemy import URL
 
 from hpo.errors import SchemaError, StorageError
-from hpo.failpoints import reach
-from hpo.files import GONE, beside, expanded, refusal
 from hpo.folders import Location
 from hpo.store.schema import NOT_FOUND, VERSION
 from hpo.store.sqlite import LOCK_TIMEOUT, PATIENCE, PatientConnection, older_optuna, recognize
 from hpo.store.tables import ALEMBIC
+from hpo.system.failpoints import reach
+from hpo.system.files import GONE, beside, expanded, refusal
 
 if TYPE_CHECKING:
     import sqlite3

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
-from hpo.failpoints import reach
 from hpo.objective import FIRST, FIRST_BUILT_IN, of_study
 from hpo.settings import TASK
 from hpo.store import continued, legible
 from hpo.store.database import guarded, quiet_load
 from hpo.store.own import stored_settings
 from hpo.store.schema import LEVELS, experimental
+from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

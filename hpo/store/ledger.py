@@ -20,7 +20,6 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
-from hpo.failpoints import reach
 from hpo.store.database import guarded, open_engine
 from hpo.store.schema import REFUSED, State
 from hpo.store.tables import (
@@ -36,6 +35,7 @@ from hpo.store.tables import (
     put,
     stored,
 )
+from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

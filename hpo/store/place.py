@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from hpo.errors import StorageError
-from hpo.files import sync_folder
-from hpo.locks import why_no_locks, without_locks
+from hpo.system.files import sync_folder
+from hpo.system.locks import why_no_locks, without_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hpo.errors import StorageError
-from hpo.failpoints import reach
-from hpo.files import read_sealed, refusal, sealed, write_atomically
+from hpo.system.failpoints import reach
+from hpo.system.files import read_sealed, refusal, sealed, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,11 +16,11 @@ import torch
 from hpo import correct
 from hpo.convnet import BEFORE
 from hpo.errors import SpaceError, StorageError, UsageError
-from hpo.failpoints import reach
-from hpo.files import atomic_file, refusal, write_atomically
 from hpo.messages import Epoch
 from hpo.objective import FIRST, TrialError
 from hpo.settings import Settings
+from hpo.system.failpoints import reach
+from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint
 from hpo.training.model import Size, measure
 from hpo.training.task import out_of_memory

@@ -17,10 +17,10 @@ from instant import InstantPool, new_study, run
 from hpo.cli.main import main
 from hpo.doctor import checks, machine
 from hpo.errors import StudyLockedError
-from hpo.files import sealed
-from hpo.locks import Lock
 from hpo.store import record, sqlite
 from hpo.store.database import locate
+from hpo.system.files import sealed
+from hpo.system.locks import Lock
 
 
 @pytest.fixture

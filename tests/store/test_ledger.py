@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from instant import new_study, reopen
 from optuna.trial import TrialState, create_trial
 
-from hpo import failpoints
 from hpo.errors import StorageError
 from hpo.space import SearchSpace
 from hpo.store import record
 from hpo.store.ledger import RUN, Ledger
 from hpo.store.schema import distributions
+from hpo.system import failpoints
 
 TABLES = {
     "trials": "number, study_id, state",

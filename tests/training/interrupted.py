@@ -25,7 +25,7 @@ def write(folder: Path, epoch: int, point: str, said: Connection) -> None:
     """Write checkpoints for ever, and say each one's epoch once it is saved; die at a failpoint if one is named."""
     import torch
 
-    from hpo import failpoints
+    from hpo.system import failpoints
     from hpo.training import checkpoint
 
     if point:

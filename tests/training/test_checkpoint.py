@@ -9,7 +9,7 @@ import torch
 from interrupted import campaign
 
 from hpo.errors import StorageError
-from hpo.files import MAGIC
+from hpo.system.files import MAGIC
 from hpo.training import checkpoint
 
 

@@ -126,7 +126,7 @@ def test_a_trial_that_died_while_it_finished_loses_nothing(task, done, tmp_path,
     trial = Trial(task, LEARNED, 7, tmp_path)
     list(trial.epochs())
     with monkeypatch.context() as dying:
-        dying.setattr("hpo.failpoints._armed", {point: (3 if point.startswith("file") else 1, "raise")})
+        dying.setattr("hpo.system.failpoints._armed", {point: (3 if point.startswith("file") else 1, "raise")})
         with pytest.raises(RuntimeError, match=point):
             trial.finish()
     again = Trial(task, LEARNED, 7, tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.children import python
+from hpo.system.children import python
 
 MODULES = ["random", "queue", "secrets", "numpy", "optuna", "torch", "psutil", "json", "messages"]
 

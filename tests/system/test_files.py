@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from hpo import files
 from hpo.errors import UsageError
-from hpo.files import atomic_file, expanded, read_regular, refusal, write_atomically
-from hpo.locks import Lock
 from hpo.store.database import locate, open_storage
+from hpo.system import files
+from hpo.system.files import atomic_file, expanded, read_regular, refusal, write_atomically
+from hpo.system.locks import Lock
 
 KILLED_IN_THE_MIDDLE = """
 import os, signal, sys
 from pathlib import Path
-from hpo.files import atomic_file
+from hpo.system.files import atomic_file
 with atomic_file(Path(sys.argv[1])) as file:
     file.write(b"half of the n")
     file.flush()

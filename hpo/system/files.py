@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.errors import StorageError, UsageError
-from hpo.failpoints import reach
+from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

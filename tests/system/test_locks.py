@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hpo.errors import StorageError
-from hpo.locks import Lock, why_no_locks
+from hpo.system.locks import Lock, why_no_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOLDING = """
 import sys, time
 from pathlib import Path
-from hpo.locks import Lock
+from hpo.system.locks import Lock
 print(Lock(Path(sys.argv[1]), holder="process 7 on moon").acquire(), flush=True)
 time.sleep(60)
 """
