@@ -21,9 +21,14 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
 HUNG_UP = 129  # 128 + SIGHUP
 INTERRUPTED = 130  # 128 + SIGINT
 TERMINATED = 143  # 128 + SIGTERM
+
+_TAGS = ("parameters", "fixed", "int", "float", "categorical")  # parts of pydantic's paths that mean nothing to a user
 
 
 class HpoError(Exception):
@@ -87,3 +92,33 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else f" Available: {', '.join(known)}."
+
+
+def explain(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return what pydantic refuses, as one sentence per problem for whoever typed it or wrote the file: key, value and bound."""
+    return [_sentence(problem, prefix) for problem in error.errors()]
+
+
+def _sentence(problem: ErrorDetails, prefix: str) -> str:
+    parts = [str(part) for part in problem["loc"] if part not in _TAGS]
+    key = prefix + ".".join(parts).replace("_", "-" if prefix else "_")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "missing":
+            return f"{key} is missing"
+        case "union_tag_not_found" | "union_tag_invalid":
+            return f'{key}: needs type = "int", "float" or "categorical", or a value'
+        case "value_error" if not prefix:  # our own checks name what they are about
+            return f"{key}: {message}" if key else message
+        case _:
+            return f"{key} = {_shown(problem['input'])}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python's limit
+        return "a number with thousands of digits"
+    return text if len(text) <= 60 else text[:60] + "…"

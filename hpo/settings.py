@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from hpo.errors import UsageError, nearest
-from hpo.explain import explain
+from hpo.errors import UsageError, explain, nearest
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:

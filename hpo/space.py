@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hpo.errors import SpaceError, nearest
-from hpo.explain import explain
+from hpo.errors import SpaceError, explain, nearest
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange, Parameter, Value
 
 if TYPE_CHECKING:

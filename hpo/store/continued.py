@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from hpo.errors import SpaceError, StorageError
-from hpo.explain import explain
+from hpo.errors import SpaceError, StorageError, explain
 from hpo.settings import RunOptions
 from hpo.store.own import is_ours
 from hpo.store.schema import distributions
