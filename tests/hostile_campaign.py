@@ -209,7 +209,7 @@ def attributes(ground: Ground, n: int) -> None:
 
 
 def winners(ground: Ground, n: int) -> None:
-    """Put crafted files beside the winner's checkpoint; the page and the dashboard's pictures do without what cannot be used."""
+    """Put crafted files beside the winner's checkpoint; the page and the dashboard's figures do without what cannot be used."""
     crafted = list(crafts())
     for i in range(n):
         ground.lay_out()

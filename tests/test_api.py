@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from instant import new_study, run
 from optuna_dashboard import get_note
-from optuna_dashboard.artifact._backend import list_study_artifacts
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from running import Hpo
 
 from hpo.dashboard import beside
@@ -110,8 +110,8 @@ def test_the_dashboard_is_kept_current_as_by_the_command(folder):
     record = load("scripted", locate(str(folder / "scripted.db")))
     assert get_note(record.study).startswith(note_of(summarize(record)))
     system = record.study._storage.get_study_system_attrs(record.study._study_id)
-    pictures = {entry["filename"] for entry in list_study_artifacts(system)}
-    assert pictures == {f"trial-{record.best.number}-{kind}.png" for kind in ("confusion", "learning")}
+    titles = {json.loads(text)["layout"]["title"]["text"] for text in get_plotly_graph_objects(system).values()}
+    assert titles == {f"{title}, trial {record.best.number}" for title in ("Confusion matrix", "Learning curve of the winner")}
 
 
 def test_the_page_is_written_where_the_command_writes_it_and_only_on_request(said, folder):

@@ -1,1 +1,1 @@
-"""optuna-dashboard for hpo's database, and the notes and pictures that hpo shows there."""
+"""optuna-dashboard for hpo's database, and the notes and figures that hpo shows there."""

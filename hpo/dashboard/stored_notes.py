@@ -57,9 +57,13 @@ def _body(stored: Mapping[str, Any]) -> str:
     return "".join(stored.get(f"{_key('str:')}{i}", "") for i in range(len(parts)))
 
 
+def cut(body: str, key: str) -> dict[str, str]:
+    """Return a text as parts that an attribute has room for."""
+    return {f"{key}{i // PART}": body[i : i + PART] for i in range(0, len(body), PART)}
+
+
 def _noted(body: str, version: int, trial_id: int | None = None) -> dict[str, Any]:
-    parts = {f"{_key('str:', trial_id)}{i // PART}": body[i : i + PART] for i in range(0, len(body), PART)}
-    return {_key("ver", trial_id): version} | parts
+    return {_key("ver", trial_id): version} | cut(body, _key("str:", trial_id))
 
 
 def _key(what: str, trial_id: int | None = None) -> str:

@@ -80,7 +80,7 @@ class Publishing(Watcher):
         self._next = ended + max(MINIMUM, (ended - self._began) / SHARE)
 
     def _failed(self, error: BaseException) -> None:
-        text = f"the dashboard's note and pictures are not up to date: {error}"
+        text = f"the dashboard's note and figures are not up to date: {error}"
         if text not in self._said:
             self._said.add(text)
             self._warn(text)

@@ -1,9 +1,9 @@
-"""The time to keep the dashboard's notes and pictures current, in milliseconds per publication, and its effect on the dashboard.
+"""The time to keep the dashboard's notes and figures current, in milliseconds per publication, and its effect on the dashboard.
 
     python tests/bench/publish.py [SIZE ...]
 
 The studies have 50, 1,000 and 10,000 trials with 8 parameters and 10 epochs, in SQLite on disk. "First" writes a note for each
-stopped trial and draws both pictures; "next" is after one more stopped trial (7 times); "winner" is after a new best. "Shown"
+stopped trial and both figures; "next" is after one more stopped trial (7 times); "winner" is after a new best. "Shown"
 is the time of the dashboard's answer to a browser that opens the study, before and after the first publication. Each figure is
 wall time and, after the slash, processor time; on a busy machine they differ. The runner itself publishes only at the end of a
 run. Before, another process does, which starts and reads the study first: "beside" is its wall time.

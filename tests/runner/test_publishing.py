@@ -130,7 +130,7 @@ def test_a_publication_that_fails_is_a_warning_said_once_and_the_run_goes_on(tmp
     publishing.closing(Board(study="first", varied=(), epochs=1, total=1))
     assert len(tried) > 2
     assert set(tried) == {"first"}
-    assert shown.warnings == ["the dashboard's note and pictures are not up to date: disk full"]
+    assert shown.warnings == ["the dashboard's note and figures are not up to date: disk full"]
 
 
 @pytest.mark.parametrize("name", [name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if name[0] != "_"])

@@ -41,7 +41,7 @@ MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
 
 def learning(summary: Summary) -> Figure | None:
-    """Draw accuracy and losses by epoch."""
+    """Draw score and losses by epoch, beside trial 0's score."""
     best = summary.best
     if best is None:
         return None
@@ -51,22 +51,26 @@ def learning(summary: Summary) -> Figure | None:
     epochs = [int(step) for step in curve.index]
     shown = f"epoch %{{x}}: {value_format(summary)}<extra></extra>"
     data = [_line(summary.score_name, epochs, curve, BEST_COLOR) | {"hovertemplate": shown}]
+    if best != 0 and summary.default_value is not None:
+        first: pd.Series[float] = summary.curves.T[0].dropna()
+        data.append(_line("trial 0, the default", [int(step) for step in first.index], first, REFERENCE_COLOR, dash="dash"))
+    drawn = []
     for key, title, color in _LOSSES:
         losses = summary.trials[key][best]
         if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
-            data.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
+            drawn.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
     layout: dict[str, Any] = {"xaxis": whole_axis("epoch", len(epochs)), "yaxis": value_axis(summary)}
-    if len(data) > 1:
+    if drawn:
         beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
         layout["yaxis2"] = axis("loss", rangemode="tozero", tickmode="auto", **beside)
     smoothing = summary.label_smoothing
     note = ""
-    if len(data) > 2:
+    if len(drawn) == len(_LOSSES):
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
         note = f"The two losses are different quantities: the training loss includes {smooth}dropout and augmentation."
-    first, last = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
-    alt = f"Trial {best} by epoch: {first} after epoch {epochs[0]}, {last} after epoch {epochs[-1]}."
-    return Figure("learning", "Learning curve of the winner", alt, data, layout, note=note)
+    began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
+    alt = f"Trial {best} by epoch: {began} after epoch {epochs[0]}, {ended} after epoch {epochs[-1]}."
+    return Figure("learning", "Learning curve of the winner", alt, data + drawn, layout, note=note)
 
 
 def _floor(smoothing: float, n: int) -> str:
