@@ -96,14 +96,21 @@ class CannotWork(_Message):
 
 
 class Epoch(NamedTuple):
-    """What an epoch brought: the same value from training to the database."""
+    """What an epoch brought: the same value from training to the database.
 
-    number: int  # from 1
-    train_loss: float  # mean over the epoch's images
-    score_loss: float
-    accuracy: float  # 0 to 1, on the scored images
-    images_per_second: float  # training alone
-    seconds: float  # training and scoring
+    Attributes:
+        number: From 1.
+        score: What the trial is judged by.
+        seconds: Training and scoring.
+        images_per_second: Training alone; 0 where nobody counts images.
+        metrics: What else was measured, by the name that is stored.
+    """
+
+    number: int
+    score: float
+    seconds: float
+    images_per_second: float = 0.0
+    metrics: dict[str, float] = {}  # noqa: RUF012  # nobody changes it
 
 
 class EpochDone(_Message):

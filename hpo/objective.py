@@ -1,4 +1,4 @@
-"""What a study maximizes, as a value: what can be set, what is varied by default, what the score is, and who trains.
+"""What a study optimizes, as a value: what can be set, what is varied by default, what the score is, and who trains.
 
 Search, store, runner and report know parameters, points (a value for each parameter) and scores. What a point means is the
 objective's business: the built-in network (convnet.py) is one objective, a stranger's module another. A study stores the
@@ -11,11 +11,11 @@ import math
 import os
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from hpo.errors import HpoError, SpaceError, nearest
+from hpo.errors import HpoError, SpaceError, UsageError, nearest
 from hpo.space import SearchSpace
 from hpo.system.files import expanded
 
@@ -77,15 +77,22 @@ class Trial(Protocol):
 
 
 class Score(NamedTuple):
-    """What a trial is judged by; more is better.
+    """What a trial is judged by.
 
     Attributes:
         name: As tables and figures head it.
         unit: SHARE for a fraction, 0 to 1, which people read in per cent; else what follows the number, or nothing.
+        maximize: Whether more is better.
     """
 
     name: str = "score"
     unit: str = ""
+    maximize: bool = True
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """As Optuna calls it."""
+        return "maximize" if self.maximize else "minimize"
 
     @property
     def is_share(self) -> bool:
@@ -100,14 +107,32 @@ class Score(NamedTuple):
         """Return a difference as a person reads it: `+1.20 points`, `-31 m`."""
         return f"{100 * difference:+.2f} points" if self.is_share else f"{difference:+.4g} {self.unit}".rstrip()
 
+    def penalty(self, value: float) -> float:
+        """Return a number that is less the better the value is; not a number is worse than all."""
+        return math.inf if math.isnan(value) else -value if self.maximize else value
+
+    def check(self, target: float) -> None:
+        """Refuse a target that every trial has reached, or none can.
+
+        Raises:
+            UsageError: Says which values are possible.
+        """
+        if not self.is_share or 0 < target <= 1:
+            return
+        advice = f"; write {target / 100:g} or {target:g}%" if 2 <= target <= 100 else ""
+        raise UsageError(f"--target = {target:g}: the {self.name} is greater than 0 and at most 1{advice}")
+
     def allows(self, value: float) -> bool:
         """Whether a trial can have it: a finite number, and a share is 0 to 1."""
         return 0 <= value <= 1 if self.is_share else math.isfinite(value)
 
 
+PLAIN = Score()
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What a study maximizes.
+    """What a study optimizes.
 
     Attributes:
         name: What a study stores.
@@ -181,7 +206,7 @@ class Objective:
     @property
     def stored(self) -> dict[str, str]:
         """What a study stores of it: enough to show its trials."""
-        return {"name": self.name, "score": self.score.name, "unit": self.score.unit}
+        return {"name": self.name, "score": self.score.name, "unit": self.score.unit, "direction": self.score.direction}
 
 
 def of_study(attributes: Mapping[str, Any]) -> Objective:
@@ -197,5 +222,5 @@ def of_study(attributes: Mapping[str, Any]) -> Objective:
         found: Objective = import_module(BUILT_IN[name]).OBJECTIVE
         return found
     version = attributes.get("recipe")
-    score = Score(told.get("score", "score"), told.get("unit", ""))
+    score = Score(told.get("score", "score"), told.get("unit", ""), told.get("direction") != "minimize")
     return Objective(name, None, {}, "", score, recipe=version if isinstance(version, int) else FIRST)

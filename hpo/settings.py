@@ -104,17 +104,13 @@ def _workers(value: str | int) -> str | int:
     return int(value)
 
 
-def _accuracy(given: float | str) -> float | str:
+def _share(given: float | str) -> float | str:
     """Read `0.93` and `93%`; pydantic refuses any other text."""
     number = given.removesuffix("%") if isinstance(given, str) else given
     try:
-        value = float(number) / (1 if number is given else 100)
+        return float(number) / (1 if number is given else 100)
     except (TypeError, ValueError):
         return given
-    if value > 1:
-        advice = f"; write {value / 100:g} or {value:g}%" if value <= 100 and number is given else ""
-        raise ValueError(f"an accuracy is at most 1{advice}")
-    return value
 
 
 Duration = Annotated[float, BeforeValidator(duration)]
@@ -197,8 +193,8 @@ class RunOptions(Given):
     trials: Annotated[Count | None, Option("Total number of finished trials.", short="-n", default=str(DEFAULT_TRIALS))] = None
     timeout: Annotated[Duration | None, Option("Start no epoch after this time: 90s, 30m, 1h30m.", metavar="TIME")] = None
     target: Annotated[
-        Annotated[float, Field(gt=0), BeforeValidator(_accuracy)] | None,
-        Option("Stop once a trial reaches it: 0.93 or 93%.", metavar="ACCURACY"),
+        Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_share)] | None,
+        Option("Stop once a trial reaches it: 0.93 or 93%.", metavar="SCORE"),
     ] = None
     patience: Annotated[Count | None, Option("Stop after N trials without a new best.", metavar="N")] = None
     workers: Annotated[

@@ -143,7 +143,7 @@ class InstantPool:
 
     def _epoch(self, job: Job, epoch: int) -> Epoch:
         accuracy = self._curve(job.point, epoch)
-        return Epoch(epoch, train_loss=1.0, score_loss=1.0, accuracy=accuracy, images_per_second=100, seconds=1)
+        return Epoch(epoch, accuracy, 1.0, 100, {"train_loss": 1.0, "score_loss": 1.0})
 
     def _say(self, worker: int, message: FromWorker | Died) -> None:
         self._events.append(Event(worker, message))

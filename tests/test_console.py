@@ -28,14 +28,14 @@ def board() -> Board:
     made = Board(
         study="first", varied=tuple(SPACE.varied), epochs=10, total=50, score=OBJECTIVE.score, best=(1, 0.9), named={0: 0.875}
     )
-    made.rows = [Row(trial(4), epoch=3, fraction=0.5, accuracy=0.61, images_per_second=1234.4), Row()]
+    made.rows = [Row(trial(4), epoch=3, fraction=0.5, score=0.61, images_per_second=1234.4), Row()]
     made.counts.update(complete=2, pruned=5, fail=1, waiting=3, running=1)
     made.tried, made.began = {1, 2, 3}, time.monotonic() - 90
     return made
 
 
 def trial(number: int) -> OpenTrial:
-    return OpenTrial(number, dict(SPACE.default), accuracies={1: 0.4, 2: 0.5})
+    return OpenTrial(number, dict(SPACE.default), scores={1: 0.4, 2: 0.5})
 
 
 def drawn(board: Board, width: int = 120, **options: object) -> str:
@@ -57,7 +57,7 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
 
 
 def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
-    board.rows = [Row(OpenTrial(4, OBJECTIVE.space("wide").default, {1: 0.4}), epoch=1, accuracy=0.4)]
+    board.rows = [Row(OpenTrial(4, OBJECTIVE.space("wide").default, {1: 0.4}), epoch=1, score=0.4)]
     out = Console(file=io.StringIO(), width=80)
     out.print(live.draw(board, 80))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -202,7 +202,7 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
 ) -> None:
     out = io.StringIO()
     view = PlainView(Console(file=out), verbose=verbose)
-    done = Epoch(number=3, train_loss=1, score_loss=1, accuracy=0.5, images_per_second=100, seconds=seconds)
+    done = Epoch(3, 0.5, seconds, 100)
     view.epoch(board, trial(4), done)
     assert ("trial 4 epoch 3/10: 50.00%, 100 images/s" in out.getvalue()) == said
 

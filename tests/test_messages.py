@@ -30,7 +30,7 @@ from hpo.messages import (
 )
 from hpo.settings import Settings
 
-MEASURED = ("train_loss", "score_loss", "accuracy", "images_per_second", "seconds")
+MEASURED = ("score", "images_per_second", "seconds")
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=50).map(Path)
@@ -45,7 +45,7 @@ points = st.sampled_from([OBJECTIVE.space(name).point() for name in ("basic", "w
 settings = st.builds(
     Settings, epochs=st.integers(1, 10_000), seed=st.integers(0, 2**63 - 1), limit_train=st.none() | st.just(500)
 )
-epochs = st.builds(Epoch, number=counts, **dict.fromkeys(MEASURED, numbers))
+epochs = st.builds(Epoch, number=counts, **dict.fromkeys(MEASURED, numbers), metrics=st.dictionaries(words, numbers))
 
 TO_WORKER = st.one_of(
     st.builds(Setup, settings=settings, objective=words, recipe=counts, data_dir=paths, device=words, memory=counts),
@@ -87,8 +87,8 @@ def test_a_message_is_one_line(message):
 
 
 def test_a_loss_that_is_not_a_number_arrives():
-    message = EpochDone(trial=0, epoch=Epoch(number=1, **dict.fromkeys(MEASURED, math.nan)))
-    assert math.isnan(read_worker_side(message.line()).epoch.train_loss)
+    message = EpochDone(trial=0, epoch=Epoch(1, math.nan, 1.0, metrics={"train_loss": math.nan}))
+    assert math.isnan(read_worker_side(message.line()).epoch.metrics["train_loss"])
 
 
 @pytest.mark.parametrize("read", [read_job_side, read_worker_side])

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 
 from hpo.convnet import OBJECTIVE, Config
+from hpo.errors import UsageError
 from hpo.objective import Score, of_study
 
 
@@ -56,8 +57,30 @@ def test_a_study_tells_its_objective():
     assert of_study({"objective": OBJECTIVE.stored}) is OBJECTIVE
     told = of_study({"objective": {"name": "hill", "score": "height", "unit": "m"}, "recipe": 3})
     assert (told.name, told.score, told.recipe, told.knobs) == ("hill", Score("height", "m"), 3, None)
+    assert of_study({"objective": {"name": "x", "score": "loss", "direction": "minimize"}}).score == Score("loss", maximize=False)
 
 
 @pytest.mark.parametrize("stored", [None, 3, "convnet", [], {}, {"name": 3}, {"name": "os.path"}, {"score": ["accuracy"]}])
 def test_what_a_database_says_of_an_objective_loads_no_module(stored):
     of_study({"objective": stored})
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (0.0, r"--target = 0: the accuracy is greater than 0 and at most 1$"),
+        (1.5, r"--target = 1.5: the accuracy is greater than 0 and at most 1$"),
+        (93, r"--target = 93: the accuracy is greater than 0 and at most 1; write 0.93 or 93%"),
+    ],
+)
+def test_a_target_that_no_share_can_be_is_refused(target, said):
+    Score("height", "m").check(target)
+    with pytest.raises(UsageError, match=said):
+        OBJECTIVE.score.check(target)
+
+
+def test_the_better_of_two_scores_has_the_smaller_penalty():
+    loss, nan = Score("loss", maximize=False), float("nan")
+    assert sorted((0.5, 0.9, 0.1), key=OBJECTIVE.score.penalty) == [0.9, 0.5, 0.1]
+    assert sorted((0.5, 0.9, 0.1), key=loss.penalty) == [0.1, 0.5, 0.9]
+    assert OBJECTIVE.score.penalty(nan) == loss.penalty(nan) == float("inf")

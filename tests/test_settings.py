@@ -88,8 +88,6 @@ BAD_OPTIONS = [
     ({"timeout": "0s"}, ["--timeout", "'0s'", "between 0 and a year"]),
     ({"timeout": []}, ["--timeout", "[]", "is not a duration"]),
     ({"trial_timeout": "-1m"}, ["--trial-timeout", "'-1m'", "is not a duration"]),
-    ({"target": 0.0}, ["--target", "0", "greater than 0"]),
-    ({"target": 93.0}, ["--target", "93", "write 0.93 or 93%"]),
     ({"target": math.nan}, ["--target", "nan"]),
     ({"target": "high"}, ["--target", "'high'", "number"]),
     ({"patience": 0}, ["--patience", "0", "greater than or equal to 1"]),
@@ -161,11 +159,6 @@ def test_none_means_not_given():
 @pytest.mark.parametrize(("target", "means"), [("0.93", 0.93), ("93%", 0.93), (0.93, 0.93), ("100%", 1.0), (1, 1.0)])
 def test_a_target_is_a_fraction_or_per_cent_for_a_program_too(target, means):
     assert RunOptions.of(target=target).target == RunOptions(target=target).target == means
-
-
-def test_per_cent_over_a_hundred_are_no_accuracy_and_nothing_is_guessed():
-    with pytest.raises(UsageError, match=r"--target = '150%': an accuracy is at most 1$"):
-        RunOptions.of(target="150%")
 
 
 @pytest.mark.parametrize("workers", ["auto", 1, "2", 1024])

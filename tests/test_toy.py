@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import toy
 import hpo
 from hpo.cli.main import main
 from hpo.errors import UsageError
+from hpo.objective import Score
 
 SETTINGS = hpo.Settings(epochs=3)
 
@@ -42,8 +44,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(toy.__file__).parent))
 
-    def run(begin=hpo.run, trials=12, **options):
-        given = hpo.RunOptions(trials=trials, workers=1, device="cpu")
+    def run(begin=hpo.run, trials=12, target=None, **options):
+        given = hpo.RunOptions(trials=trials, workers=1, device="cpu", target=target)
         return begin("hill", options=given, **{"objective": toy.OBJECTIVE} | options)
 
     return run
@@ -73,9 +75,44 @@ def test_it_runs_prunes_resumes_and_reports(run, capsys):
     assert "CIFAR" not in words
 
 
+def test_less_is_better_where_it_says_so(run, capsys):
+    depth = dataclasses.replace(toy.OBJECTIVE, name="valley", score=Score("depth", "m", maximize=False))
+    with pytest.raises(KeyboardInterrupt):
+        run(settings=SETTINGS, objective=depth, watcher=Interrupted())
+    record = run(hpo.resume, objective=depth, trials=20).record
+    values = {t.number: t.value for t in record.own if t.state.name == "COMPLETE"}
+    assert record.counts["complete"] + record.counts["pruned"] == 20
+    assert record.counts["pruned"] >= 8
+    assert record.best.value == min(values.values())
+    assert record.study.direction.name == "MINIMIZE"
+    assert record.study.best_trial.number == record.best.number
+    assert record.rows(sort="depth")[0]["number"] == record.rows(top=1)[0]["number"] == record.best.number
+    after_one = {t.number: t.intermediate_values[1] for t in record.own}
+    stopped = [after_one[t.number] for t in record.own if t.state.name == "PRUNED" and t.last_step == 1]
+    assert min(stopped) > min(after_one.values())
+    lowest = sorted(after_one, key=after_one.get)[:3]
+    assert all(record.trials[number].last_step > 1 for number in lowest)
+    assert [folder.name for folder in record.folder.glob("trial-*")] == [f"trial-{record.best.number:05d}"]  # the lowest's stays
+    best = f"{record.best.value:.4g} m"
+    page = hpo.write_report(record).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "depth" in page
+    assert "less is better" in page
+    assert best in page
+    assert main(["show", "hill"]) == 0
+    assert f"{record.best.value:.4g}" in capsys.readouterr().out
+
+
+def test_a_target_is_reached_from_above_where_less_is_better(run):
+    depth = dataclasses.replace(toy.OBJECTIVE, name="valley", score=Score("depth", "m", maximize=False))
+    outcome = run(settings=SETTINGS, objective=depth, trials=20, target=2390.0)
+    assert outcome.reason.startswith("target: trial ")
+    assert outcome.record.best.value <= 2390
+    assert outcome.record.n_finished < 20
+
+
 def test_it_continues_with_its_own_objective_only(run):
     run(settings=SETTINGS, trials=1)
-    with pytest.raises(UsageError, match=r"study 'hill' maximizes 'hill', and you asked for 'convnet'"):
+    with pytest.raises(UsageError, match=r"study 'hill' is of the objective 'hill', and you asked for 'convnet'"):
         run(hpo.resume, objective=None)
 
 

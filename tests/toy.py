@@ -20,7 +20,7 @@ class Climb:
 
     def step(self, n):
         height = n * (800 - (self.knobs.east - 3) ** 2 - 10 * (self.knobs.north - 4) ** 2)
-        return Epoch(n, accuracy=height, train_loss=0, score_loss=0, images_per_second=0, seconds=0.1)
+        return Epoch(n, height, seconds=0.1)
 
     def epochs(self, _tick):
         for n in range(len(self.history) + 1, 4):

@@ -119,7 +119,8 @@ def _lead(summary: Summary) -> list[str]:
     what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
     scored = {"validation": " on the held-out validation images", "test": " on the test set"}
     goal = summary.objective.score.name + scored.get(str(summary.settings.get("score", "")), "")
-    what.append(goal if summary.ours else "more is better" if summary.maximize else "less is better")
+    what += [goal] if summary.ours else []
+    what += [] if summary.ours and summary.maximize else ["more is better" if summary.maximize else "less is better"]
     what.append(", ".join(f"{n:,} {WORDS[state]}" for state, n in summary.counts.items() if n) or "no trials yet")
     start = summary.trials["start"].min()
     if not pd.isna(start):

@@ -70,6 +70,11 @@ class Summary:
     ended: str = ""
     folder: Path | None = None
 
+    @property
+    def sign(self) -> int:
+        """What values are multiplied with so that more is better."""
+        return 1 if self.maximize else -1
+
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of trials by state; all states are present."""
@@ -94,17 +99,17 @@ class Summary:
         keys |= {n: (0, epochs, last) for n, epochs, last in zip(stopped.index, stopped["epochs"], stopped["last"], strict=True)}
         earned = self.curves.loc[[n for n in keys if n not in self._given]]
         keys |= {n: self._earned(n, earned, stopped["epochs"]) for n in self._given if n in keys and len(stopped)}
-        rows = np.array(list(keys.values()), dtype=float).reshape(-1, 3) * (1, 1, 1 if self.maximize else -1)
+        rows = np.array(list(keys.values()), dtype=float).reshape(-1, 3) * (1, 1, self.sign)
         ranks = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
         return pd.Series(ranks, index=pd.Index(list(keys), dtype=self.trials.index.dtype), dtype=float).sort_index()
 
     def _earned(self, number: int, others: pd.DataFrame, stops: pd.Series[int]) -> tuple[int, int, float]:
         """The key of a trial that was exempt from stopping, as if it had been stopped by its scores among the others'."""
         for epoch in sorted(set(stops) & set(self.curves.columns)):
-            score, scores = self.curves[epoch][number], others[epoch].dropna()
+            score, scores = self.sign * self.curves[epoch][number], self.sign * others[epoch].dropna()
             went_on = scores.drop(stops.index[stops == epoch], errors="ignore")
             if score < (went_on.min() if len(went_on) else scores.max()):
-                return 0, int(epoch), float(score)
+                return 0, int(epoch), self.sign * float(score)
         return 1, 0, float(self.trials["value"][number])
 
     @cached_property
@@ -145,7 +150,7 @@ class Summary:
     def best_named(self) -> int | None:
         """Number of the best finished trial of a starting point of the space (the default included); None without one."""
         named = self.finished["value"][[number for number in self._given if number in self.finished.index]]
-        return None if named.empty else int(named.index[int(named.to_numpy().argmax())])
+        return next(iter(best_first(zip(named.index.tolist(), named, strict=True), maximize=self.maximize)), None)
 
     @cached_property
     def _given(self) -> list[int]:
@@ -160,7 +165,7 @@ class Summary:
     @property
     def ours(self) -> bool:
         """Whether hpo made this study: only then are its values scores, and is trial 0 the default point."""
-        return is_our_study({"settings": self.settings}, maximize=self.maximize)
+        return is_our_study({"settings": self.settings, "objective": self.objective.stored}, maximize=self.maximize)
 
     @property
     def score_name(self) -> str:
@@ -174,10 +179,10 @@ class Summary:
 
     @cached_property
     def n_scored(self) -> int | None:
-        """Number of images that each score was measured on."""
+        """Number of images of which each score is the share that was right; None where it is none."""
         n = self.environment.get("n_scored")
         known = isinstance(n, int) and not isinstance(n, bool) and n > 0
-        return n if known and self.is_share else None
+        return n if known and self.is_share and self.maximize else None
 
     @cached_property
     def tutorial(self) -> float | None:

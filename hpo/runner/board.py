@@ -31,7 +31,7 @@ class Row:
         trial: What it trains; None while it gets ready or has nothing to do.
         epoch: Epochs done.
         fraction: Share of the current epoch that is done, 0 to 1.
-        accuracy: After the latest epoch; None before the first.
+        score: After the latest epoch; None before the first.
         images_per_second: Of the current or latest epoch.
         scoring: Seconds that scoring took after the latest epoch.
     """
@@ -39,13 +39,13 @@ class Row:
     trial: OpenTrial | None = None
     epoch: int = 0
     fraction: float = 0.0
-    accuracy: float | None = None
+    score: float | None = None
     images_per_second: float = 0.0
     scoring: float = 0.0
 
     def done(self, epoch: Epoch, n_train: int) -> None:
         """Its trial has finished an epoch, of `n_train` images; 0: nobody has said how many."""
-        self.epoch, self.fraction, self.accuracy = epoch.number, 0.0, epoch.accuracy
+        self.epoch, self.fraction, self.score = epoch.number, 0.0, epoch.score
         self.images_per_second = speed = epoch.images_per_second
         self.scoring = max(0.0, epoch.seconds - n_train / speed) if speed else 0.0
 
@@ -67,8 +67,8 @@ class Board:
         total: Finished trials that the study shall have.
         score: What trials are judged by.
         counts: Trials by state: complete, pruned, fail, running, and waiting at a rung.
-        best: (number, accuracy) of the best complete trial.
-        named: Accuracies of the complete trials of points that the space names, by number; trial 0 is the default point.
+        best: (number, score) of the best complete trial.
+        named: Scores of the complete trials of points that the space names, by number; trial 0 is the default point.
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
         without_best: How many trials were tried since the best became the best; 0 while there is none.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
@@ -136,14 +136,14 @@ class Board:
             self.tried.add(number)
             self.without_best += self.best is not None
 
-    def has_completed(self, number: int, accuracy: float, *, named: bool = False) -> None:
+    def has_completed(self, number: int, score: float, *, named: bool = False) -> None:
         """Take note of a complete trial, which may be the best; `named`: of a point that the space names."""
         if named:
-            self.named[number] = accuracy
-        if self.best is None or accuracy > self.best[1]:
+            self.named[number] = score
+        if self.best is None or self.score.penalty(score) < self.score.penalty(self.best[1]):
             self.without_best = 0
-        complete = dict([*([self.best] if self.best else []), (number, accuracy)])
-        [leader, *_] = best_first(complete.items(), maximize=True)
+        complete = dict([*([self.best] if self.best else []), (number, score)])
+        [leader, *_] = best_first(complete.items(), maximize=self.score.maximize)
         self.best = leader, complete[leader]
 
     @property
@@ -187,7 +187,7 @@ class Board:
 
 def reached(target: float | None, best: tuple[int, float] | None, score: Score) -> str:
     """Return that a target was reached, as the reason of a run's end; empty if it was not."""
-    if target is None or best is None or best[1] < target:
+    if target is None or best is None or score.penalty(best[1]) > score.penalty(target):
         return ""
     return f"target: trial {best[0]} reached {score.shown(best[1])}"
 

@@ -161,7 +161,7 @@ class Runner:
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
                 self._folders.keep_correct(seated.trial.number)
-                self._study.complete(seated.trial, seated.trial.accuracies[self._study.settings.epochs])
+                self._study.complete(seated.trial, seated.trial.scores[self._study.settings.epochs])
                 self._ended(self._release(worker), "complete")
             case TrialFailed() if seated:
                 self._failed(self._release(worker), message.cause, message.reason)
@@ -180,7 +180,7 @@ class Runner:
     def _epoch_done(self, worker: int, trial: OpenTrial, epoch: Epoch) -> Does:
         """Record an epoch; return what the trial shall do as far as the plan is concerned."""
         trial.measured(epoch)
-        does = self._study.report(trial, epoch.number, epoch.accuracy)
+        does = self._study.report(trial, epoch.number, epoch.score)
         self.board.rows[worker].done(epoch, self.board.n_train)
         return does
 
@@ -224,9 +224,9 @@ class Runner:
         self.board.count("running", state)
         self.board.has_tried(trial.number)
         if state == "complete":
-            self.board.has_completed(trial.number, trial.accuracy, named=trial.params in self._study.space.first)
+            self.board.has_completed(trial.number, trial.score, named=trial.params in self._study.space.first)
         reach("trial.tidying")
-        self._folders.tidy(trial.number, trial.accuracy if state == "complete" else None)
+        self._folders.tidy(trial.number, trial.score if state == "complete" else None)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self.stop(limit_reached(self.board, self._options))

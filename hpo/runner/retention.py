@@ -21,12 +21,12 @@ class Folders:
     """The folders of a study's trials.
 
     Args:
-        study: Its complete trials are ranked by accuracy.
+        study: Its complete trials are ranked by score.
         keep: Folders of so many best trials stay.
     """
 
     def __init__(self, study: WritableStudy, keep: int) -> None:
-        self._root, self._keep = study.folder, keep
+        self._root, self._keep, self._maximize = study.folder, keep, study.score.maximize
         self._values = {trial.number: trial.value for trial in study.ranked}  # of the complete trials whose folders stay
 
     def of(self, number: int) -> Path:
@@ -50,12 +50,12 @@ class Folders:
         except OSError as error:
             raise StorageError(f"cannot write {kept}: {refusal(error, kept)}") from error
 
-    def tidy(self, number: int, accuracy: float | None) -> None:
-        """Remove an ended trial's folder; of a complete trial (one with an accuracy) only if it is not among the best."""
+    def tidy(self, number: int, score: float | None) -> None:
+        """Remove an ended trial's folder; of a complete trial (one with a score) only if it is not among the best."""
         removed = [number]
-        if accuracy is not None:
-            self._values[number] = accuracy
-            removed = best_first(self._values.items(), maximize=True)[self._keep :]
+        if score is not None:
+            self._values[number] = score
+            removed = best_first(self._values.items(), maximize=self._maximize)[self._keep :]
         for worse in removed:
             self._values.pop(worse, None)
             shutil.rmtree(self.of(worse), ignore_errors=True)

@@ -77,6 +77,8 @@ def run(
     Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
     """
     settings, options = settings or Settings(), options or RunOptions()
+    if options.target is not None:
+        objective.score.check(options.target)
     if name is None:
         name = settings.dataset if "dataset" in objective.settings else objective.name
     asked = _Asked(

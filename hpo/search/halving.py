@@ -6,7 +6,7 @@ is that of asynchronous successive halving (Li et al., 2020, arXiv:1810.05934). 
 rung to rung while one trial in three goes on (there both are the same factor), no trial is stopped before it can no longer
 pass, and at the end of a study the best at a rung goes on even where fewer than three came. Both numbers were chosen by replay
 (tests/bench/replay.md). Trials that are trained to the end whatever they score, and those that failed, take nobody's place.
-Everything but who waits follows from the recorded accuracies.
+Everything but who waits follows from the recorded scores.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import bisect
 import math
 from typing import TYPE_CHECKING
 
+from hpo.objective import PLAIN
 from hpo.search.plan import GO_ON, Judgement
 from hpo.store.schema import LEVELS, WAITS
 
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
+    from hpo.objective import Score
     from hpo.search.open_trial import OpenTrial
 
 RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth
 REDUCTION = 3  # of the trials at a rung, one in three goes on
-LEAST_STEPS = 60  # batches before a rung: accuracies of fewer rank trials by chance (tests/bench/rungs.md)
+LEAST_STEPS = 60  # batches before a rung: scores of fewer rank trials by chance (tests/bench/rungs.md)
 LEAST_RESULTS = 3  # at a rung, below which it stops nobody: one in three of two is none
 MAX_WAITING = 30  # trials: each has a checkpoint
 
-Place = tuple[float, int]  # accuracy, negative, and trial: less is better, and of equals the first
+Place = tuple[float, int]  # penalty of the score, and trial: less is better, and of equals the first
 
 
 def rungs(epochs: int, steps: int | None = None) -> list[int]:
@@ -80,8 +82,8 @@ class Halving:
     def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
         """Take note of a stored trial: where it came, whether it ended, whether it waits."""
         failed, competes = stored.state.name == "FAIL", stored.number not in self._spared
-        for epoch, accuracy in stored.intermediate_values.items() if not failed else ():
-            self._rungs.note(stored.number, epoch, accuracy, competes=competes)
+        for epoch, score in stored.intermediate_values.items() if not failed else ():
+            self._rungs.note(stored.number, epoch, score, competes=competes)
         if competes and stored.state.name in ("COMPLETE", "PRUNED"):
             self._rungs.end(stored.number, failed=False)
         if opened and stored.last_step in self._rungs.levels and stored.system_attrs.get(WAITS) == stored.last_step:
@@ -91,7 +93,7 @@ class Halving:
         """Let a trial wait that comes to a rung and is not among the best there; one that came before has been judged."""
         self.waiting.pop(trial.number, None)
         competes = trial.number not in self._spared
-        news = self._rungs.note(trial.number, epoch, trial.accuracies[epoch], competes=competes)
+        news = self._rungs.note(trial.number, epoch, trial.scores[epoch], competes=competes)
         if not (news and competes) or self._rungs.passes(trial.number, epoch):
             return GO_ON
         self.waiting[trial.number] = trial
@@ -133,30 +135,31 @@ class Rungs:
     Args:
         epochs: Of a whole training.
         levels: From `rungs` or `stored_rungs`; None: those that `epochs` alone say.
+        score: What trials are judged by.
 
     Attributes:
         levels: Epochs after which a trial may have to wait, ascending.
     """
 
-    def __init__(self, epochs: int, levels: list[int] | None = None) -> None:
+    def __init__(self, epochs: int, levels: list[int] | None = None, score: Score = PLAIN) -> None:
         self.levels = rungs(epochs) if levels is None else levels
+        self._score = score
         self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time
         self._stopped = dict.fromkeys(self.levels, 0)  # trials that ended before they came to a rung
 
-    def note(self, trial: int, epoch: int, accuracy: float, *, competes: bool = True) -> bool:
-        """Take note of an accuracy, once; return whether it was news. NaN, from another program, is worse than all.
+    def note(self, trial: int, epoch: int, score: float, *, competes: bool = True) -> bool:
+        """Take note of a score, once; return whether it was news. NaN, from another program, is worse than all.
 
         Args:
             trial: Its number.
             epoch: Its last one.
-            accuracy: After that.
+            score: After that.
             competes: For a place among those that go on; else the trial goes on in any case, and takes no place.
         """
         if epoch not in self._places or trial in self._places[epoch]:
             return False
-        place = (math.inf if math.isnan(accuracy) else -accuracy, trial)
-        self._places[epoch][trial] = place
+        place = self._places[epoch][trial] = (self._score.penalty(score), trial)
         if competes:
             bisect.insort(self._ranked[epoch], place)
         return True

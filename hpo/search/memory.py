@@ -7,7 +7,7 @@ and all that run: up to 300 trials that is everything, and after that TPE's good
 history. A pruner is shown the latest 1,000, and all that run: a trial competes with those. Trials that failed are not counted.
 
 TPE ranks every complete trial before every pruned one. So a trial that waits at a rung is shown to it as one that was stopped
-there, and one that is trained to the end whatever it scores as one that was stopped where its accuracy would not have let it
+there, and one that is trained to the end whatever it scores as one that was stopped where its score would not have let it
 pass. A Gaussian process reads complete trials alone, of which halving leaves two or three: it is shown all that have a score, as
 complete, their value being the normal score of their rank.
 """
@@ -17,17 +17,20 @@ from __future__ import annotations
 import bisect
 import contextlib
 import copy
-import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
+from hpo.objective import PLAIN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterator, Sequence
 
     from optuna.trial import FrozenTrial
+
+    from hpo.objective import Score
 
 BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
 
@@ -51,11 +54,17 @@ class Memory(InMemoryStorage):
     Args:
         spared: Numbers of trials that are trained to the end whatever they score.
         stopped: Returns the epoch after which a trial counts as stopped though it was not; None for one that counts as it is.
+        score: What trials are judged by.
     """
 
-    def __init__(self, spared: Collection[int] = (), stopped: Callable[[int], int | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        spared: Collection[int] = (),
+        stopped: Callable[[int], int | None] = lambda _: None,
+        score: Score = PLAIN,
+    ) -> None:
         super().__init__()
-        self._spared, self._stopped = spared, stopped
+        self._score, self._spared, self._stopped = score, spared, stopped
         self._part: Part | None = None
         self._unended: set[int] = set()  # numbers of trials
         self._scored: list[int] = []  # of those that ended and did not fail, in order
@@ -83,7 +92,7 @@ class Memory(InMemoryStorage):
             earlier |= {number for number in self._spared if number < len(everything)}
         numbers = [*sorted(number for number in earlier if number < oldest), *range(oldest, len(everything))]
         seen = [_as_stopped(everything[number], self._stopped(number)) for number in numbers]
-        seen = _as_ranked(seen) if self._part.ranked else seen
+        seen = self._as_ranked(seen) if self._part.ranked else seen
         shown = [trial for trial in seen if states is None or trial.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
@@ -107,7 +116,36 @@ class Memory(InMemoryStorage):
         if trial.state != TrialState.FAIL:
             bisect.insort(self._scored, trial.number)
             if trial.number not in self._spared:  # those are shown in any case, and not as what they are
-                self._best = sorted([*self._best, (_rank(trial), trial.number)])[:BEST]
+                self._best = sorted([*self._best, (self._rank(trial), trial.number)])[:BEST]
+
+    def _as_ranked(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the trials, those that ended with a score as complete, with the normal score of their rank for a value.
+
+        What was stopped at a rung has a score of that rung, which no mean and no scale makes one of the last epoch. Its rank can
+        be said: behind all that came further, and among those of its rung by score, as TPE ranks.
+        """
+        stopped = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
+        ended = [*stopped, *(trial for trial in trials if trial.state == TrialState.COMPLETE)]
+        order = sorted(ended, key=lambda trial: (self._rank(trial), trial.number))
+        place = {trial.number: i for i, trial in enumerate(order)}
+        normal = NormalDist()
+
+        def ranked(trial: FrozenTrial) -> FrozenTrial:
+            if trial.number not in place:
+                return trial
+            seen = copy.copy(trial)
+            seen.state = TrialState.COMPLETE
+            seen.value = self._score.penalty(normal.inv_cdf((place[trial.number] + 0.5) / len(ended)))
+            return seen
+
+        return [ranked(trial) for trial in trials]
+
+    def _rank(self, trial: FrozenTrial) -> tuple[float, ...]:
+        """Return a key that sorts finished trials as TPE does: complete ones by value, then those that were pruned last."""
+        if trial.state == TrialState.COMPLETE:
+            return (0, self._score.penalty(trial.value or 0))
+        step = trial.last_step
+        return (2,) if step is None else (1, -step, self._score.penalty(trial.intermediate_values[step]))
 
 
 def _as_stopped(trial: FrozenTrial, epoch: int | None) -> FrozenTrial:
@@ -119,36 +157,3 @@ def _as_stopped(trial: FrozenTrial, epoch: int | None) -> FrozenTrial:
     seen.intermediate_values = {step: value for step, value in trial.intermediate_values.items() if step <= epoch}
     seen.value = seen.intermediate_values.get(epoch)
     return seen
-
-
-def _as_ranked(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials, those that ended with a score as complete, with the normal score of their rank for a value.
-
-    What was stopped at a rung has a score of that rung, which no mean and no scale makes one of the last epoch. Its rank can be
-    said: behind all that came further, and among those of its rung by accuracy, as TPE ranks.
-    """
-    stopped = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.intermediate_values]
-    ended = [*stopped, *(trial for trial in trials if trial.state == TrialState.COMPLETE)]
-    place = {trial.number: i for i, trial in enumerate(sorted(ended, key=lambda trial: (_rank(trial), trial.number)))}
-    normal = NormalDist()
-
-    def ranked(trial: FrozenTrial) -> FrozenTrial:
-        if trial.number not in place:
-            return trial
-        seen = copy.copy(trial)
-        seen.state = TrialState.COMPLETE
-        seen.value = normal.inv_cdf(1 - (place[trial.number] + 0.5) / len(ended))
-        return seen
-
-    return [ranked(trial) for trial in trials]
-
-
-def _rank(trial: FrozenTrial) -> tuple[float, ...]:
-    """Return a key that sorts finished trials as TPE does: complete ones by value, then those that were pruned last."""
-    if trial.state == TrialState.COMPLETE:
-        return (0, -(trial.value or 0))
-    step = trial.last_step
-    if step is None:
-        return (2,)
-    accuracy = trial.intermediate_values[step]
-    return (1, -step, math.inf if math.isnan(accuracy) else -accuracy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from optuna.trial import TrialState
@@ -30,6 +30,7 @@ class Mirror:
     Args:
         name: Of the study: Optuna's hyperband puts a trial into a bracket by its number and this.
         memory: Empty.
+        direction: As Optuna calls it.
         settings: Of the study.
         varied: Its space, in Optuna's words.
         system: The study's system attributes, which hold what samplers keep there.
@@ -40,6 +41,7 @@ class Mirror:
         self,
         name: str,
         memory: Memory,
+        direction: Literal["maximize", "minimize"],
         settings: Settings,
         varied: Mapping[str, BaseDistribution],
         system: Mapping[str, Any],
@@ -49,7 +51,7 @@ class Mirror:
         self._running: dict[int, optuna.Trial] = {}  # by number
         with experimental():
             pruner = make_pruner(settings, levels)
-            self._study = optuna.create_study(storage=memory, study_name=name, direction="maximize", pruner=pruner)
+            self._study = optuna.create_study(storage=memory, study_name=name, direction=direction, pruner=pruner)
         self._id = memory.get_study_id_from_name(name)
         # the dashboard's notes and artifacts stay out: there may be thousands, and these are looked through at every trial
         self._system = {k: v for k, v in system.items() if not k.startswith(("dashboard:", "artifacts:", "hpo:"))}
@@ -103,9 +105,9 @@ class Mirror:
         self._system |= new
         return new
 
-    def report(self, number: int, epoch: int, accuracy: float) -> None:
-        """Take note of a running trial's accuracy."""
-        self._running[number].report(accuracy, epoch)
+    def report(self, number: int, epoch: int, score: float) -> None:
+        """Take note of a running trial's score."""
+        self._running[number].report(score, epoch)
 
     def should_prune(self, number: int) -> bool:
         """Return what Optuna's pruner says of a running trial after its latest epoch."""

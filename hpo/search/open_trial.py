@@ -19,36 +19,38 @@ class OpenTrial:
     Attributes:
         number: Optuna's trial number.
         params: The values of the parameters that the study varies.
-        accuracies: Accuracy by epoch (from 1), as far as the database knows them.
+        scores: By epoch (from 1), as far as the database knows them.
         attributes: What will be stored with the trial when it ends.
     """
 
     number: int
     params: dict[str, Any]
-    accuracies: dict[int, float] = field(default_factory=dict)
+    scores: dict[int, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
         """Epochs that are known; 0 before the first."""
-        return max(self.accuracies, default=0)
+        return max(self.scores, default=0)
 
     @property
-    def accuracy(self) -> float:
+    def score(self) -> float:
         """After the latest epoch."""
-        return self.accuracies[self.epoch]
+        return self.scores[self.epoch]
 
     def started(self, worker: int, message: Started) -> None:
         """It is ready to train; what a checkpoint brings back is measured again."""
-        self.attributes |= {**message.measured, "worker": worker}
-        self.attributes |= {"train_loss": [], "score_loss": [], "seconds": 0.0}
+        self.attributes = {**self.stints, **message.measured, "worker": worker, "seconds": 0.0}
 
     def measured(self, epoch: Epoch) -> None:
-        """Keep what is stored of an epoch beside its accuracy."""
-        self.attributes["train_loss"].append(epoch.train_loss)
-        self.attributes["score_loss"].append(epoch.score_loss)
+        """Keep what is stored of an epoch beside its score."""
         self.attributes["seconds"] += epoch.seconds
-        self.attributes["images_per_second"] = epoch.images_per_second
+        if epoch.images_per_second:
+            self.attributes["images_per_second"] = epoch.images_per_second
+        for name, value in epoch.metrics.items():
+            curve = self.attributes.setdefault(name, [])
+            curve += [None] * (epoch.number - 1 - len(curve))  # an epoch may lack a metric
+            curve.append(value)
 
     def begin_stint(self, worker: int) -> None:
         """A worker begins to train it, or goes on with it."""

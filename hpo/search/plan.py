@@ -51,7 +51,7 @@ class Plan(Protocol):
         ...
 
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
-        """Return what a trial shall do after an epoch whose accuracy it knows; one that shall wait, waits from now on.
+        """Return what a trial shall do after an epoch whose score it knows; one that shall wait, waits from now on.
 
         An epoch may be judged again: after a crash, or when a checkpoint brings it back.
         """

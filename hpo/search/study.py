@@ -82,11 +82,11 @@ class WritableStudy:
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
         self._withheld: dict[int, Mapping[str, Any]] = {}  # notes on trials that are to be pruned, by number
         levels, spared = stored_rungs(system, settings.epochs), self._queue.spared
-        memory = Memory(spared, lambda number: self.plan.stopped_at(number))  # noqa: PLW0108  # the plan comes later
-        self._mirror = Mirror(name, memory, settings, self._distributions, system, levels)
+        memory = Memory(spared, lambda number: self.plan.stopped_at(number), self.score)  # noqa: PLW0108  # the plan comes later
+        self._mirror = Mirror(name, memory, self.score.direction, settings, self._distributions, system, levels)
         self.plan: Plan = Pruning(settings.epochs, spared, self._mirror)
         if settings.pruner == "halving":
-            self.plan = Halving(Rungs(settings.epochs, levels), spared)
+            self.plan = Halving(Rungs(settings.epochs, levels, self.score), spared)
         for trial in trials:
             self._load(trial)
         self._inherited = set(self._mirror.running)  # of dead runs, and not marked as this run's yet
@@ -139,7 +139,7 @@ class WritableStudy:
     @property
     def ranked(self) -> list[FrozenTrial]:
         """The complete trials of hpo's own, the best first."""
-        return ranked(self.own, maximize=True)
+        return ranked(self.own, maximize=self.score.maximize)
 
     def unfinished(self) -> list[OpenTrial]:
         """Return the RUNNING trials of dead runs: this run goes on with them."""
@@ -205,24 +205,24 @@ class WritableStudy:
         self._queue.begin(number, params)
         return OpenTrial(number, params)
 
-    def report(self, trial: OpenTrial, epoch: int, accuracy: float) -> Does:
-        """Record an epoch's accuracy and return what the plan would have the trial do; if that is to wait, it waits.
+    def report(self, trial: OpenTrial, epoch: int, score: float) -> Does:
+        """Record an epoch's score and return what the plan would have the trial do; if that is to wait, it waits.
 
         Reporting a known epoch again records nothing. If the process died before a stopped trial was ended, the epoch is judged
         again, with the same result. Three kinds of trials are never stopped: trial 0, which the others are compared with; the
         space's starting points, which are known to be good; and trials at their last epoch, which are complete.
         """
-        known = epoch in trial.accuracies
+        known = epoch in trial.scores
         if not known:
-            trial.accuracies[epoch] = accuracy
-            self._mirror.report(trial.number, epoch, accuracy)
+            trial.scores[epoch] = score
+            self._mirror.report(trial.number, epoch, score)
         does, notes = self.plan.judge(trial, epoch)
         self._mirror.mark(trial.number, notes)
         if does == "stop":  # a rung that is recorded is not judged again: only with the trial's end
             self._withheld[trial.number], notes = notes, {}
         if not known or notes:
             kept = self._stints(trial) if does == "wait" else {}
-            self._ledger.report(self._id(trial.number), {} if known else {epoch: accuracy}, notes, kept)
+            self._ledger.report(self._id(trial.number), {} if known else {epoch: score}, notes, kept)
         reach("epoch.judged")
         return does
 
@@ -234,13 +234,13 @@ class WritableStudy:
         self._mirror.describe(trial.number, trial.stints)
         return trial.stints
 
-    def complete(self, trial: OpenTrial, accuracy: float) -> None:
+    def complete(self, trial: OpenTrial, score: float) -> None:
         """End a trial that was trained to its last epoch."""
-        self._end(trial, TrialState.COMPLETE, accuracy)
+        self._end(trial, TrialState.COMPLETE, score)
 
     def prune(self, trial: OpenTrial) -> None:
-        """End a trial early; its value is its last accuracy."""
-        self._end(trial, TrialState.PRUNED, trial.accuracy)
+        """End a trial early; its value is its last score."""
+        self._end(trial, TrialState.PRUNED, trial.score)
 
     def fail(self, trial: OpenTrial) -> None:
         """End a trial that cannot be finished."""

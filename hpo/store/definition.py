@@ -52,8 +52,8 @@ def create(
     others = {*TASK} - {*objective.settings}
     with guarded(location):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
-        if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
+        study = optuna.create_study(storage=storage, study_name=name, direction=objective.score.direction, load_if_exists=True)
+        if [direction.name.lower() for direction in study.directions] != [objective.score.direction]:
             raise UsageError(f"study {name!r} in {location} was not made by hpo. Choose another name: hpo run {name}-2")
         reach("study.created")
         with experimental():
@@ -149,7 +149,7 @@ def check_same(name: str, before: Stored, objective: Objective, wanted: Mapping[
     """
     if objective.name != before.objective:
         raise UsageError(
-            f"study {name!r} maximizes {before.objective!r}, and you asked for {objective.name!r}. "
+            f"study {name!r} is of the objective {before.objective!r}, and you asked for {objective.name!r}. "
             f"Continue it with its own objective, or give the new study a name: hpo run {name}-2"
         )
     stored_values = before.settings.model_dump()

@@ -170,18 +170,18 @@ class Ledger:
     def report(
         self,
         trial_id: int,
-        accuracies: Mapping[int, float],
+        scores: Mapping[int, float],
         notes: Mapping[str, Any],
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record accuracies by epoch that are not known yet, what the pruner notes about the trial, and attributes.
+        """Record scores by epoch that are not known yet, what the pruner notes about the trial, and attributes.
 
         Raises:
             StorageError: The database refuses, or another program has ended the trial.
         """
         rows = [
             {"trial_id": trial_id, "step": epoch, "intermediate_value": value, "intermediate_value_type": kind}
-            for epoch, (value, kind) in ((epoch, stored(accuracy)) for epoch, accuracy in accuracies.items())
+            for epoch, (value, kind) in ((epoch, stored(score)) for epoch, score in scores.items())
         ]
         with guarded(self._location):
             with self._engine.begin() as connection:

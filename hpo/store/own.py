@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from hpo.objective import of_study
 from hpo.settings import Settings
 from hpo.store.schema import REFUSED, State
 
@@ -47,7 +48,7 @@ One = TypeVar("One", bound=Tried)
 def is_our_study(attributes: Mapping[str, Any], *, maximize: bool) -> bool:
     """Return whether hpo made a study: only then are its values scores, and is trial 0 the default point."""
     settings = attributes.get("settings")
-    return maximize and isinstance(settings, dict) and settings.keys() >= _SETTINGS
+    return maximize == of_study(attributes).score.maximize and isinstance(settings, dict) and settings.keys() >= _SETTINGS
 
 
 def stored_settings(attributes: Mapping[str, Any]) -> Settings | None:
@@ -62,7 +63,7 @@ def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:
     """Return whether hpo has tried a trial.
 
     It has every varied parameter and no other, drawn from the study's own space. If it is complete, its value is the last
-    accuracy that was reported. An enqueued trial that nobody has begun is nobody's yet.
+    score that was reported. An enqueued trial that nobody has begun is nobody's yet.
 
     Args:
         trial: As stored.

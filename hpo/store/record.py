@@ -15,7 +15,7 @@ from hpo.store import schema, tables
 from hpo.store.database import guarded, open_engine, open_storage, quiet_load
 from hpo.store.legible import check, legible, names, study_names, unreadable
 from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
-from hpo.store.schema import LONGEST_NAME, MEASURED
+from hpo.store.schema import LONGEST_NAME, MEASURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -174,8 +174,9 @@ class StudyRecord:
 
         Args:
             states: In lower case; none for all.
-            sort: A column, `-` before it for the largest first; the measure (accuracy, value) is sorted best first. What is
-                missing comes last. Without it by number, or best first where `top` is given.
+            sort: A column, `-` before it for the largest first; the measure (accuracy, value) is sorted best first,
+                complete trials before pruned ones. What is missing comes last. Without it by number, or best first where `top` is
+                given.
             top: As many rows at most.
 
         Raises:
@@ -187,10 +188,8 @@ class StudyRecord:
         if column and rows and column not in columns:
             raise UsageError(f"study {self.name!r} has no column {column!r}.{nearest(column, columns)}")
         if column == self.measure or (top is not None and not column):
-            own = {trial.number for trial in self.own}
-            order = best_first(
-                ((row["number"], row[self.measure]) for row in rows if row["number"] in own), maximize=self.maximize
-            )
+            stopped = ((t.number, t.value) for t in self.own if t.state == State.PRUNED)  # at an earlier epoch: no results
+            order = [*(trial.number for trial in self.ranked), *best_first(stopped, maximize=self.maximize)]
             place = {number: i for i, number in enumerate(order[::-1] if descending else order)}
             rows.sort(key=lambda row: place.get(row["number"], len(place)))
         elif column:

@@ -136,11 +136,10 @@ class Training:
             self.epoch += 1
             yield Epoch(
                 self.epoch,
-                train_loss,
-                score_loss,
                 accuracy,
-                images_per_second=len(self.train) / (trained - began),
                 seconds=time.perf_counter() - began,
+                images_per_second=len(self.train) / (trained - began),
+                metrics={"train_loss": train_loss, "score_loss": score_loss},
             )
 
     def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:

@@ -105,7 +105,7 @@ class Trial:
             self.passed_over.append("it starts from the beginning.")
 
     def _restore(self, state: dict[str, Any]) -> None:
-        history = [Epoch(int(number), *map(float, measured)) for number, *measured in state["history"]]
+        history = [_epoch(*row) for row in state["history"]]
         if "scored" in state["training"] and len(history) < self.task.settings.epochs:
             raise ValueError("only a training that is done does without the rest")
         self._training.restore(state["training"])
@@ -155,7 +155,7 @@ class Trial:
         return {
             "identity": self._identity(),
             "training": training,
-            "history": [tuple(epoch) for epoch in self.history],
+            "history": [_row(epoch) for epoch in self.history],
             "logits": self._training.logits.cpu(),
             "classes": list(self.task.classes),
             "mirrorable": self.task.mirrorable,
@@ -190,6 +190,18 @@ class Trial:
         except OSError as error:  # the disk's fault, not the trial's
             raise StorageError(f"cannot write the results into {self.folder}: {refusal(error, self.folder)}") from error
         return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
+
+
+def _row(epoch: Epoch) -> tuple[float, ...]:
+    """Return an epoch as a checkpoint has it."""
+    losses = epoch.metrics["train_loss"], epoch.metrics["score_loss"]
+    return epoch.number, *losses, epoch.score, epoch.images_per_second, epoch.seconds
+
+
+def _epoch(number: float, train_loss: float, score_loss: float, accuracy: float, speed: float, seconds: float) -> Epoch:
+    """Return the epoch of a checkpoint's row."""
+    metrics = {"train_loss": float(train_loss), "score_loss": float(score_loss)}
+    return Epoch(int(number), float(accuracy), float(seconds), float(speed), metrics)
 
 
 def _identity_of(state: dict[str, Any]) -> dict[str, Any]:

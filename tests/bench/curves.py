@@ -76,7 +76,7 @@ def record(job: tuple[int, dict[str, float], Settings, Path, int]) -> dict[str, 
     began, n_epochs = time.process_time(), 0
     try:
         for epoch in training.epochs(early):
-            row[f"e{epoch.number}"] = f"{epoch.accuracy:.4f}"
+            row[f"e{epoch.number}"] = f"{epoch.score:.4f}"
             n_epochs = epoch.number
     except DivergedError:
         n_epochs += 1

@@ -216,7 +216,7 @@ def train_one(idea: str, task: Task, seed: int) -> dict[str, Any]:
     training = make(Config(**fields), task.train, task.score, len(task.classes), task.settings.epochs, seed, **extra)
     began = time.process_time()
     try:
-        accuracies = [round(100 * epoch.accuracy, 2) for epoch in training.epochs()]
+        accuracies = [round(100 * epoch.score, 2) for epoch in training.epochs()]
     except train.DivergedError:
         accuracies = [math.nan]
     return {"idea": idea, "seed": seed, "accuracies": accuracies, "seconds": round(time.process_time() - began, 1)}

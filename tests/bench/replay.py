@@ -144,8 +144,7 @@ class ReplayPool:
         elif math.isnan(curve[epoch - 1]):
             self._say(worker, TrialFailed(trial=job.trial, cause="diverged", reason="as recorded"), seconds)
         else:
-            numbers = {"train_loss": 0.0, "score_loss": 0.0, "images_per_second": 1.0, "seconds": seconds}
-            told = Epoch(number=epoch, accuracy=float(curve[epoch - 1]), **numbers)
+            told = Epoch(epoch, float(curve[epoch - 1]), seconds)
             self._say(worker, EpochDone(trial=job.trial, epoch=told), seconds)
 
     def receive(self, timeout: float) -> Event | None:  # noqa: ARG002

@@ -53,7 +53,7 @@ def assert_same(study) -> None:
 
 def train(study, trial, epochs=EPOCHS) -> str:
     """Report epochs until the trial shall not go on; return what it shall do."""
-    begun = len(trial.accuracies)
+    begun = len(trial.scores)
     judgements = (study.report(trial, e, curve(study.space.point(trial.params), e)) for e in range(begun + 1, epochs + 1))
     return next((judgement for judgement in judgements if judgement != "go on"), "go on")
 
@@ -65,7 +65,7 @@ def finish(study, trial) -> None:
         case "wait":
             pass  # the plan keeps it
         case _:
-            study.complete(trial, trial.accuracies[EPOCHS])
+            study.complete(trial, trial.scores[EPOCHS])
 
 
 @pytest.mark.parametrize("space", ["basic", "wide", "tutorial"])
@@ -105,7 +105,7 @@ def test_at_a_rung_the_best_third_goes_on_and_the_others_wait_until_they_are_amo
     assert at_the_first_rung(study, 0.6) == ["wait"]
     trial = study.plan.next()
     study.plan.resume(trial)
-    assert (trial.number, trial.accuracies, study.plan.next()) == (1, {1: 0.7}, None)
+    assert (trial.number, trial.scores, study.plan.next()) == (1, {1: 0.7}, None)
     assert study.report(trial, 1, 0.7) == "go on"  # what its checkpoint brings back is no news
     assert at_the_first_rung(study, 0.1, 0.2, 0.9) == ["wait", "wait", "go on"]
     assert [trial.number for trial in study.plan.hopeless(None)] == [4, 5, 2, 3]
@@ -185,7 +185,7 @@ def test_a_trial_that_waits_is_to_the_sampler_as_one_that_was_stopped(tmp_path):
             trial = study.ask()
             judgement = train(study, trial)
             if judgement == "go on":
-                study.complete(trial, trial.accuracies[EPOCHS])
+                study.complete(trial, trial.scores[EPOCHS])
             elif study is stopped:
                 study.prune(trial)
     assert len(waited.plan.waiting) > 5
@@ -238,13 +238,13 @@ def test_ends_are_recorded_with_state_value_and_attributes(tmp_path):
         train(study, trial, epochs=2)
     done.attributes["train_loss"] = [1.0, 0.5]
     failed.attributes["reason"] = "the loss was not finite in epoch 1 (lr = 1)."
-    study.complete(done, done.accuracies[2])
+    study.complete(done, done.scores[2])
     study.prune(pruned)
     study.fail(failed)
     assert_same(study)
     trials = record.load("first", study.location).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
-    assert [trial.value for trial in trials] == [done.accuracies[2], pruned.accuracies[2], None, None]
+    assert [trial.value for trial in trials] == [done.scores[2], pruned.scores[2], None, None]
     assert trials[0].user_attrs == done.attributes
     assert trials[2].user_attrs == failed.attributes
     assert all((trial.datetime_complete is None) == (trial.state == TrialState.RUNNING) for trial in trials)
@@ -285,12 +285,12 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
             going[trial.number] = trial
         elif what == "reopen":
             study = reopen(study)
-            assert {t.number: (t.params, t.accuracies) for t in study.unfinished()} == {
-                t.number: (t.params, t.accuracies) for t in going.values()
+            assert {t.number: (t.params, t.scores) for t in study.unfinished()} == {
+                t.number: (t.params, t.scores) for t in going.values()
             }
             going = {trial.number: trial for trial in study.unfinished()}
         elif trial and what == "report":
-            match study.report(trial, len(trial.accuracies) + 1, values[1]):
+            match study.report(trial, len(trial.scores) + 1, values[1]):
                 case "stop":
                     study.prune(going.pop(trial.number))  # as the runner does, at once
                 case "wait":
@@ -298,9 +298,9 @@ def test_after_any_sequence_the_mirror_is_the_record(tmp_path_factory, sequence,
         elif what == "resume" and (trial := study.plan.next()):
             study.plan.resume(trial)
             going[trial.number] = trial
-        elif trial and (trial.accuracies or what == "fail"):
+        elif trial and (trial.scores or what == "fail"):
             going.pop(trial.number)
-            study.complete(trial, trial.accuracy) if what == "complete" else getattr(study, what)(trial)
+            study.complete(trial, trial.score) if what == "complete" else getattr(study, what)(trial)
     assert_same(study)
 
 

@@ -89,7 +89,10 @@ def prepared(record, number, folder, cache, params=None):
 
 def check_losses(trial, known, rel=1e-3):
     """Train it as far as its losses are known."""
-    got = [(epoch.train_loss, epoch.score_loss) for epoch in itertools.islice(trial.epochs(), len(LOSSES[known]))]
+    got = [
+        (epoch.metrics["train_loss"], epoch.metrics["score_loss"])
+        for epoch in itertools.islice(trial.epochs(), len(LOSSES[known]))
+    ]
     for epoch, expected in zip(got, LOSSES[known], strict=True):
         assert epoch == pytest.approx(expected, rel=rel)
 

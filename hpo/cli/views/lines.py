@@ -68,8 +68,8 @@ class PlainView(Watcher):
     def epoch(self, board: Board, trial: OpenTrial, epoch: Epoch) -> None:
         """Print the result of an epoch."""
         if self._verbose or epoch.seconds > 20:
-            speed = f"{epoch.images_per_second:,.0f} images/s"
-            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {board.score.shown(epoch.accuracy)}, {speed}")
+            speed = f", {epoch.images_per_second:,.0f} images/s" if epoch.images_per_second else ""
+            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {board.score.shown(epoch.score)}{speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
         """Print after which epoch a trial waits, unless it continues immediately."""
@@ -97,6 +97,6 @@ class PlainView(Watcher):
 
 
 def _line(board: Board, trial: OpenTrial, what: str) -> str:
-    value = f" {board.score.shown(trial.accuracy)}" if trial.accuracies and what != "fail" else ""
+    value = f" {board.score.shown(trial.score)}" if trial.scores and what != "fail" else ""
     reason = f" ({trial.attributes['reason']})" if "reason" in trial.attributes else ""
     return f"trial {trial.number} {what}{value}  {parameters(trial.params)}{reason}  [{totals(board)}]"

@@ -85,7 +85,7 @@ def draw(board: Board, width: int = 120) -> RenderableType:
             parameters(row.trial.params, most),
             f"{min(board.epochs, row.epoch + 1)}/{board.epochs}",
             ProgressBar(total=board.epochs, completed=done, width=bar),
-            board.score.shown(row.accuracy) if row.accuracy is not None else "",
+            board.score.shown(row.score) if row.score is not None else "",
             f"{row.images_per_second:,.0f}" if row.images_per_second else "",
         )
     lines: list[RenderableType] = [

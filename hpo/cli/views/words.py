@@ -57,7 +57,7 @@ def _rivals(board: Board, number: int) -> dict[int, str]:
     """Return the trials that the best one is compared with: of the default point, and of the best that the space names."""
     rivals = {0: "the default point"} if number and 0 in board.named else {}
     if board.named and number not in board.named:
-        best = min(board.named, key=lambda rival: (-board.named[rival], rival))
+        best = min(board.named, key=lambda rival: (board.score.penalty(board.named[rival]), rival))
         rivals.setdefault(best, "the best starting point of the space")
     return rivals
 

@@ -75,8 +75,7 @@ def _note(named: dict[str, Summary]) -> str:
 def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> list[dict[str, Any]]:
     ended = summary.trials[summary.trials["state"].isin(["COMPLETE", "PRUNED", "FAIL"])]
     ended = ended.sort_values("ended", kind="stable")
-    sign = 1 if summary.maximize else -1
-    value = sign * ended["value"].where(ended.index.isin(summary.finished.index), -sign * np.inf).to_numpy()
+    value = summary.sign * ended["value"].where(ended.index.isin(summary.finished.index), -summary.sign * np.inf).to_numpy()
     x = ended["ended"].to_numpy() / 60 if time else np.arange(1, len(ended) + 1, dtype=float)
     line, low, high = band(value)
     rises = np.flatnonzero(line[1:] > line[:-1]) + 1
@@ -87,13 +86,13 @@ def _traces(summary: Summary, name: str, color: str, dash: str, time: bool) -> l
     edge = base | {"x": numbers(x[within]), "line": {"width": 0, "shape": "hv"}, "showlegend": False, "hoverinfo": "skip"}
     hover = f"{name}<br>%{{x:.4g}}: {value_format(summary)}<extra></extra>"
     edges = [
-        edge | {"y": numbers(sign * low[within])},
-        edge | {"y": numbers(sign * high[within]), "fill": "tonexty", "fillcolor": _faint(color)},
+        edge | {"y": numbers(summary.sign * low[within])},
+        edge | {"y": numbers(summary.sign * high[within]), "fill": "tonexty", "fillcolor": _faint(color)},
     ]
     return [
         *(edges if len(summary.finished) >= MIN_FOR_BAND and len(within) > 1 else []),
         base
-        | {"y": numbers(sign * line[shown]), "name": name, "hovertemplate": hover}
+        | {"y": numbers(summary.sign * line[shown]), "name": name, "hovertemplate": hover}
         | {"line": {"color": color, "dash": dash, "width": 2.5, "shape": "hv"}},
     ]
 

@@ -154,7 +154,7 @@ def thinned(summary: Summary, trials: pd.DataFrame, most: int) -> tuple[pd.DataF
     """
     if len(summary.trials) <= ALL_DRAWN or len(trials) <= most:
         return trials, ""
-    order = np.argsort((-1 if summary.maximize else 1) * trials["value"].to_numpy(), kind="stable")  # NaN last
+    order = np.argsort(-summary.sign * trials["value"].to_numpy(), kind="stable")  # NaN last
     chosen = np.zeros(len(trials), dtype=bool)
     chosen[order[: most // 3]] = True
     chosen[0] = True

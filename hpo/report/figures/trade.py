@@ -28,8 +28,7 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
     known = summary.finished[np.isfinite(summary.finished[cost]) & (summary.finished[cost] > 0)]
     if len(known) < 2 or known[cost].nunique() < 2:
         return None
-    sign = 1 if summary.maximize else -1
-    front = known[stats.pareto(known[cost].to_numpy(), sign * known["value"].to_numpy())].sort_values(cost)
+    front = known[stats.pareto(known[cost].to_numpy(), summary.sign * known["value"].to_numpy())].sort_values(cost)
     drawn, note = thinned(summary, known, 400)
     hover = f"trial %{{customdata}}<br>%{{x:.3s}} {noun}<br>{value_format(summary)}<extra></extra>"
     dots = points("COMPLETE", x=numbers(drawn[cost]), y=numbers(drawn["value"]), hovertemplate=hover)
