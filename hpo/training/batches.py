@@ -1,8 +1,9 @@
 """Batches as whole tensors: one indexing of the uint8 images selects, mirrors and shifts a batch at once.
 
-There is no DataLoader and no copy of the data: images stay uint8 (memory-mapped on a CPU, resident on a GPU) until they become
-a batch. As in cifar10-airbench, a training image is mirrored in every other epoch instead of at random, so that each pair of
-epochs shows both views. Pixels shifted in from outside are reflections.
+There is no DataLoader and no copy of the data: images stay uint8 until they become a batch, mapped from a file on a CPU, resident
+on a GPU, or, where they are too many for it, mapped on the host, from where the GPU gets each batch. As in cifar10-airbench, a
+training image is mirrored in every other epoch instead of at random, so that each pair of epochs shows both views. Pixels shifted
+in from outside are reflections.
 """
 
 from __future__ import annotations
@@ -25,19 +26,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images of a split on a device, and which of them to use."""
+    """Images of a split, and which of them to use.
 
-    pixels: Tensor  # (all of the split, H, W, channels) uint8
-    labels: Tensor  # (all of the split,) int64
-    chosen: Tensor  # (N,) int64: positions that belong to this set
+    Attributes:
+        pixels: (all of the split, H, W, channels) uint8, on the device or on the host.
+        labels: (all of the split,) int64, on the device.
+        chosen: (N,) int64: positions that belong to this set; where the pixels are.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    chosen: Tensor
 
     def __len__(self) -> int:
         return len(self.chosen)
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches of them come to lie."""
+        return self.labels.device
+
     @classmethod
-    def of(cls, pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray, device: torch.device) -> Images:
-        """Put arrays on a device; on a CPU they are not copied."""
-        return cls(*(torch.from_numpy(array).to(device) for array in (pixels, labels, chosen)))
+    def of(
+        cls, pixels: np.ndarray, labels: np.ndarray, chosen: np.ndarray, device: torch.device, home: torch.device | None = None
+    ) -> Images:
+        """Put arrays on a device, the pixels at `home` if it is another; on a CPU nothing is copied."""
+        home = home or device
+        return cls(torch.from_numpy(pixels).to(home), torch.from_numpy(labels).to(device), torch.from_numpy(chosen).to(home))
+
+    def batch(self, pixels: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pixels that lie where all do, and the labels of `index`, on the device."""
+        if pixels.device != self.device:
+            pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+            pixels, index = pixels.to(self.device, non_blocking=True), index.to(self.device)
+        return pixels, self.labels[index]
 
 
 class Scale(NamedTuple):
@@ -62,12 +84,12 @@ class Scale(NamedTuple):
 
 
 def _statistics(images: Images) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel's pixels, (channels,) float64."""
-    channels, device = images.pixels.shape[3], images.pixels.device
+    """Return mean and standard deviation of each channel's pixels, (channels,) float64, on the images' device."""
+    channels, device = images.pixels.shape[3], images.device
     n = 0
     total, squares = torch.zeros(2, channels, dtype=torch.float64, device=device).unbind()
     for part in torch.split(images.chosen, 256):
-        pixels = images.pixels[part].reshape(-1, channels).float()
+        pixels = images.batch(images.pixels[part], part)[0].reshape(-1, channels).float()
         n += len(pixels)
         total += pixels.sum(0).double()
         squares += pixels.square().sum(0).double()
@@ -80,24 +102,25 @@ def _per_channel(values: Tensor) -> Tensor:
 
 
 def training_batches(images: Images, config: Config, scale: Scale, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64.
+    """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64, on the images' device.
 
     All randomness depends on (seed, epoch) alone, so a repeated epoch has the same batches.
     """
-    device = images.pixels.device
+    home = images.pixels.device
     views = torch.Generator().manual_seed(seed)
-    mirrored = (torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)).to(device)
+    mirrored = (torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)).to(home)
     generator = torch.Generator().manual_seed(seed + epoch)
-    order = torch.randperm(len(images), generator=generator).to(device)
-    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator).to(device)
-    corners = torch.rand((len(images), 2), generator=generator).to(device)
+    order = torch.randperm(len(images), generator=generator).to(home)
+    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator).to(home)
+    corners = torch.rand((len(images), 2), generator=generator).to(home)
     for part in _parts(order, config.batch_size):
         index = images.chosen[part]
         pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if config.shift else None)
+        pixels, labels = images.batch(pixels, index)
         inputs = scale(pixels)
         if config.cutout:
-            _blank(inputs, corners[part], config.cutout, scale.blank)
-        yield inputs, images.labels[index]
+            _blank(inputs, corners[part].to(inputs.device), config.cutout, scale.blank)
+        yield inputs, labels
 
 
 def n_batches(images: int, size: int) -> int:
@@ -117,7 +140,8 @@ def _parts(order: Tensor, size: int) -> list[Tensor]:
 def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images in order and unchanged, in batches of at most `size`."""
     for index in torch.split(images.chosen, size):
-        yield scale(images.pixels[index]), images.labels[index]
+        pixels, labels = images.batch(images.pixels[index], index)
+        yield scale(pixels), labels
 
 
 def _select(pixels: Tensor, index: Tensor, flips: Tensor | None, shifts: Tensor | None) -> Tensor:

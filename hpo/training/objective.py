@@ -11,8 +11,8 @@ import torch
 from hpo.convnet import Config, of_version
 from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
-from hpo.training.task import Task, out_of_memory
-from hpo.training.train import fast_dtype
+from hpo.training.device import fast_dtype, model_name, opened, out_of_memory
+from hpo.training.task import Task
 from hpo.training.trial import Trial
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     recipe = of_version(setup.recipe)
     if recipe is None:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
-    torch.set_flush_denormal(True)
-    device = _device(setup.device)
+    device = opened(setup.device)
     try:
         loaded = datasets.load(setup.settings.dataset, setup.data_dir, progress=tell)
         task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
@@ -53,19 +52,6 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     return _environment(task, loaded, device), begin
 
 
-def _device(name: str) -> torch.device:
-    device = torch.device(name)
-    if device.type == "cuda":
-        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            raise DeviceError(
-                f"device {name} does not exist here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
-            )
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
-    return device
-
-
 def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str, Any]:
     return {
         "data": loaded.source,
@@ -74,8 +60,9 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "n_train": len(task.train),
         "n_scored": len(task.score),
         "channels": _channels(task),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": model_name(device),
         "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",
+        "pixels": "on the host" if task.train.pixels.device != device else "on the device",
         "precision": str(fast_dtype(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hpo.convnet import LATEST
+from hpo.training.device import has_fused_optimizers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def make_optimizer(net: nn.Module, config: Config, device: torch.device, recipe:
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},
     ]
-    common: dict[str, Any] = {"params": groups, "fused": device.type in ("cpu", "cuda")}
+    common: dict[str, Any] = {"params": groups, "fused": has_fused_optimizers(device)}
     if config.optimizer == "adamw":
         return _eager(torch.optim.AdamW)(lr=config.lr * ADAMW_LR, betas=(config.momentum, 0.999), **common)
     nesterov = config.nesterov and config.momentum > 0

@@ -11,6 +11,7 @@ from hpo.convnet import LATEST
 from hpo.data.datasets import MIRRORABLE, hold_out, take
 from hpo.settings import N_VALIDATION, Settings
 from hpo.training.batches import Images
+from hpo.training.device import home_of_pixels
 
 if TYPE_CHECKING:
     from hpo.convnet import Recipe
@@ -46,20 +47,18 @@ class Task:
             UsageError: A limit does not fit the data.
         """
         train = data.train
-        pixels = torch.from_numpy(train.images).to(device)
+        home = home_of_pixels(device, train.images.nbytes + data.test.images.nbytes, memory)
+        memory -= train.images.nbytes + data.test.images.nbytes if home.type != "cpu" else 0
+        pixels = torch.from_numpy(train.images).to(home)
         labels = torch.from_numpy(train.labels).to(device)
         if settings.score == "validation":
             rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
             trained = rest[take(train.labels[rest], settings.limit_train, settings.seed)]
             scored = held_out[take(train.labels[held_out], settings.limit_test, settings.seed)]
-            score = Images(pixels, labels, torch.from_numpy(scored).to(device))
+            score = Images(pixels, labels, torch.from_numpy(scored).to(home))
         else:
             trained = take(train.labels, settings.limit_train, settings.seed)
             scored = take(data.test.labels, settings.limit_test, settings.seed)
-            score = Images.of(data.test.images, data.test.labels, scored, device)
-        return cls(settings, data.classes, Images(pixels, labels, torch.from_numpy(trained).to(device)), score, memory, recipe)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+            score = Images.of(data.test.images, data.test.labels, scored, device, home)
+        images = Images(pixels, labels, torch.from_numpy(trained).to(home))
+        return cls(settings, data.classes, images, score, memory, recipe)

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from hpo.convnet import LATEST
 from hpo.messages import Epoch
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
+from hpo.training.device import fast_dtype, scoring_batch
 from hpo.training.model import ConvNet, Whiten
 from hpo.training.optimizers import ADAMW_LR, make_optimizer
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
-SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU, the activations of larger batches do not fit into the cache
 AVERAGED = 5  # steps between two updates of the averaged weights
 TICK = 0.25  # seconds between messages about the progress
 WARM_UP = 0.25  # share of a one-cycle training before the peak rate
@@ -56,7 +56,7 @@ class Training:
         self.n_epochs, self.seed = n_epochs, seed
         self.epoch = 0
         self.logits = torch.empty(0)
-        device = train.pixels.device
+        device = train.device
         torch.manual_seed(seed)
         self.net = ConvNet(config, n_classes, train.pixels.shape[3], train.pixels.shape[1], recipe).to(device)
         self.scale = Scale.of(train, standardize=config.standardize, recipe=recipe)
@@ -83,7 +83,7 @@ class Training:
         images = replace(self.train, chosen=some)
         for module in self.net.modules():
             if isinstance(module, Whiten):
-                batches = scoring_batches(images, self.scale, SCORING_BATCH[some.device.type])
+                batches = scoring_batches(images, self.scale, scoring_batch(images.device))
                 module.fit(inputs for inputs, _ in batches)
 
     @property
@@ -145,7 +145,7 @@ class Training:
     def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
         self.net.train()
         torch.manual_seed(self.seed + number)  # dropout's masks
-        device = self.train.pixels.device
+        device = self.train.device
         total = torch.zeros((), device=device)
         done, began = 0, time.perf_counter()
         ticked = began
@@ -182,9 +182,9 @@ class Training:
         """Return mean loss and accuracy on the scored images, dropout off."""
         scored = self.scored.eval()
         logits, labels = [], []
-        device = self.score.pixels.device.type
-        for inputs, batch_labels in scoring_batches(self.score, self.scale, SCORING_BATCH[device]):
-            with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
+        device = self.score.device
+        for inputs, batch_labels in scoring_batches(self.score, self.scale, scoring_batch(device)):
+            with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
                 views = (inputs, inputs.flip(3)) if self.config.tta else (inputs,)
                 logits.append(torch.stack([scored(view).float() for view in views]).mean(0))
             labels.append(batch_labels)
@@ -202,17 +202,6 @@ def learning_rate(config: Config, progress: float) -> float:
         return peak
     up, down = 0.1 + 0.9 * progress / WARM_UP, (1 - progress) / (1 - WARM_UP)
     return peak * min(up, down)
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return the narrowest type that the device multiplies in hardware.
-
-    On a CPU without bfloat16 in hardware, bfloat16 is an order of magnitude slower than float32.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    native = (getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
-    return torch.bfloat16 if any(native) else torch.float32
 
 
 def _average(net: nn.Module, config: Config, steps: int) -> AveragedModel:

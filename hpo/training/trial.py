@@ -22,9 +22,9 @@ from hpo.settings import Settings
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint
+from hpo.training.device import out_of_memory, scoring_batch
 from hpo.training.model import Size, measure
-from hpo.training.task import out_of_memory
-from hpo.training.train import SCORING_BATCH, DivergedError, Training
+from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ class Trial:
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
         self.measured = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
-        needed = training_bytes(self.size, config, task.train.pixels.device.type)
+        needed = training_bytes(self.size, config, task.train.device)
         if needed > task.memory:
             raise TrialError(
                 "memory",
@@ -222,11 +222,11 @@ def _memory_suffices() -> Iterator[None]:
         raise TrialError("memory", "the device ran out of memory.") from None
 
 
-def training_bytes(size: Size, config: Config, device: str) -> int:
+def training_bytes(size: Size, config: Config, device: torch.device) -> int:
     """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
     copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
     training = 2 * config.batch_size * size.activation_bytes
-    scoring = SCORING_BATCH[device] * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
+    scoring = scoring_batch(device) * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
     return 4 * copies * size.n_parameters + max(training, scoring)
 
 

@@ -29,7 +29,8 @@ from hpo.data.datasets import load
 from hpo.pools.devices import n_cores
 from hpo.pools.local import environment
 from hpo.training.batches import Images
-from hpo.training.train import SCORING_BATCH, Training, fast_dtype
+from hpo.training.device import fast_dtype, scoring_batch
+from hpo.training.train import Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def train(job: Job) -> Times:
     chosen = np.random.default_rng(0).permutation(len(data.train))[:n_images]
     if job.space:
         torch.set_flush_denormal(True)
-        score = Images.of(data.test.images, data.test.labels, np.arange(SCORING_BATCH["cpu"]), CPU)
+        score = Images.of(data.test.images, data.test.labels, np.arange(scoring_batch(CPU)), CPU)
         training = Training(config, Images.of(data.train.images, data.train.labels, chosen, CPU), score, 10, 1, seed=0)
         optimizer: torch.optim.Optimizer = training.optimizer
     else:

@@ -8,6 +8,7 @@ from tiny import config, noise
 
 from hpo.convnet import RECIPES
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
+from hpo.training.device import home_of_pixels
 
 AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), (0.0, 0.0, 0.0))
 
@@ -183,3 +184,37 @@ def test_batches_are_laid_out_channels_last_and_the_images_are_not_copied():
     inputs, _ = epoch_of(images, config(flip=True, shift=1))[0]
     assert inputs.is_contiguous(memory_format=torch.channels_last)
     assert images.pixels.data_ptr() == pixels.ctypes.data
+
+
+def test_pixels_that_stay_on_the_host_are_sent_batch_by_batch():
+    there = noise(25)
+    images = replace(there, labels=there.labels.to("meta"))  # a device that only knows shapes
+    scale = Scale(*(tensor.to("meta") for tensor in AS_THEY_ARE[:2]), AS_THEY_ARE.blank)
+    for batches in (
+        epoch_of(images, config(flip=True, shift=2, cutout=4, batch_size=10), scale=scale),
+        scoring_batches(images, scale, 10),
+    ):
+        for inputs, labels in batches:
+            assert inputs.device.type == labels.device.type == "meta"
+            assert inputs.shape == (len(labels), 3, 32, 32)
+    assert images.pixels.device.type == "cpu"
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_batches_are_the_same_whether_the_pixels_are_on_the_gpu_or_on_the_host():
+    random, gpu = np.random.default_rng(0), torch.device("cuda")
+    split = random.integers(0, 256, (300, 32, 32, 3), np.uint8), random.integers(0, 10, 300), np.arange(300)
+    resident, mapped = Images.of(*split, gpu), Images.of(*split, gpu, torch.device("cpu"))
+    scales = [Scale.of(images, standardize=True) for images in (resident, mapped)]
+    knobs = config(flip=True, shift=2, cutout=4, batch_size=64)
+    for one, other in zip(epoch_of(resident, knobs, scale=scales[0]), epoch_of(mapped, knobs, scale=scales[1]), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+
+
+@pytest.mark.parametrize(
+    ("device", "n_bytes", "home"), [("cpu", 10**12, "cpu"), ("cuda:0", 5 * 10**9, "cuda"), ("cuda:0", 5 * 10**9 + 1, "cpu")]
+)
+def test_pixels_that_take_more_than_half_of_a_gpus_memory_stay_on_the_host(device, n_bytes, home):
+    assert home_of_pixels(torch.device(device), n_bytes, memory=10**10).type == home

@@ -12,9 +12,10 @@ from torch import nn
 from hpo.convnet import LATEST, RECIPES
 from hpo.data import datasets
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
+from hpo.training.device import fast_dtype
 from hpo.training.model import ConvNet
 from hpo.training.optimizers import make_optimizer
-from hpo.training.train import DivergedError, Training, fast_dtype, learning_rate
+from hpo.training.train import DivergedError, Training, learning_rate
 
 EVERYTHING = config(
     stem="whiten", norm="batch", dropout=0.2, flip=True, shift=2, cutout=4, standardize=True, label_smoothing=0.1, lr=0.1,

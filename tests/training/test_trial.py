@@ -235,7 +235,7 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_allocated(tas
 def test_the_running_average_is_a_copy_of_the_weights_more():
     size = measure(config(), 10)
     assert (
-        training_bytes(size, config(averaging=0.1), "cpu") - training_bytes(size, config(averaging=0.0), "cpu")
+        training_bytes(size, config(averaging=0.1), CPU) - training_bytes(size, config(averaging=0.0), CPU)
         == 4 * size.n_parameters
     )
 
