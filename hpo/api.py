@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo import folders
 from hpo.convnet import OBJECTIVE
@@ -65,18 +64,7 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    _check_kinds(settings=settings, space=space, objective=objective, options=options)
-    with contextlib.ExitStack() as stack:
-        published = _publishing(watcher, storage, stack)
-        return session.run(
-            study,
-            objective=objective or OBJECTIVE,
-            settings=settings,
-            space=space,
-            options=options,
-            storage=storage,
-            watcher=published,
-        )
+    return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
 
 def resume(
@@ -92,17 +80,7 @@ def resume(
     Raises:
         UsageError: No such study. Others as for `run`.
     """
-    _check_kinds(objective=objective, options=options)
-    with contextlib.ExitStack() as stack:
-        published = _publishing(watcher, storage, stack)
-        return session.run(
-            study,
-            objective=objective or OBJECTIVE,
-            options=options,
-            storage=storage,
-            watcher=published,
-            must_exist=True,
-        )
+    return _run(study, storage, watcher, must_exist=True, objective=objective, options=options)
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:
@@ -141,20 +119,21 @@ def verdict(record: StudyRecord) -> str:
     return finding.text if finding else ""
 
 
-def _check_kinds(**given: object) -> None:
+def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_exist: bool = False, **given: Any) -> Outcome:  # noqa: ANN401
+    """Run a study with what was given, showing it and keeping the dashboard current."""
     for name, value in given.items():
         kinds, write = _KINDS[name]
         if value is not None and not isinstance(value, kinds):
             raise UsageError(f"{name} should be {write}, but is a {type(value).__name__}.")
-
-
-def _publishing(shown: Watcher | None, storage: str | None, stack: contextlib.ExitStack) -> Watchers:
-    """Return watchers that show a run and keep the dashboard current."""
     shown = shown or Watcher()
     aside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
-    stack.callback(aside.shutdown, wait=False)  # a run that is stopped immediately does not wait
 
     def begin(study: str) -> Future[None]:
         return aside.submit(beside.publish_beside, study, storage)
 
-    return Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))
+    watcher = Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))
+    given["objective"] = given["objective"] or OBJECTIVE
+    try:
+        return session.run(study, storage=storage, watcher=watcher, must_exist=must_exist, **given)
+    finally:
+        aside.shutdown(wait=False)  # a run that is stopped immediately does not wait

@@ -8,14 +8,12 @@ runner moves it to `correct/00012.bits` when the trial ends. 10,000 images take 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from hpo.system.files import write_atomically
+from hpo.system.files import read_regular, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,16 +44,16 @@ def read(path: Path, n: int, accuracy: float) -> Bits | None:
     """Return the answers (n,) that an accuracy on `n` images was computed from.
 
     Returns None if the file is missing, damaged, not a regular file, or of another epoch or study (then its accuracy differs).
-    A file is read only if it has exactly the length of `n` answers.
     """
     if not 0 < n <= MOST_IMAGES or not 0 <= accuracy <= 1:
         return None
-    length = len(_header(n, b"")) + (n + 7) // 8
-    content = _content(path, length)
-    if content is None:
+    start = len(_header(n, b""))
+    try:
+        content = b"" if path.is_symlink() else read_regular(path, start + (n + 7) // 8)
+    except (OSError, ValueError):  # a path may hold a zero byte
         return None
-    bits = content[length - (n + 7) // 8 :]
-    if content != _header(n, bits) + bits:
+    bits = content[start:]
+    if content != _header(n, bits) + bits or len(bits) != (n + 7) // 8:
         return None
     correct = np.unpackbits(np.frombuffer(bits, np.uint8), count=n).astype(np.bool_)
     return correct if abs(int(correct.sum()) - accuracy * n) < 0.5 else None
@@ -63,21 +61,3 @@ def read(path: Path, n: int, accuracy: float) -> Bits | None:
 
 def _header(n: int, bits: bytes) -> bytes:
     return b"hpo correct 1 %d %s\n" % (n, hashlib.sha256(bits).hexdigest().encode())
-
-
-def _content(path: Path, length: int) -> bytes | None:
-    """Return a regular file's bytes if it has exactly `length` of them; never wait for a pipe, never follow a link."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):  # a path may hold a zero byte
-        return None
-    try:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode) or about.st_size != length:
-            return None
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(length)
-    except OSError:
-        return None
-    finally:
-        os.close(handle)

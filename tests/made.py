@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime as dt
 import json
@@ -13,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 from hpo import correct, report
+from hpo.errors import StorageError
 from hpo.report import summary
 from hpo.store import schema
 from hpo.store.database import locate
@@ -232,3 +234,13 @@ def artifacts(folder, n=N_SCORED, classes=10, edge=32, channels=3):
     ]
     (folder / "layers.json").write_text(json.dumps(layers))
     return folder
+
+
+def newest(folder):
+    """The newest undamaged checkpoint of a trial; None without one."""
+    from hpo.training import checkpoint
+
+    for path in checkpoint.newest_first(folder):
+        with contextlib.suppress(StorageError):
+            return checkpoint.load(path)
+    return None

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 from itertools import accumulate
 
+import made
 import optuna
 import pytest
 from hostile import in_process
@@ -17,7 +18,6 @@ from running import DIGITS, Hpo, left_over
 from hpo.runner import session
 from hpo.store.database import locate
 from hpo.store.record import load
-from hpo.training import checkpoint
 
 AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one
 SIX = ("--trials", 6, "--epochs", 3, "--space", "short.toml", *DIGITS)
@@ -121,7 +121,7 @@ def interrupted(hpo):
     workers = program.children()
     program.signal(signal.SIGINT)
     program.ended(seconds=60)
-    return program, workers, checkpoint.newest(hpo.study("broken").folder / "trial-00000")["history"]
+    return program, workers, made.newest(hpo.study("broken").folder / "trial-00000")["history"]
 
 
 def test_ctrl_c_ends_with_130_leaves_no_process_and_says_how_to_go_on(interrupted):
@@ -146,7 +146,7 @@ def test_the_same_command_goes_on_with_the_running_trial_under_its_number_from_i
     assert record.trials[0].state.name == "COMPLETE"
     assert list(record.trials[0].intermediate_values) == list(range(1, 13))
     if record.best.number == 0:  # its checkpoint is kept: seconds and all, the first epochs are those of the first run
-        assert checkpoint.newest(record.folder / "trial-00000")["history"][: len(history)] == history
+        assert made.newest(record.folder / "trial-00000")["history"][: len(history)] == history
 
 
 @pytest.fixture

@@ -32,12 +32,7 @@ GAP = 8  # pixels
 
 
 def load(
-    name: str,
-    data_dir: Path,
-    cache_dir: Path | None = None,
-    progress: OnProgress = silent,
-    *,
-    archive: Archive | None = None,
+    name: str, data_dir: Path, cache_dir: Path | None = None, progress: OnProgress = silent, *, archive: Archive | None = None
 ) -> DataSet:
     """Return a data set. The first process that needs it decodes it and downloads it if necessary.
 

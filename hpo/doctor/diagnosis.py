@@ -1,12 +1,18 @@
-"""The result of one check of the doctor's."""
+"""The result of one check of the doctor's, and the lock that a repair holds."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from hpo.errors import StudyLockedError
+from hpo.system.locks import Lock
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from hpo.store.record import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,19 @@ def trials(numbers: list[int], one: str, more: str) -> str:
 def files(n: int, one: str, more: str) -> str:
     """Return `1 file was` or `3 files were`, with these verbs."""
     return f"1 file {one}" if n == 1 else f"{n:,} files {more}"
+
+
+@contextlib.contextmanager
+def repairing(record: StudyRecord) -> Iterator[None]:
+    """Hold a study's lock.
+
+    Raises:
+        StudyLockedError: The study is being run.
+    """
+    lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
+    if not lock.acquire():
+        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
+    try:
+        yield
+    finally:
+        lock.release()

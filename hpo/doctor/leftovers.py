@@ -17,8 +17,8 @@ import psutil
 
 from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
-from hpo.doctor.diagnosis import Diagnosis, files, trials
-from hpo.errors import StorageError, StudyLockedError
+from hpo.doctor.diagnosis import Diagnosis, files, repairing, trials
+from hpo.errors import StorageError
 from hpo.store.record import load
 from hpo.store.schema import State
 from hpo.system.files import read_sealed
@@ -31,15 +31,22 @@ if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
     from hpo.store.tables import Trial
 
+    Find = Callable[[StudyRecord], list[Path]]
+
 _TRIAL = re.compile(r"trial-(\d{5,9})")
 _HALF_WRITTEN = re.compile(r"\..*\.(\d{1,9})-[0-9a-f]{8}\.tmp")  # as named by files.beside: with the writer's process id
 _OVER = {State.PRUNED, State.FAIL}
+_LEFT = ("was left half-written by processes that have ended", "were left half-written by processes that have ended")
 
 
 def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
     """Compare trials with checkpoints, and every digest with its file."""
-    yield from _of_no_trial(record)
-    yield from _answers_of_no_trial(record)
+    if orphans := _orphans(record):
+        folder = "1 folder" if len(orphans) == 1 else f"{len(orphans):,} folders"
+        yield _removable(record, _orphans, f"no trial needs {folder} of checkpoints any more ({_size(orphans):,.0f} MiB).")
+    if stray := _stray_answers(record):
+        what = files(len(stray), "does", "do")
+        yield _removable(record, _stray_answers, f"{what} not belong to a scored trial ({correct.FOLDER}/).")
     yield from _damaged(record)
     yield from _of_the_best(record)
     without = [t.number for t in record.trials if t.state == State.RUNNING and t.intermediate_values and not _files(record, t)]
@@ -50,12 +57,9 @@ def checkpoints(record: StudyRecord) -> Iterator[Diagnosis]:
 
 def half_written(record: StudyRecord) -> Iterator[Diagnosis]:
     """Find incomplete files of processes that were killed."""
-    left = _half_written(record)
-    if left:
-        size = sum(path.stat().st_size for path in left) / 2**20
-        what = f"{files(len(left), 'was', 'were')} left half-written by processes that have ended"
-        found = f"study {record.name}: {what} ({size:,.1f} MiB)."
-        yield Diagnosis("half-written files", "note", found, "hpo doctor --repair", _removing(record, _half_written))
+    if left := _half_written(record):
+        found = f"{files(len(left), *_LEFT)} ({_size(left):,.1f} MiB)."
+        yield _removable(record, _half_written, found, "half-written files")
 
 
 def outside(location: Location) -> Iterator[Diagnosis]:
@@ -63,8 +67,7 @@ def outside(location: Location) -> Iterator[Diagnosis]:
     folders = [location.folder, artifacts_folder(location), Path("reports"), *([location.path.parent] if location.path else [])]
     there = {path.absolute() for folder in folders for path in folder.glob(".*.tmp")}
     if left := sorted(path for path in there if _is_left(path)):
-        what = f"{files(len(left), 'was', 'were')} left half-written by processes that have ended"
-        found = f"{what}, outside the studies' folders."
+        found = f"{files(len(left), *_LEFT)}, outside the studies' folders."
         yield Diagnosis("half-written files", "note", found, f"rm -- {shlex.join(map(str, left))}")
 
 
@@ -73,21 +76,13 @@ def _is_left(path: Path) -> bool:
     return name is not None and not psutil.pid_exists(int(name[1]))
 
 
-def _of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
-    orphans = _orphans(record)
-    if orphans:
-        size = sum(f.stat().st_size for p in orphans for f in p.rglob("*") if f.is_file()) / 2**20
-        folder = "1 folder" if len(orphans) == 1 else f"{len(orphans):,} folders"
-        found = f"study {record.name}: no trial needs {folder} of checkpoints any more ({size:,.0f} MiB)."
-        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _orphans))
+def _size(paths: list[Path]) -> float:
+    """Return how much files take, and those in folders, MiB."""
+    return sum(file.stat().st_size for path in paths for file in (path, *path.rglob("*")) if file.is_file()) / 2**20
 
 
-def _answers_of_no_trial(record: StudyRecord) -> Iterator[Diagnosis]:
-    stray = _stray_answers(record)
-    if stray:
-        what = files(len(stray), "does", "do")
-        found = f"study {record.name}: {what} not belong to a scored trial ({correct.FOLDER}/)."
-        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, _stray_answers))
+def _removable(record: StudyRecord, find: Find, found: str, check: str = "checkpoints") -> Diagnosis:
+    return Diagnosis(check, "note", f"study {record.name}: {found}", "hpo doctor --repair", _removing(record, find))
 
 
 def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -96,8 +91,7 @@ def _damaged(record: StudyRecord) -> Iterator[Diagnosis]:
     for trial, path, why in problems:
         sound = len(_files(record, trial)) > sum(t is trial for t, *_ in problems)
         then = "will continue from the epoch before" if sound else "will start again"
-        found = f"study {record.name}: {why} Trial {trial.number} {then}."
-        yield Diagnosis("checkpoints", "note", found, "hpo doctor --repair", _removing(record, partial(_still_damaged, path)))
+        yield _removable(record, partial(_still_damaged, path), f"{why} Trial {trial.number} {then}.")
 
 
 def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -152,22 +146,17 @@ def _within(record: StudyRecord, paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if folders.is_within(path, record.folder))
 
 
-def _removing(record: StudyRecord, find: Callable[[StudyRecord], list[Path]]) -> Callable[[], None] | None:
+def _removing(record: StudyRecord, find: Find) -> Callable[[], None] | None:
     """Return a function that removes the files and folders that `find` returns; None while the study is being run."""
-    lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
     with contextlib.suppress(StorageError):  # the check of running trials reports a lock that cannot be used
-        return partial(_remove, record, find, lock) if lock.is_free() else None
+        return partial(_remove, record, find) if Lock(record.folder / "lock").is_free() else None
     return None
 
 
-def _remove(record: StudyRecord, find: Callable[[StudyRecord], list[Path]], lock: Lock) -> None:
-    if not lock.acquire():
-        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
-    try:
+def _remove(record: StudyRecord, find: Find) -> None:
+    with repairing(record):
         for path in find(load(record.name, record.location)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-    finally:
-        lock.release()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hpo.doctor.diagnosis import Diagnosis, trials
-from hpo.errors import StorageError, StudyLockedError
+from hpo.doctor.diagnosis import Diagnosis, repairing, trials
+from hpo.errors import StorageError
 from hpo.store.database import guarded, open_storage
 from hpo.store.own import FOREIGN
 from hpo.store.record import load
@@ -32,14 +32,13 @@ def running(record: StudyRecord) -> Iterator[Diagnosis]:
     except StorageError as error:
         yield Diagnosis("lock", "bad", f"study {record.name}: {error}")
         return
-    if free:
-        if left:
-            found = f"study {record.name}: {trials(left, 'is', 'are')} RUNNING, but no process runs the study."
-            yield Diagnosis("running trials", "note", found, f"to continue from the last epoch: hpo resume {record.name}")
-        else:
-            yield Diagnosis("running trials", "ok", f"study {record.name}: no trial was left unfinished.")
-    else:
+    if not free:
         yield Diagnosis("running trials", "ok", f"study {record.name} is being run by {lock.held_by()}.")
+    elif left:
+        found = f"study {record.name}: {trials(left, 'is', 'are')} RUNNING, but no process runs the study."
+        yield Diagnosis("running trials", "note", found, f"to continue from the last epoch: hpo resume {record.name}")
+    else:
+        yield Diagnosis("running trials", "ok", f"study {record.name}: no trial was left unfinished.")
 
 
 def foreign(record: StudyRecord) -> Iterator[Diagnosis]:
@@ -54,8 +53,7 @@ def foreign(record: StudyRecord) -> Iterator[Diagnosis]:
     if begun:
         found = f"study {record.name}: {trials(begun, 'was', 'were')} started by another program; hpo does not train such trials."
         mend = f"if that program has ended, mark them as failed: hpo doctor {record.name} --repair"
-        lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
-        yield Diagnosis("space", "note", found, mend, partial(_end, record, lock))
+        yield Diagnosis("space", "note", found, mend, partial(_end, record))
     if drawn:
         what = trials(drawn, "is", "are")
         found = f"study {record.name}: {what} from another search space, or scored by another program, and not counted."
@@ -67,20 +65,15 @@ def foreign(record: StudyRecord) -> Iterator[Diagnosis]:
         yield Diagnosis("space", "ok", f"study {record.name}: all trials are hpo's.")
 
 
-def _end(record: StudyRecord, lock: Lock) -> None:
+def _end(record: StudyRecord) -> None:
     """Mark the trials that another program has started as failed."""
     from optuna.trial import TrialState
 
-    if not lock.acquire():
-        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
-    try:
+    with repairing(record), guarded(record.location):
         found, storage = load(record.name, record.location), open_storage(record.location)
-        with guarded(record.location):
-            for trial in (t for t in found.trials if t.state == State.RUNNING and found.state(t) == FOREIGN):
-                storage.set_trial_user_attr(trial.trial_id, "reason", ENDED)
-                storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
-    finally:
-        lock.release()
+        for trial in (t for t in found.trials if t.state == State.RUNNING and found.state(t) == FOREIGN):
+            storage.set_trial_user_attr(trial.trial_id, "reason", ENDED)
+            storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
 
 
 def in_the_future(record: StudyRecord) -> Iterator[Diagnosis]:

@@ -44,12 +44,8 @@ def environment(threads: int) -> dict[str, str]:
     the next step: with the tutorial's network this causes 11,000 page faults and takes half of a step's time. Variables that the
     user has set are kept.
     """
-    own = {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "PYTHONSAFEPATH": "1",
-    }  # the last for child processes
-    return {**ALLOCATOR, **os.environ, **own}
+    n = str(threads)
+    return {**ALLOCATOR, **os.environ, "OMP_NUM_THREADS": n, "MKL_NUM_THREADS": n, "PYTHONSAFEPATH": "1"}  # also for its children
 
 
 class LocalPool:
@@ -73,11 +69,6 @@ class LocalPool:
     def size(self) -> int:
         """Number of workers."""
         return len(self._seats)
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of the workers, by number."""
-        return [process.pid for process in self._processes if process]
 
     def start(self) -> None:
         """Start one process per seat."""

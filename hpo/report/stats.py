@@ -105,11 +105,6 @@ def standard_error(accuracy: float, n: int) -> float:
     return math.sqrt(max(accuracy * (1 - accuracy), 1 / n) / n)
 
 
-def binomial_tail(hits: int, n: int, p: float) -> float:
-    """Return the chance of at least `hits` successes in `n` trials of probability `p`."""
-    return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(hits, n + 1))
-
-
 def ranks(values: Floats) -> Floats:
     """Return ranks from 0; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -123,16 +118,6 @@ def spearman(first: Floats, second: Floats) -> float:
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / scale if scale else math.nan
-
-
-def greater(first: Floats, second: Floats) -> float:
-    """Return the one-sided p-value that `first` tends to be greater (Mann-Whitney U, normal approximation, no ties)."""
-    n, m = len(first), len(second)
-    if not n or not m:
-        return 1.0
-    u = float(ranks(np.concatenate([first, second]))[:n].sum()) - n * (n - 1) / 2
-    z = (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
-    return 0.5 * math.erfc(z / math.sqrt(2))
 
 
 def pareto(cost: Floats, value: Floats) -> npt.NDArray[np.bool_]:

@@ -74,11 +74,7 @@ def describe(summary: Summary, folder: Path | None) -> Winner | None:
     names = class_names(summary, files.scores)
     drawn: list[Figure | None] = [figures.learning(summary)]
     if files.scores is not None:
-        drawn += [
-            figures.confusion(files.scores, names),
-            figures.classes(files.scores, names),
-            figures.calibration(files.scores),
-        ]
+        drawn += [figures.confusion(files.scores, names), figures.classes(files.scores, names), figures.calibration(files.scores)]
     return Winner(
         number=best,
         parameters=_parameters(summary, best),
@@ -141,10 +137,7 @@ def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:
     wrong, correct = np.flatnonzero(~right), np.flatnonzero(right)
     made = [
         Gallery(f"Its {count(len(wrong), 'most confident mistake')}", _pictures(scores, names, wrong)),
-        Gallery(
-            count(len(correct), "typical success", "typical successes"),
-            _pictures(scores, names, correct),
-        ),
+        Gallery(count(len(correct), "typical success", "typical successes"), _pictures(scores, names, correct)),
     ]
     return [gallery for gallery in made if gallery.pictures]
 

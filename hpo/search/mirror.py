@@ -8,7 +8,8 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo.search.memory import FOR_PRUNERS
-from hpo.search.samplers import history_for, make_pruner, make_sampler
+from hpo.search.pruning import make_pruner
+from hpo.search.samplers import history_for, make_sampler
 from hpo.store.schema import experimental
 
 if TYPE_CHECKING:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import optuna
+
 from hpo.search.plan import GO_ON, Judgement
 from hpo.store.schema import UNEARNED
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
+    from optuna.pruners import BasePruner
     from optuna.trial import FrozenTrial
 
     from hpo.search.mirror import Mirror
     from hpo.search.open_trial import OpenTrial
+    from hpo.settings import Settings
 
 
 class Pruning:
@@ -62,3 +66,14 @@ class Pruning:
     def stopped_at(self, number: int) -> int | None:
         """Return where the pruner would have stopped a spared trial."""
         return self._mirror.attributes(number).get(UNEARNED) if number in self._spared else None
+
+
+def make_pruner(settings: Settings, levels: Sequence[int]) -> BasePruner:
+    """Return the study's pruner, as far as it is Optuna's (halving is in halving.py); it stops nobody before the first level."""
+    match settings.pruner if levels else "none":
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=levels[0])
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(min_resource=levels[0], max_resource=settings.epochs, reduction_factor=3)
+        case _:
+            return optuna.pruners.NopPruner()

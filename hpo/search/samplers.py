@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by name, with arguments that suit tens of trials of tens of epochs.
+"""Optuna's samplers by name, with arguments that suit tens of trials.
 
 A sampler is made anew for each trial from (seed, trial number): so a continued study goes on where it stopped, instead of
 repeating its first suggestions.
@@ -14,10 +14,9 @@ import optuna
 from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from optuna.distributions import BaseDistribution
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial
@@ -69,14 +68,3 @@ def make_sampler(settings: Settings, flat: Mapping[str, BaseDistribution], numbe
 def history_for(sampler: str) -> Part:
     """Return what a sampler is shown of a study's history."""
     return FOR_GP if sampler == "gp" else FOR_TPE
-
-
-def make_pruner(settings: Settings, levels: Sequence[int]) -> BasePruner:
-    """Return the study's pruner, as far as it is Optuna's (halving is in halving.py); it stops nobody before the first level."""
-    match settings.pruner if levels else "none":
-        case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=levels[0])
-        case "hyperband":
-            return optuna.pruners.HyperbandPruner(min_resource=levels[0], max_resource=settings.epochs, reduction_factor=3)
-        case _:
-            return optuna.pruners.NopPruner()

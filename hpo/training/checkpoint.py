@@ -62,16 +62,6 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest(folder: Path) -> dict[str, Any] | None:
-    """Return the newest undamaged checkpoint of a trial; None without one."""
-    for path in newest_first(folder):
-        try:
-            return load(path)
-        except StorageError:
-            continue
-    return None
-
-
 def newest_first(folder: Path) -> list[Path]:
     """Return the paths of a trial's checkpoints, damaged ones included."""
     if not folder.is_dir():

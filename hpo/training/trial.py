@@ -34,15 +34,8 @@ if TYPE_CHECKING:
     from hpo.training.task import Task
 
 N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
-_NO_STATE = (
-    UsageError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-)  # of a file of other content
+# What restoring from a file of other content raises.
+_NO_STATE = (UsageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 
 
 class Trial:

@@ -80,12 +80,7 @@ class Line:
 
 def main() -> None:
     """Work for one runner until it closes the connection."""
-    for name in (
-        "SIGINT",
-        "SIGHUP",
-        "SIGTERM",
-        "SIGUSR1",
-    ):  # sent to all processes, for the runner to handle
+    for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGUSR1"):  # sent to all processes, for the runner to handle
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     # Copies of both: a thread that waits for sys.stdin itself would abort the interpreter's exit.
@@ -133,12 +128,7 @@ def serve(job: Job, begin: Begin, line: Line) -> None:
 def _train(job: Job, begin: Begin, line: Line) -> None:
     trial = begin(job.point, job.seed, job.folder)
     line.send(
-        Started(
-            trial=job.trial,
-            measured=dict(trial.measured),
-            epochs=tuple(trial.history),
-            passed_over=tuple(trial.passed_over),
-        )
+        Started(trial=job.trial, measured=dict(trial.measured), epochs=tuple(trial.history), passed_over=tuple(trial.passed_over))
     )
     if not _goes_on(job, line):
         return

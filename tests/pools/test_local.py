@@ -29,6 +29,11 @@ def data_dir(tmp_path_factory):
         yield tmp_path_factory.mktemp("data")
 
 
+def pids(pool):
+    """The workers' process ids."""
+    return [process.pid for process in pool._processes if process]
+
+
 def make(data_dir, n=1, device="cpu", threads=1):
     return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir, OBJECTIVE.loader, OBJECTIVE.recipe)
 
@@ -106,7 +111,7 @@ def test_silence_is_none_after_the_timeout(pool):
 
 def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_its_place(pool, tmp_path):
     for number, why in ((signal.SIGKILL, "SIGKILL); out of memory?"), (signal.SIGSEGV, "SIGSEGV)")):
-        os.kill(pool.pids[0], number)
+        os.kill(pids(pool)[0], number)
         event = heard(pool, Died)
         assert (event.worker, event.message.why) == (0, f"killed, signal {number} ({why}")
         pool.send(0, Job(trial=0, point=TINY, folder=tmp_path, seed=0))  # nobody is there: nothing happens
@@ -116,7 +121,7 @@ def test_a_killed_worker_is_an_event_that_names_the_signal_and_a_new_one_takes_i
 
 
 def test_a_worker_that_is_replaced_alive_leaves_no_process_and_no_word(pool, tmp_path):
-    before = pool.pids[0]
+    before = pids(pool)[0]
     pool.send(0, Job(trial=0, point=TINY, folder=tmp_path, seed=0))
     pool.restart(0)
     assert not psutil.pid_exists(before)
@@ -136,9 +141,9 @@ def test_a_worker_that_ends_by_itself_leaves_its_last_words(data_dir):
 def test_closing_ends_all_workers_at_once_and_twice_is_no_error(data_dir):
     pool = make(data_dir, n=2)
     pool.start()
-    pids = pool.pids
-    assert pool.size == len(pids) == 2
+    before = pids(pool)
+    assert pool.size == len(before) == 2
     pool.close()
     pool.close()
-    assert pool.pids == []
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert pids(pool) == []
+    assert not any(psutil.pid_exists(pid) for pid in before)

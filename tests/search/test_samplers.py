@@ -8,7 +8,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from hpo.convnet import OBJECTIVE
-from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_pruner, make_sampler
+from hpo.search.pruning import make_pruner
+from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_sampler
 from hpo.settings import PRUNERS, SAMPLERS, Settings
 from hpo.space import SearchSpace
 from hpo.store.schema import distributions, experimental

@@ -38,6 +38,8 @@ def write(folder: Path, epoch: int, point: str, said: Connection) -> None:
 
 def campaign(folder: Path, writes: int, seed: int) -> list[str]:
     """Interrupt as many writings, each going on where the one before was killed; return what was found wrong."""
+    import made
+
     from hpo.training import checkpoint
 
     luck = random.Random(seed)
@@ -62,7 +64,7 @@ def campaign(folder: Path, writes: int, seed: int) -> list[str]:
                 acknowledged = hears.recv()
         except EOFError:
             pass
-        state = checkpoint.newest(folder)
+        state = made.newest(folder)
         epoch = state["epoch"] if state else 0
         if epoch not in (acknowledged, acknowledged + 1):  # the one in flight may be there as well
             found.append(f"attempt {attempt}: {acknowledged} was acknowledged, and {epoch} is the newest that loads")

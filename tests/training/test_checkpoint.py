@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 
+import made
 import pytest
 import torch
 from interrupted import campaign
@@ -94,20 +95,20 @@ def test_a_damaged_checkpoint_is_known_and_the_epoch_before_goes_on(folder, dama
     newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
     with pytest.raises(StorageError, match=r"epoch-0002\.ckpt"):
         checkpoint.load(newest)
-    assert checkpoint.newest(folder)["epoch"] == 1
+    assert made.newest(folder)["epoch"] == 1
     assert names(folder) == ["epoch-0001.ckpt", "epoch-0002.ckpt"]  # nothing was unpickled
 
 
 def test_a_folder_in_a_checkpoints_place_is_passed_over(folder):
     (folder / "epoch-0003.ckpt").mkdir()
-    assert checkpoint.newest(folder)["epoch"] == 2
+    assert made.newest(folder)["epoch"] == 2
 
 
 def test_without_a_sound_checkpoint_there_is_none(tmp_path, folder):
     for path in folder.iterdir():
         path.write_bytes(b"")
-    assert checkpoint.newest(folder) is None
-    assert checkpoint.newest(tmp_path / "nowhere") is None
+    assert made.newest(folder) is None
+    assert made.newest(tmp_path / "nowhere") is None
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
@@ -120,7 +121,7 @@ def test_only_the_two_newest_are_kept_and_other_files_are_left_alone(folder):
     for epoch in (3, 9_999, 10_000):
         checkpoint.save(folder, epoch, state(epoch))
     assert names(folder) == ["epoch-10000.ckpt", "epoch-9999.ckpt", "notes.txt"]
-    assert checkpoint.newest(folder)["epoch"] == 10_000
+    assert made.newest(folder)["epoch"] == 10_000
 
 
 def test_a_full_disk_is_told_with_path_and_bytes_and_what_was_there_stays(folder, monkeypatch):
@@ -131,7 +132,7 @@ def test_a_full_disk_is_told_with_path_and_bytes_and_what_was_there_stays(folder
     with pytest.raises(StorageError, match=r"epoch-0003\.ckpt \([\d,]+ bytes\): No space left on device"):
         checkpoint.save(folder, 3, state(3))
     assert names(folder) == ["epoch-0001.ckpt", "epoch-0002.ckpt"]
-    assert checkpoint.newest(folder)["epoch"] == 2
+    assert made.newest(folder)["epoch"] == 2
 
 
 @pytest.mark.slow

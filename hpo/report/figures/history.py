@@ -170,12 +170,7 @@ def distribution(summary: Summary) -> Figure | None:
     alt = f"Scores of {count(len(values), 'trial')}, from {low} to {high}, half of them at least {median}."
     ticks: dict[str, Any] = {"tick0": 0, "dtick": round_step(float(np.ptp(edges)) / 6)}  # Plotly would put one at every bar
     ticks |= {"range": numbers([edges[0] - width / 2, edges[-1] + width / 2])}
-    layout = {
-        "barmode": "stack",
-        "bargap": 0,
-        "xaxis": value_axis(summary) | ticks,
-        "yaxis": whole_axis("trials", heights.max()),
-    }
+    layout = {"barmode": "stack", "bargap": 0, "xaxis": value_axis(summary) | ticks, "yaxis": whole_axis("trials", heights.max())}
     return Figure("distribution", "Distribution of scores", alt, data, layout)
 
 

@@ -149,10 +149,7 @@ def parallel(summary: Summary) -> Figure | None:
     enough = len(summary.standing) >= MIN_FOR_TENTH
     top = (order <= enough * math.ceil(len(summary.standing) / 10)).to_numpy()
     winner = (drawn.index == summary.best)[: len(drawn)]
-    groups = [
-        ("the others", ~top, REFERENCE_COLOR, 1.0, 0.8),
-        ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.9),
-    ]
+    groups = [("the others", ~top, REFERENCE_COLOR, 1.0, 0.8), ("the best tenth", top & ~winner, COLORS["COMPLETE"], 1.5, 0.9)]
     groups.append((f"trial {summary.best}, the best", winner, BEST_COLOR, 3.0, 1.0))
     data = [
         _bundle(heights[some]) | {"name": name, "line": {"color": color, "width": width}, "opacity": opacity}

@@ -32,12 +32,7 @@ def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Fig
     drawn, note = thinned(summary, known, 400)
     hover = f"trial %{{customdata}}<br>%{{x:.3s}} {noun}<br>{value_format(summary)}<extra></extra>"
     dots = points("COMPLETE", x=numbers(drawn[cost]), y=numbers(drawn["value"]), hovertemplate=hover)
-    line: dict[str, Any] = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "Pareto front",
-        "x": numbers(front[cost]),
-    }
+    line: dict[str, Any] = {"type": "scatter", "mode": "lines+markers", "name": "Pareto front", "x": numbers(front[cost])}
     line |= {"y": numbers(front["value"]), "line": {"color": BEST_COLOR, "shape": "hv"}, "hovertemplate": hover}
     dots["customdata"], line["customdata"] = ([int(i) for i in table.index] for table in (drawn, front))
     shown = duration if cost == "seconds" else amount

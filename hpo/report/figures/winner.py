@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from hpo.report.artifacts import Scores
     from hpo.report.summary import Summary
 
-_LOSSES = (
-    ("train_loss", "training loss", COLORS["COMPLETE"]),
-    ("score_loss", "loss on scored images", COLORS["PRUNED"]),
-)
+_LOSSES = (("train_loss", "training loss", COLORS["COMPLETE"]), ("score_loss", "loss on scored images", COLORS["PRUNED"]))
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
 MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
@@ -105,10 +102,7 @@ def confusion(scores: Scores, names: list[str]) -> Figure:
         "zmin": 0,
         "zmax": 1,
     }
-    heat |= {
-        "customdata": counts.tolist(),
-        "hovertemplate": "%{customdata} images, %{z:.1%} of their class<extra></extra>",
-    }
+    heat |= {"customdata": counts.tolist(), "hovertemplate": "%{customdata} images, %{z:.1%} of their class<extra></extra>"}
     heat |= {"text": counts.tolist(), "texttemplate": "%{text}", "textfont": {"size": 11}} if few else {}
     heat |= {"showscale": False, "xgap": 1, "ygap": 1}
     ticks = {
