@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hpo.errors import HpoError
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
+    from hpo.search_space import SearchSpace
     from hpo.settings import RunOptions, Settings
-    from hpo.space import SearchSpace
     from hpo.store.record import StudyRecord
 
 __all__ = [
@@ -45,7 +45,7 @@ _HOMES = {
     "HpoError": "hpo.errors",
     "Outcome": "hpo.runner.session",
     "RunOptions": "hpo.settings",
-    "SearchSpace": "hpo.space",
+    "SearchSpace": "hpo.search_space",
     "Settings": "hpo.settings",
     "StudyRecord": "hpo.store.record",
     "Watcher": "hpo.runner.board",

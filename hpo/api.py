@@ -14,8 +14,8 @@ from hpo.objective import Objective
 from hpo.runner import session
 from hpo.runner.board import Watcher, Watchers
 from hpo.runner.publishing import Publishing
+from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions, Settings
-from hpo.space import SearchSpace
 from hpo.store import record
 from hpo.store.database import locate
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from pydantic import ValidationError
 
 from hpo.errors import HpoError, SpaceError, UsageError, nearest
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hpo.messages import Epoch
     from hpo.parameters import Value
-    from hpo.space import Knobs
+    from hpo.search_space import Knobs
 
     Begin = Callable[[Mapping[str, Value], int, Path], "Trial"]  # from a point, a seed and the trial's folder
     Telling = Callable[[str, int, int], None]  # what is done, how much of it, of how much

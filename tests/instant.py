@@ -22,8 +22,8 @@ from hpo.runner.board import Watcher
 from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
 from hpo.search import study
+from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions, Settings
-from hpo.space import SearchSpace
 from hpo.store import definition
 from hpo.store.database import exists, locate, open_storage
 from hpo.system.files import read_sealed, sealed

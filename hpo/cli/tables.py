@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hpo.data.arrays import DataSet
     from hpo.doctor.diagnosis import Diagnosis
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
     from hpo.store.record import StudyRecord
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ import pandas as pd
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures import winner as figures
 from hpo.report.words import NOTHING, clipped, count, parameter, percent
-from hpo.space import toml
+from hpo.search_space import toml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Value
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hpo.parameters import FloatRange
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
     Varied = IntRange | FloatRange | Choices
 

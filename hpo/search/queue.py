@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.parameters import Value
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
 LONGEST = 200  # characters of a reason: a stranger's value may have thousands
 

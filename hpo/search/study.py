@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from hpo.objective import Objective
     from hpo.parameters import Value
     from hpo.search.plan import Does, Plan
+    from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
 
 
 class WritableStudy:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Parameter, Value
+    from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
     from hpo.store.record import StudyRecord
 
 POINTS = 5  # best configurations that are taken over

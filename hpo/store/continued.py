@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from hpo.folders import Location
     from hpo.objective import Score
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
 
 def check(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Parameter, Value
+    from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
 
 _LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
 

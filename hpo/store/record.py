@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from hpo.folders import Location
     from hpo.objective import Objective, Score
+    from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.space import SearchSpace
     from hpo.store.schema import Distribution
     from hpo.store.tables import Trial
 

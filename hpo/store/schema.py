@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from hpo.parameters import FloatRange
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
 VERSION = "v3.2.0.a"  # of the tables, as Optuna's Alembic names it
 LONGEST_NAME = 512  # characters of a study's name

@@ -37,7 +37,7 @@ from instant import InstantPool, new_study, run
 from hpo.convnet import PRESETS, STARTS, Config
 from hpo.report import importance, stats
 from hpo.report.summary import Summary, summarize
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.store.record import load
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from hpo.convnet import OBJECTIVE
 from hpo.search.halving import REDUCTION
 from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.samplers import STARTUP_TRIALS
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.store.ledger import Ledger
 from hpo.store.schema import distributions, experimental
 

@@ -243,7 +243,7 @@ def test_settings_of_any_shape_are_shown(tmp_path):
 
 def test_the_command_that_repeats_the_winner_is_a_space_that_hpo_reads(tmp_path):
     from hpo.convnet import Config
-    from hpo.space import SearchSpace
+    from hpo.search_space import SearchSpace
 
     text = page(summarize(made.searched(20)))
     toml = re.search(r"&lt;&lt;&#39;END&#39;\n(.*?)\nEND", text, re.DOTALL)[1].replace("&#34;", '"')

@@ -11,7 +11,7 @@ from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen
 from hpo.convnet import OBJECTIVE
 from hpo.errors import DataError, HpoError
 from hpo.messages import CannotWork, Progress, Ready, TrialFailed
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.store import record
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 
 from hpo.convnet import OBJECTIVE
 from hpo.search.points import Points
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 
 SMALL = {
     "depth": {"type": "int", "low": 1, "high": 6, "step": 2, "default": 3},

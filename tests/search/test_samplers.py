@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from hpo.convnet import OBJECTIVE
 from hpo.search.pruning import make_pruner
 from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_sampler
+from hpo.search_space import SearchSpace
 from hpo.settings import PRUNERS, SAMPLERS, Settings
-from hpo.space import SearchSpace
 from hpo.store.schema import distributions, experimental
 
 SAMPLER_CLASSES = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler"}

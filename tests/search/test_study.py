@@ -16,8 +16,8 @@ from hpo.errors import StorageError, UsageError
 from hpo.search.memory import FOR_TPE
 from hpo.search.samplers import STARTUP_TRIALS
 from hpo.search.study import create
+from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 from hpo.store import record
 from hpo.store.database import locate, open_storage
 from hpo.store.definition import Stored, check_same, check_same_data, stored

@@ -10,8 +10,8 @@ from hpo.convnet import LATEST, OBJECTIVE, PRESETS
 from hpo.errors import UsageError
 from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
+from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 from hpo.store import definition
 from hpo.store.schema import distributions
 

@@ -19,8 +19,8 @@ from hpo.errors import NoResultError
 from hpo.report.summary import summarize
 from hpo.runner.board import Board
 from hpo.search.warm_start import warm_start
+from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.space import SearchSpace
 from hpo.store import record
 from hpo.store.database import locate, open_storage
 from hpo.store.own import best_first

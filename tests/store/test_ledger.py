@@ -14,7 +14,7 @@ from instant import new_study, reopen
 from optuna.trial import TrialState, create_trial
 
 from hpo.errors import StorageError
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.store import record
 from hpo.store.ledger import RUN, Ledger
 from hpo.store.schema import distributions

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine
 
 from hpo.convnet import OBJECTIVE
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 from hpo.store import schema, tables
 from hpo.store.database import locate, open_storage
 

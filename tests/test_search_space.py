@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange
-from hpo.space import SearchSpace
+from hpo.search_space import SearchSpace
 
 INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
 FLOATS = {
