@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
-from hpo.dashboard import stored_notes
-from hpo.dashboard.note import note_of
+from hpo.dashboard import note
 from hpo.report.artifacts import read_artifacts
 from hpo.report.document import as_json
 from hpo.report.figures import winner
@@ -39,7 +38,7 @@ def publish(record: StudyRecord) -> None:
         return
     summary = summarize(record)
     before = ledger.published(record)
-    values = stored_notes.of_study(note_of(summary), before) | stored_notes.of_trials(summary, before, record)
+    values = note.of_study(note.note_of(summary), before) | note.of_trials(summary, before, record)
     drawn = _figures(summary, record)
     reach("publication.drawn")
     values |= {key: part for key, part in drawn.items() if before.get(key) != part}
@@ -54,7 +53,7 @@ def _figures(summary: Summary, record: StudyRecord) -> Mapping[str, str]:
     for figure in filter(None, figures):
         layout: dict[str, Any] = {"title": {"text": f"{figure.title}, trial {summary.best}"}, "height": figure.height}
         layout["legend"] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}  # beside, it would cover the second axis
-        parts |= stored_notes.cut(as_json({"data": figure.data, "layout": figure.layout | layout}), f"{FIGURE}{figure.id}:")
+        parts |= note.cut(as_json({"data": figure.data, "layout": figure.layout | layout}), f"{FIGURE}{figure.id}:")
     return parts
 
 

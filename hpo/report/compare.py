@@ -14,9 +14,8 @@ import pandas as pd
 from hpo.errors import UsageError
 from hpo.report import document, gains
 from hpo.report.figures import comparison as figures
-from hpo.report.rows import flat
 from hpo.report.summary import Summary, summarize
-from hpo.report.words import NOTHING, duration, percent, points, points_between, score
+from hpo.report.words import NOTHING, duration, flat, percent, points, points_between, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,9 @@ from hpo.report import document, figures
 from hpo.report.figures.figure import WORDS
 from hpo.report.figures.parameters import slices, varied
 from hpo.report.findings import find
-from hpo.report.rows import flat, space_rows
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
-from hpo.report.words import NOTHING, clipped, duration, parameter, score
+from hpo.report.words import NOTHING, clipped, duration, flat, parameter, score, space_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

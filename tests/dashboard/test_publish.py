@@ -14,7 +14,8 @@ from optuna_dashboard import get_note, save_note, save_plotly_graph_object
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note_from_system_attrs
 
-from hpo.dashboard import publish, stored_notes
+from hpo.dashboard import note as notes
+from hpo.dashboard import publish
 from hpo.dashboard.note import note_of
 from hpo.dashboard.server import server
 from hpo.report.summary import summarize
@@ -165,7 +166,7 @@ def test_a_reason_is_shown_as_it_is(store):
     assert text.replace("\\", "") == " ".join(HOSTILE.split()) + "\n"
     assert all(text[i - 1] == "\\" for i, c in enumerate(text) if c in "<>*$#![]()")
     assert note(record, 1).count("\\*") == 899
-    assert len(note(record, 1)) < stored_notes.PART
+    assert len(note(record, 1)) < notes.PART
 
 
 def test_what_a_person_wrote_on_a_trial_stays(store):
@@ -178,7 +179,7 @@ def test_what_a_person_wrote_on_a_trial_stays(store):
 
 
 def test_so_many_trials_get_a_note_as_the_dashboard_bears_failures_first(store, monkeypatch):
-    monkeypatch.setattr(stored_notes, "MAX_NOTES", 3)
+    monkeypatch.setattr(notes, "MAX_NOTES", 3)
     record = store([made.trial(i, "FAIL" if i in (2, 5) else "PRUNED", [0.1], reason="why") for i in range(6)])
     for _ in range(2):
         published(record)
