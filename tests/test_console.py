@@ -9,8 +9,8 @@ import types
 import pytest
 from rich.console import Console
 
-from hpo.cli import tables
-from hpo.cli.views import PlainView, ending, live, words
+from hpo.cli import ending, tables, views
+from hpo.cli.views import PlainView
 from hpo.convnet import OBJECTIVE
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.messages import Epoch
@@ -40,7 +40,7 @@ def trial(number: int) -> OpenTrial:
 
 def drawn(board: Board, width: int = 120, **options: object) -> str:
     out = Console(file=io.StringIO(), width=width, **options)  # type: ignore[arg-type]
-    out.print(live.draw(board))
+    out.print(views.draw(board))
     return out.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -59,7 +59,7 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
 def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
     board.rows = [Row(OpenTrial(4, OBJECTIVE.space("wide").default, {1: 0.4}), epoch=1, score=0.4)]
     out = Console(file=io.StringIO(), width=80)
-    out.print(live.draw(board, 80))
+    out.print(views.draw(board, 80))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert "depth 3  filters 32" in lines[1]
     assert "0.05  lr 0.2  … 12 more" in lines[2]
@@ -90,7 +90,7 @@ def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(boar
 )
 def test_the_best_is_compared_with_the_points_that_the_space_names(board: Board, best, named, said) -> None:
     board.best, board.named = best, named
-    assert words.standing(board) == said
+    assert views.standing(board) == said
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 1000])
@@ -169,9 +169,9 @@ def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: 
 
 def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> None:
     wide = OBJECTIVE.space("wide").default
-    assert words.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
-    assert words.parameters(wide).endswith(f"  … {len(wide) - 6} more")
-    assert len(words.parameters(wide)) < 90
+    assert views.parameters(SPACE.default) == "depth 3  filters 32  dropout 0.05  lr 0.2"
+    assert views.parameters(wide).endswith(f"  … {len(wide) - 6} more")
+    assert len(views.parameters(wide)) < 90
 
 
 @pytest.mark.parametrize(
@@ -211,4 +211,4 @@ def test_without_a_terminal_long_epochs_are_told_and_short_ones_on_request(
     ("seconds", "text"), [(5, "5 s"), (99, "99 s"), (100, "2 min"), (3600, "60 min"), (11_100, "3 h 05 min")]
 )
 def test_spans_read_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
+    assert views.span(seconds) == text

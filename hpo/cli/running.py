@@ -68,8 +68,8 @@ def resume(*, study: Study, options: RunOptions, output: Output) -> int:
 
 def _run(begin: Callable[..., Outcome], options: RunOptions, output: Output) -> int:
     from hpo import api
-    from hpo.cli import streams
-    from hpo.cli.views import ending, watching
+    from hpo.cli import ending, streams
+    from hpo.cli.views import watching
 
     quiet, storage = output.quiet, output.storage
     try:
