@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,21 @@ class Location:
     """Where a database is.
 
     Attributes:
-        url: For SQLAlchemy; may hold a password: show `str(location)` instead.
         path: The SQLite file, or None for a server.
         folder: Where the checkpoints of its studies go.
+        server: Its URL, which may hold a password: show `str(location)` instead; empty for a file.
     """
 
-    url: URL
     path: Path | None
     folder: Path
+    server: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> URL:
+        """For SQLAlchemy, which takes longer to import than reading a file takes."""
+        from sqlalchemy import URL, make_url
+
+        return URL.create("sqlite", database=str(self.path)) if self.path else make_url(self.server)
 
     def __str__(self) -> str:
         return str(self.path) if self.path else self.url.set(query={}).render_as_string(hide_password=True)

@@ -33,7 +33,7 @@ from hostile_values import ATTRIBUTES, KEYS, TRIAL_KEYS, VALUES, crafts
 from instant import new_study, run
 
 from hpo.dashboard import publish
-from hpo.store.database import open_storage
+from hpo.store.database import open_database
 from hpo.store.record import load
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Ground:
         folder = study.folder / f"trial-{study.best.number:05d}"
         made.artifacts(folder, n=300)
         run(new_study(self.path, "second"), 3)
-        plain = optuna.create_study(study_name="plain", storage=open_storage(study.location))
+        plain = optuna.create_study(study_name="plain", storage=open_database(study.location).storage)
         for i in range(4):
             trial = made.trial(i, "COMPLETE", [1.0, 0.5], made.point(np.random.default_rng(i)), odd={"a": [1, None]})
             plain.add_trial(trial)

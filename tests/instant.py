@@ -25,7 +25,7 @@ from hpo.search import study
 from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions, Settings
 from hpo.store import definition
-from hpo.store.database import exists, locate, open_storage
+from hpo.store.database import exists, locate, open_database
 from hpo.system.files import read_sealed, sealed
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Notes(Watcher):
 def empty_database() -> bytes:
     """The bytes of a database without studies: to make one takes half a second, to copy it nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        open_storage(locate(f"{folder}/hpo.db"), create=True)
+        open_database(locate(f"{folder}/hpo.db"), create=True)
         return Path(folder, "hpo.db").read_bytes()
 
 
@@ -188,13 +188,13 @@ def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basi
         location.path.write_bytes(empty_database())
     chosen = Settings(**{"dataset": "digits", "epochs": EPOCHS, **settings})
     space = OBJECTIVE.whole(space)
-    return study.create(open_storage(location), location, name, OBJECTIVE, chosen, space, {"cores": 2}, "hpo run")
+    made = definition.Definition(name, OBJECTIVE, chosen, space, {"cores": 2}, "hpo run", recipe=OBJECTIVE.recipe)
+    return study.create(open_database(location), made)
 
 
 def reopen(old: WritableStudy) -> WritableStudy:
     """Open a study anew, from nothing but its database (over the same connection: opening one takes longer than the rest)."""
-    stored = definition.stored(old._record, old.location, old.name)
-    return study.WritableStudy(old._record, old.location, old.name, stored.settings, stored.space, stored.starts)
+    return study.WritableStudy(old.database, definition.stored(old.database, old.name))
 
 
 def run(study: WritableStudy, trials: int, pool: InstantPool | None = None, watcher: Watcher | None = None, **options) -> str:

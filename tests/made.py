@@ -19,7 +19,7 @@ from hpo.report import summary
 from hpo.store import schema
 from hpo.store.database import locate
 from hpo.store.record import StudyRecord
-from hpo.store.tables import Trial
+from hpo.store.schema import Trial
 
 EPOCHS = 10
 N_SCORED = 10_000

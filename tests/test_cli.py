@@ -17,7 +17,8 @@ from hpo.cli.main import main
 from hpo.convnet import OBJECTIVE
 from hpo.search.study import create
 from hpo.settings import Settings
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
+from hpo.store.definition import Definition
 
 ENVIRONMENT = {"n_scored": 360, "data_digest": "d", "classes": ["0", "1"]}
 
@@ -34,16 +35,9 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a study of a complete, a pruned, a failed (with a hostile reason) and a running trial."""
     location = locate(str(tmp_path_factory.mktemp("stored") / "hpo.db"))
-    writable = create(
-        open_storage(location, create=True),
-        location,
-        "first",
-        OBJECTIVE,
-        Settings(dataset="digits", epochs=2),
-        OBJECTIVE.space("basic"),
-        ENVIRONMENT,
-        "hpo run first",
-    )
+    settings = Settings(dataset="digits", epochs=2)
+    made = Definition("first", OBJECTIVE, settings, OBJECTIVE.space("basic"), ENVIRONMENT, "hpo run first")
+    writable = create(open_database(location, create=True), made)
     ends = (writable.complete, writable.prune, writable.fail, None)
     for number, end in enumerate(ends):
         trial = writable.ask()

@@ -16,7 +16,7 @@ from instant import new_study, run
 from hpo import folders
 from hpo.dashboard import publish
 from hpo.settings import is_study_name
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.store.record import load
 
 ODD = [
@@ -158,7 +158,7 @@ def test_links_in_a_studys_folder_lead_to_nothing_that_repair_removes(finished, 
 
 def test_a_study_that_hpo_did_not_make_has_no_folder_that_repair_tidies(tmp_path):
     location = locate(str(tmp_path / "plain.db"))
-    optuna.create_study(study_name="projects", storage=open_storage(location, create=True))
+    optuna.create_study(study_name="projects", storage=open_database(location, create=True).storage)
     theirs = location.folder / "projects" / "trial-00001"
     theirs.mkdir(parents=True)
     assert in_process("doctor", "--repair", "--storage", location.path)[0] == 0

@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 import hpo
 from hpo.convnet import OBJECTIVE
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def wide(tmp_path_factory):
 def odd(tmp_path_factory):
     """A stranger's study: infinite values, choices of every kind, parameters that are called as our columns."""
     path = tmp_path_factory.mktemp("odd") / "hpo.db"
-    study = optuna.create_study(storage=open_storage(locate(str(path)), create=True), study_name="odd", direction="minimize")
+    study = optuna.create_study(
+        storage=open_database(locate(str(path)), create=True).storage, study_name="odd", direction="minimize"
+    )
     space = {"state": CategoricalDistribution([None, True, "\x1b[31m=1", 1.5]), "lr": FloatDistribution(0, 1)}
     for i, (value, choice) in enumerate([(math.inf, None), (0.5, True), (0.25, "\x1b[31m=1"), (-math.inf, 1.5)]):
         study.add_trial(create_trial(value=value, params={"state": choice, "lr": i / 10}, distributions=space))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from instant import new_study, run
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
 API = "import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome"
@@ -29,8 +30,9 @@ def loaded(code: str) -> set[str]:
         ("from hpo.cli.main import main; main(['run', '--help'])", HEAVY),
         ("from hpo.cli.main import main; main(['space', 'wide'])", HEAVY),
         (f"{API}; import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
-        ("from hpo.cli.main import main; main(['list', '--storage', 'nowhere.db'])", HEAVY - {"sqlalchemy"}),
-        ("import hpo.store.record, hpo.doctor.leftovers", HEAVY - {"sqlalchemy", "optuna"}),
+        ("from hpo.cli.main import main; main(['list', '--storage', 'nowhere.db'])", HEAVY),
+        ("import hpo.store.record", HEAVY),
+        ("import hpo.doctor.leftovers", HEAVY - {"sqlalchemy", "optuna"}),
         ("import hpo.runner.publishing", HEAVY),
         ("import hpo.dashboard.publish", {"torch", "torchvision", "optuna_dashboard", "sklearn", "plotly"}),
         ("import hpo.training.worker", {"optuna", "sqlalchemy", "torch"}),
@@ -39,3 +41,10 @@ def loaded(code: str) -> set[str]:
 )
 def test_what_is_not_needed_is_not_loaded(code, absent):
     assert loaded(code) & absent == set()
+
+
+@pytest.mark.parametrize("command", ["list", "show", "trials"])
+def test_who_only_looks_at_a_file_waits_for_no_library_of_databases(tmp_path, command):
+    run(new_study(tmp_path / "hpo.db"), 2)
+    words = [command, *(["first"] if command != "list" else []), "--storage", str(tmp_path / "hpo.db")]
+    assert loaded(f"from hpo.cli.main import main; assert main({words}) == 0") & HEAVY == set()

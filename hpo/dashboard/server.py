@@ -11,7 +11,7 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from hpo.dashboard.gate import gate
 from hpo.errors import StorageError
-from hpo.store.database import open_storage
+from hpo.store.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def server(location: Location, port: int = 0) -> Iterator[WSGIServer]:
     """
     from optuna_dashboard import wsgi
 
-    app = wsgi(open_storage(location), artifact_store=_Store(artifacts_folder(location)))
+    app = wsgi(open_database(location).storage, artifact_store=_Store(artifacts_folder(location)))
     try:
         made = make_server(HOST, port, gate(app), _Threaded, _Silent)
     except OSError as error:

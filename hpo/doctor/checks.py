@@ -18,7 +18,7 @@ from hpo.doctor import leftovers, machine, trials
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.errors import SchemaError, StorageError
 from hpo.store import sqlite
-from hpo.store.database import exists, open_storage
+from hpo.store.database import exists, open_database
 from hpo.store.record import load_all
 from hpo.store.sqlite import LOCK_TIMEOUT
 
@@ -88,7 +88,7 @@ def _integrity(location: Location) -> Iterator[Diagnosis]:
     if location.path is None:
         yield Diagnosis("database", "ok", f"{location} answers.")
         return
-    open_storage(location)  # recognizes the file and checks the schema
+    open_database(location)  # recognizes the file and checks the schema
     if not (problems := sqlite.problems(location.path, quick=False)):
         yield Diagnosis("database", "ok", f"{location} is intact, with the schema of this Optuna.")
     else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from hpo.folders import Location
     from hpo.store.record import StudyRecord
-    from hpo.store.tables import Trial
+    from hpo.store.schema import Trial
 
     Find = Callable[[StudyRecord], list[Path]]
 

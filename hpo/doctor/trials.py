@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpo.doctor.diagnosis import Diagnosis, repairing, trials
 from hpo.errors import StorageError
-from hpo.store.database import guarded, open_storage
+from hpo.store.database import guarded, open_database
 from hpo.store.own import FOREIGN
 from hpo.store.record import load
 from hpo.store.schema import State
@@ -70,7 +70,7 @@ def _end(record: StudyRecord) -> None:
     from optuna.trial import TrialState
 
     with repairing(record), guarded(record.location):
-        found, storage = load(record.name, record.location), open_storage(record.location)
+        found, storage = load(record.name, record.location), open_database(record.location).storage
         for trial in (t for t in found.trials if t.state == State.RUNNING and found.state(t) == FOREIGN):
             storage.set_trial_user_attr(trial.trial_id, "reason", ENDED)
             storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)

@@ -21,7 +21,8 @@ from hpo.search import study
 from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
 from hpo.store import definition, place, record, sqlite
-from hpo.store.database import exists, locate, open_storage
+from hpo.store.database import exists, locate, open_database
+from hpo.store.definition import Definition
 from hpo.system.failpoints import reach
 from hpo.system.files import refusal
 from hpo.system.locks import Lock
@@ -142,7 +143,7 @@ class _Asked:
     objective: Objective
     space: SearchSpace | None
 
-    def stored(self, *, must_exist: bool) -> definition.Stored | None:
+    def stored(self, *, must_exist: bool) -> Definition | None:
         """Return what is known of the study, or None where there is none yet and none need be.
 
         Raises:
@@ -150,10 +151,9 @@ class _Asked:
         """
         found = None
         if exists(self.location):
-            database = open_storage(self.location, create=self.location.path is None)
-            found = definition.stored(database, self.location, self.name)
+            found = definition.stored(open_database(self.location, create=self.location.path is None), self.name)
         if found is not None:
-            definition.check_same(self.name, found, self.objective, self.given, self.space)
+            found.check_same(self.objective, self.given, self.space)
         elif must_exist:
             record.load(self.name, self.location)  # says which studies there are
         return found
@@ -175,21 +175,21 @@ class _Asked:
         Raises:
             UsageError: Another run made it in the meantime, and not as the workers were told.
         """
-        database = open_storage(self.location, create=True)
-        before = definition.stored(database, self.location, self.name)
+        database = open_database(self.location, create=True)
+        before = definition.stored(database, self.name)
         if before is None:
-            described = environment | provenance.environment(n_workers)
-            command = provenance.command()
-            return study.create(
-                database, self.location, self.name, self.objective, settings, self._space, described, command, starts
+            described, command = environment | provenance.environment(n_workers), provenance.command()
+            made = Definition(
+                self.name, self.objective, settings, self._space, described, command, starts, recipe=self.objective.recipe
             )
-        definition.check_same(self.name, before, self.objective, self.given, self.space)
+            return study.create(database, made)
+        before.check_same(self.objective, self.given, self.space)
         if (before.settings, before.recipe) != (settings, recipe):
             raise UsageError(
                 f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
             )
-        definition.check_same_data(self.name, before.environment, environment)
-        return study.WritableStudy(database, self.location, self.name, before.settings, before.space, before.starts)
+        before.check_same_data(environment)
+        return study.WritableStudy(database, before)
 
     @property
     def _space(self) -> SearchSpace:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.trial import TrialState, create_trial
 
 from hpo import folders
-from hpo.objective import of_study
 from hpo.search.halving import Halving, Rungs, rungs, stored_rungs
 from hpo.search.memory import Memory
 from hpo.search.mirror import Mirror
@@ -24,66 +23,50 @@ from hpo.search.samplers import derived_seed
 from hpo.store import definition
 from hpo.store.database import guarded
 from hpo.store.ledger import Ledger
-from hpo.store.legible import legible
 from hpo.store.own import FINISHED, is_ours, ranked
+from hpo.store.reader import legible
 from hpo.store.schema import REFUSED, distributions
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-    from hpo.folders import Location
-    from hpo.objective import Objective
-    from hpo.parameters import Value
     from hpo.search.plan import Does, Plan
-    from hpo.search_space import SearchSpace
-    from hpo.settings import Settings
+    from hpo.store.database import Database
+    from hpo.store.definition import Definition
 
 
 class WritableStudy:
     """A study that this process runs.
 
     Args:
-        storage: The open database.
-        location: Where it is.
-        name: The study's name; the study exists.
-        settings: As stored.
-        space: As stored.
-        starts: Points of another study, to try after the default one.
+        database: Where it is.
+        made: What it was made with.
 
     Attributes:
         plan: Decides who trains on, and keeps the trials that wait.
     """
 
-    def __init__(
-        self,
-        storage: RDBStorage,
-        location: Location,
-        name: str,
-        settings: Settings,
-        space: SearchSpace,
-        starts: Sequence[Mapping[str, Value]] = (),
-    ) -> None:
-        self.name, self.settings, self.space, self.location = name, settings, space, location
-        self._queue = Queue(space, starts)
-        self._record = storage
-        self._distributions = distributions(space)
-        with legible(location, name):
-            self._study_id = storage.get_study_id_from_name(name)
+    def __init__(self, database: Database, made: Definition) -> None:
+        self.name, self.settings, self.space, self.score = made.name, made.settings, made.space, made.objective.score
+        self.location, self.database, storage = database.location, database, database.storage
+        self._queue = Queue(made.space, made.starts)
+        self._distributions = distributions(made.space)
+        with legible(self.location, self.name):
+            self._study_id = storage.get_study_id_from_name(self.name)
             trials = storage.get_all_trials(self._study_id, deepcopy=False)
             system = storage.get_study_system_attrs(self._study_id)
-            self.score = of_study(storage.get_study_user_attrs(self._study_id)).score
-        self._ledger = Ledger(storage.engine, location, self._study_id, name)
+        self._ledger = Ledger(database, self._study_id, self.name)
         self._ids: list[int] = []  # the record's trial ids, by number
         self._foreign: set[int] = set()  # numbers of trials that another program has begun or added
         self._withheld: dict[int, Mapping[str, Any]] = {}  # notes on trials that are to be pruned, by number
-        levels, spared = stored_rungs(system, settings.epochs), self._queue.spared
+        settings, spared = made.settings, self._queue.spared
+        levels = stored_rungs(system, settings.epochs)
         memory = Memory(spared, lambda number: self.plan.stopped_at(number), self.score)  # noqa: PLW0108  # the plan comes later
-        self._mirror = Mirror(name, memory, self.score.direction, settings, self._distributions, system, levels)
+        self._mirror = Mirror(self.name, memory, self.score.direction, settings, self._distributions, system, levels)
         self.plan: Plan = Pruning(settings.epochs, spared, self._mirror)
         if settings.pruner == "halving":
             self.plan = Halving(Rungs(settings.epochs, levels, self.score), spared)
@@ -171,7 +154,7 @@ class WritableStudy:
             StorageError: The database refuses, or another process runs this study.
         """
         with guarded(self.location):
-            added = [self._record.get_trial(trial_id) for trial_id in self._ledger.added(len(self._ids))]
+            added = [self.database.storage.get_trial(trial_id) for trial_id in self._ledger.added(len(self._ids))]
         for trial in added:
             if trial.state == TrialState.RUNNING and is_ours(trial, self._distributions):
                 raise self._ledger.added_by_another()
@@ -259,23 +242,12 @@ class WritableStudy:
         self._ledger.note(key, value)
 
 
-def create(
-    storage: RDBStorage,
-    location: Location,
-    name: str,
-    objective: Objective,
-    settings: Settings,
-    space: SearchSpace,
-    environment: Mapping[str, Any],
-    command: str,
-    starts: Sequence[Mapping[str, Value]] = (),
-) -> WritableStudy:
+def create(database: Database, made: Definition) -> WritableStudy:
     """Create a study with all that repeating it needs, and open it.
 
     Raises:
         UsageError: An empty study of that name has another direction.
     """
-    steps = objective.steps(space.point(), environment)  # of the default point: rungs are the same for all trials
-    levels = rungs(settings.epochs, steps)
-    definition.create(storage, location, name, objective, settings, space, environment, command, starts, levels)
-    return WritableStudy(storage, location, name, settings, space, starts)
+    steps = made.objective.steps(made.space.point(), made.environment)  # of the default point: rungs are the same for all trials
+    definition.create(database, made, rungs(made.settings.epochs, steps))
+    return WritableStudy(database, made)

@@ -3,6 +3,8 @@
 Optuna would add thirteen tables to somebody else's SQLite file, and several processes that open a new file at once crash each
 other. So a SQLite file is recognized first, and a new one is built under a temporary name and linked into place.
 Rollback journal and synchronous=FULL: SQLite before 3.51.3 can corrupt a WAL.
+
+Whoever reads a SQLite file waits for neither SQLAlchemy nor Optuna: both are imported where they are needed.
 """
 
 from __future__ import annotations
@@ -10,28 +12,29 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sqlite3
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import sqlalchemy
-from sqlalchemy import URL
 
 from hpo.errors import SchemaError, StorageError
 from hpo.folders import Location
 from hpo.store.schema import NOT_FOUND, VERSION
 from hpo.store.sqlite import LOCK_TIMEOUT, PATIENCE, PatientConnection, older_optuna, recognize
-from hpo.store.tables import ALEMBIC
 from hpo.system.failpoints import reach
 from hpo.system.files import GONE, beside, expanded, refusal
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import optuna
     from optuna.storages import RDBStorage
+    from sqlalchemy import URL
     from sqlalchemy.engine import Engine
+
+    Ask = Callable[[str, Mapping[str, object]], Any]  # returns a cursor
 
 DEFAULT = "studies/hpo.db"
 _PACKAGES = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # what to install for a module that is missing
@@ -47,6 +50,8 @@ def locate(text: str | None = None) -> Location:
     text = text or os.environ.get("HPO_STORAGE") or os.environ.get("OPTUNA_STORAGE") or DEFAULT
     if "://" not in text:
         return _file(expanded(text))
+    import sqlalchemy
+
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -55,7 +60,7 @@ def locate(text: str | None = None) -> Location:
         if "@" in f"{url.host}{url.database}":  # of the password: what follows it would be shown
             raise StorageError(f"the storage URL cannot be read: write @ in a password as %40, / as %2F; {_READABLE}.")
         name = "".join(c if c.isalnum() else "-" for c in f"{url.host}-{url.database}")
-        return Location(url, None, Path("studies") / name)
+        return Location(None, Path("studies") / name, text)
     if not url.database or url.database == ":memory:":
         raise StorageError("a study in memory would be lost with the process; name a file: --storage studies/hpo.db")
     return _file(expanded(url.database))
@@ -71,9 +76,9 @@ def _file(path: Path) -> Location:
     if not named:
         raise StorageError(f"the path {str(path)!r} is not UTF-8; name a database whose path is: --storage {DEFAULT}")
     if not path.name:  # . and /, which are folders: whoever opens them says so
-        return Location(URL.create("sqlite", database=str(path)), path, path)
+        return Location(path, path)
     folder = path.with_suffix("") if path.suffix == ".db" else path.with_name(path.name + ".files")  # no two databases share one
-    return Location(URL.create("sqlite", database=str(path)), path, folder)
+    return Location(path, folder)
 
 
 def exists(location: Location) -> bool:
@@ -81,47 +86,90 @@ def exists(location: Location) -> bool:
     return location.path is None or os.path.lexists(location.path)  # Path.exists raises where a name is too long
 
 
-def open_engine(location: Location) -> Engine:
-    """Return a way to read and write the tables of a database that is there, without Optuna; no connection stays open.
+@dataclass(frozen=True)
+class Database:
+    """A database that is there and that we can use, from `open_database`. No connection stays open but Optuna's."""
 
-    Raises:
-        StorageError: As `open_storage`.
-    """
-    _recognized(location)
-    with guarded(location), _readable(location):
-        engine = sqlalchemy.create_engine(location.url, poolclass=sqlalchemy.NullPool, **_options(location.url))
-        if engine.dialect.name == "sqlite":
+    location: Location
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Ask]:
+        """Yield what answers questions in SQL, with a cursor; values stand in it as `:name`. Nothing is changed."""
+        with guarded(self.location):
+            if self.location.path is None:
+                import sqlalchemy
+
+                with self.engine.connect() as connection:
+                    yield lambda statement, values: connection.execute(sqlalchemy.text(statement), values)
+            else:
+                with contextlib.closing(PatientConnection(str(self.location.path.absolute()))) as file:
+                    yield file.execute
+
+    @cached_property
+    def engine(self) -> Engine:
+        """A way to write without Optuna."""
+        import sqlalchemy
+
+        url = self.location.url
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **_options(url))
+        if self.location.path is not None:
             sqlalchemy.event.listen(engine, "connect", _durable)
+        return engine
+
+    @cached_property
+    def storage(self) -> RDBStorage:
+        """Optuna's own.
+
+        Raises:
+            StorageError: Optuna cannot use the database.
+        """
+        return _storage(self.location, make_tables=False)
+
+    @property
+    def version(self) -> str:
+        """Of the schema, as Optuna noted it; empty where a server has none."""
+        if self.location.path is not None:
+            return recognize(self.location.path)
+        import sqlalchemy
+
         try:
-            with engine.connect() as connection:
-                known = connection.scalars(sqlalchemy.select(ALEMBIC.c.version_num)).all() == [VERSION]
-        except sqlalchemy.exc.ProgrammingError:  # a server without the table
-            known = False
-    if not known:
-        open_storage(location)  # Optuna says what it is, if it cannot be used
-    return engine
+            with self.reading() as ask:
+                [[version]] = ask("SELECT version_num FROM alembic_version", {})
+        except (sqlalchemy.exc.ProgrammingError, ValueError):
+            return ""
+        return str(version)
 
 
-def open_storage(location: Location, *, create: bool = False) -> RDBStorage:
-    """Return Optuna's storage at a location.
+def open_database(location: Location, *, create: bool = False) -> Database:
+    """Return the database at a location.
 
     Args:
         location: From `locate`.
-        create: Make a SQLite file that is missing, its folder too.
+        create: Make a SQLite file that is missing, its folder too, or a server's tables.
 
     Raises:
         StorageError: Missing, foreign, damaged, of another Optuna, or not accessible; nothing was changed.
     """
-    if create and location.path is not None and not exists(location):
+    if location.path is not None and not exists(location):
+        if not create:
+            raise StorageError(f"there is no database {location} yet. Create one with hpo run, or name another with --storage.")
         with guarded(location):
             _make(location.path)
-    _recognized(location)
+    found = Database(location)
+    with guarded(location), _readable(location):
+        if found.version != VERSION:
+            _storage(location, make_tables=create)
+    return found
+
+
+def _storage(location: Location, *, make_tables: bool) -> RDBStorage:
+    """Return Optuna's storage; if it cannot use the database, Optuna says what that is."""
     with guarded(location), _readable(location):
         try:
-            return _connect(location.url, make_tables=location.path is None and create)
+            return _connect(location.url, make_tables=make_tables and location.path is None)
         except RuntimeError as error:  # Optuna compares the schema's version with its own
             if "storage upgrade" in str(error):
-                raise older_optuna(str(location), location.url) from None
+                raise older_optuna(location) from None
             from optuna import __version__
 
             found = f"{location} was made by a newer Optuna than this, {__version__}."
@@ -134,14 +182,6 @@ def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.load_study(study_name=name, storage=storage)
-
-
-def _recognized(location: Location) -> None:
-    if location.path is None:
-        return
-    if not exists(location):
-        raise StorageError(f"there is no database {location.path} yet. Create one with hpo run, or name another with --storage.")
-    recognize(location.path)
 
 
 @contextlib.contextmanager
@@ -163,7 +203,7 @@ def _make(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # SQLite would let nobody but its owner write it, whatever the umask says
-        storage = _connect(URL.create("sqlite", database=str(temporary)), make_tables=True)
+        storage = _connect(Location(temporary, temporary).url, make_tables=True)
         storage.engine.dispose()
         reach("database.made")
         _put(temporary, path)
@@ -188,6 +228,7 @@ def _put(temporary: Path, path: Path) -> None:
 
 def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
     import optuna
+    import sqlalchemy
 
     storage = optuna.storages.RDBStorage(
         url.render_as_string(hide_password=False), engine_kwargs=_options(url), skip_table_creation=not make_tables
@@ -210,28 +251,27 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 @contextlib.contextmanager
 def guarded(location: Location) -> Iterator[None]:
-    """Turn what Optuna and SQLAlchemy raise into a StorageError without credentials."""
+    """Turn what SQLite, SQLAlchemy and Optuna raise into a StorageError without credentials."""
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
-        raise _refusal(location, error.orig) from None
-    except sqlalchemy.exc.NoSuchModuleError:
-        raise StorageError(f"there is no kind of database {location.url.drivername!r}; {_READABLE}.") from None
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise _refusal(location, type(error).__name__) from None
+    except sqlite3.Error as error:
+        raise _refusal(location, error) from None
     except KeyError as error:
         if error.args != (NOT_FOUND,):
             raise
         raise StorageError(f"another program has removed what is being worked on from {location}.") from None
-    except _of_optuna() as error:
-        cause = error.__cause__.orig if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error.__cause__
-        raise _refusal(location, cause) from None
+    except _known("sqlalchemy.exc", "NoSuchModuleError"):
+        raise StorageError(f"there is no kind of database {location.url.drivername!r}; {_READABLE}.") from None
+    except _known("sqlalchemy.exc", "SQLAlchemyError") as error:
+        raise _refusal(location, getattr(error, "orig", None) or type(error).__name__) from None
+    except _known("optuna.exceptions", "StorageInternalError") as error:
+        raise _refusal(location, getattr(error.__cause__, "orig", error.__cause__)) from None
 
 
-def _of_optuna() -> tuple[type[Exception], ...]:
-    """What Optuna raises where a database refuses; nothing while nobody uses Optuna."""
-    known = sys.modules.get("optuna.exceptions")
-    return (known.StorageInternalError,) if known else ()
+def _known(module: str, name: str) -> tuple[type[Exception], ...]:
+    """An exception of a library; nothing while nobody uses the library."""
+    found = sys.modules.get(module)
+    return (getattr(found, name),) if found else ()
 
 
 def _refusal(location: Location, cause: object) -> StorageError:
@@ -244,6 +284,7 @@ def _refusal(location: Location, cause: object) -> StorageError:
             f"the database {location} was locked by another program for {LOCK_TIMEOUT:.0f} seconds. "
             "End what holds it (a dashboard, a backup?), then run the same command: what was finished is kept."
         )
-    for secret in (location.url.password, *location.url.query.values()):  # drivers are not asked to quote them
+    secrets = () if location.path else (location.url.password, *location.url.query.values())
+    for secret in secrets:  # drivers are not asked to quote them
         text = text.replace(str(secret), "***") if secret else text
     return StorageError(" ".join(text.split()) + ".")

@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
-from hpo.store.database import guarded, open_engine
+from hpo.store import reader
+from hpo.store.database import guarded, open_database
 from hpo.store.schema import REFUSED, State
 from hpo.store.tables import (
     OF_STUDY,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from enum import IntEnum
 
     from optuna.distributions import BaseDistribution
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-    from hpo.folders import Location
+    from hpo.store.database import Database
     from hpo.store.record import StudyRecord
 
 RUN = "hpo:run"  # a study's and a trial's system attribute: the token of the run that writes it
@@ -61,14 +62,14 @@ class Ledger:
     """The writing side of one study.
 
     Args:
-        engine: Of the open database.
-        location: Where it is, for messages.
+        database: Where it is.
         study_id: The study's id.
         name: Its name.
     """
 
-    def __init__(self, engine: Engine, location: Location, study_id: int, name: str) -> None:
-        self._engine, self._location, self._study_id, self._name = engine, location, study_id, name
+    def __init__(self, database: Database, study_id: int, name: str) -> None:
+        self._engine = database.storage.engine  # which keeps a connection open: an epoch is a transaction
+        self._location, self._study_id, self._name = database.location, study_id, name
         self._token, self._begun = secrets.token_hex(8), False
         attributes = OF_STUDY_BY_SYSTEM.c
         self._mark = sa.select(attributes.value_json).where(attributes.study_id == study_id, attributes.key == RUN)
@@ -270,11 +271,7 @@ def published(record: StudyRecord) -> dict[str, Any]:
     Raises:
         StorageError: The database refuses.
     """
-    c = OF_STUDY_BY_SYSTEM.c
-    query = sa.select(c.key, c.value_json).where(c.study_id == record.study_id)
-    engine = open_engine(record.location)
-    with guarded(record.location), engine.connect() as connection:
-        return {key: json.loads(value) for key, value in connection.execute(query)}
+    return reader.system_attributes(open_database(record.location), record.study_id)
 
 
 def publish(record: StudyRecord, values: Mapping[str, object], removed: Collection[str] = ()) -> None:
@@ -285,7 +282,7 @@ def publish(record: StudyRecord, values: Mapping[str, object], removed: Collecti
     """
     if not values and not removed:
         return
-    study_id, engine = record.study_id, open_engine(record.location)
+    study_id, engine = record.study_id, open_database(record.location).engine
     with guarded(record.location), engine.begin() as connection:
         own = (STUDIES.c.study_id == study_id) & (STUDIES.c.study_name == record.name)  # ids are given again
         if not connection.execute(sa.update(STUDIES).values(study_id=study_id).where(own)).rowcount:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
-from hpo.store import schema, tables
-from hpo.store.database import guarded, open_engine, open_storage, quiet_load
-from hpo.store.legible import check, legible, names, study_names, unreadable
+from hpo.store import schema
+from hpo.store.database import open_database, quiet_load
 from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
+from hpo.store.reader import legible, names, read, study_names, unreadable
 from hpo.store.schema import LONGEST_NAME, MEASURED, State
 
 if TYPE_CHECKING:
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
     import optuna
     import pandas as pd
-    from sqlalchemy.engine import Engine
 
     from hpo.folders import Location
     from hpo.objective import Objective, Score
     from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.store.schema import Distribution
-    from hpo.store.tables import Trial
+    from hpo.store.database import Database
+    from hpo.store.schema import Distribution, Trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class StudyRecord:
     def study(self) -> optuna.Study:
         """Optuna's own object, for everything that Optuna can do with a study."""
         with legible(self.location, self.name):
-            return quiet_load(self.name, open_storage(self.location))
+            return quiet_load(self.name, open_database(self.location).storage)
 
     @property
     def folder(self) -> Path:
@@ -241,13 +240,12 @@ def load(name: str, location: Location) -> StudyRecord:
         UsageError: No such study, or one of several objectives.
         StorageError: The database cannot be used, or holds values of the study that cannot be right.
     """
-    engine = open_engine(location)
-    with guarded(location):
-        known = names(engine)
+    database = open_database(location)
+    known = names(database)
     if name not in known:
         hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
         raise UsageError(f"there is no study {name!r} in {location}.{hint}")
-    found = _loaded(name, engine, location)
+    found = _loaded(name, database)
     if isinstance(found, int):
         raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
     return found
@@ -263,15 +261,14 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
     Raises:
         StorageError: The database cannot be used.
     """
-    engine = open_engine(location)
-    with guarded(location):
-        every = study_names(engine)
+    database = open_database(location)
+    every = study_names(database)
     odd: dict[str | bytes, StorageError] = {} if problems is None else problems
     odd |= {name: unreadable(location, name, "its name is no text of Optuna's") for name in every if not _is_name(name)}
     records = []
     for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
         try:
-            found = _loaded(name, engine, location)
+            found = _loaded(name, database)
             if isinstance(found, StudyRecord):
                 records.append(found)
         except StorageError as error:
@@ -285,11 +282,10 @@ def _is_name(name: str | bytes) -> bool:
     return isinstance(name, str) and len(name) <= LONGEST_NAME
 
 
-def _loaded(name: str, engine: Engine, location: Location) -> StudyRecord | int:
+def _loaded(name: str, database: Database) -> StudyRecord | int:
     """Return a study, or the number of its objectives where that is not one."""
-    check(engine, location, name)
-    with legible(location, name), engine.connect() as connection:
-        found = tables.read(connection, name)
+    found = read(database, name)
     if len(found.directions) != 1:
         return len(found.directions)
-    return StudyRecord(name, location, found.study_id, found.directions == ["MAXIMIZE"], found.attributes, found.trials)
+    maximize = found.directions == ["MAXIMIZE"]
+    return StudyRecord(name, database.location, found.study_id, maximize, found.attributes, found.trials)

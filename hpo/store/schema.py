@@ -1,4 +1,4 @@
-"""What hpo stores, in Optuna's words: states, distributions with Optuna's names and fields, and the names of attributes.
+"""What hpo stores, in Optuna's words: trials, states and distributions with Optuna's names, and the names of attributes.
 
 Importing it imports neither Optuna nor SQLAlchemy: commands that only show a space know these words too.
 """
@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from enum import IntEnum
 from functools import partial
@@ -19,6 +19,7 @@ from hpo.parameters import Choices, IntRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from optuna.distributions import BaseDistribution
 
@@ -169,6 +170,40 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     import optuna
 
     return {name: getattr(optuna.distributions, type(one).__name__)(**asdict(one)) for name, one in varied(space).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: From 0, in the order that they began.
+        state: RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
+        value: Its result; None without one.
+        datetime_start, datetime_complete: UTC.
+        params: Value by parameter.
+        distributions: What each was drawn from.
+        intermediate_values: Value by step: the learning curve.
+        user_attrs, system_attrs: What programs noted of it.
+        trial_id: The database's own.
+    """
+
+    number: int
+    state: State
+    value: float | None
+    datetime_start: datetime | None
+    datetime_complete: datetime | None
+    trial_id: int
+    params: dict[str, Any] = field(default_factory=dict)
+    distributions: dict[str, Distribution] = field(default_factory=dict)
+    intermediate_values: dict[int, float] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step that was reported."""
+        return max(self.intermediate_values, default=None)
 
 
 @contextlib.contextmanager

@@ -22,9 +22,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import URL
-
 from hpo.errors import SchemaError, StorageError
+from hpo.folders import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,8 +56,8 @@ class _Look(NamedTuple):
     versions: list[str] | None  # of the schema, as many as there are; None if the tables have none of Optuna's columns
 
 
-def recognize(path: Path) -> None:
-    """Look at the file at `path`, which is there.
+def recognize(path: Path) -> str:
+    """Look at the file at `path`, which is there, and return the version of its schema.
 
     Raises:
         StorageError: It is not a database of Optuna's that we can use; says what it is.
@@ -69,19 +68,20 @@ def recognize(path: Path) -> None:
         raise StorageError(f"{path} {what}; hpo leaves it as it is. {_ANOTHER}")
     tables, versions = _look(path, wal=_WAL in head[18:20])
     if tables >= _OLDEST and _ALEMBIC not in tables and versions:
-        raise older_optuna(str(path), URL.create("sqlite", database=str(path)))
+        raise older_optuna(Location(path, path))
     if not tables >= _TABLES or versions is None:
         shown = ", ".join(sorted(tables)[:3]) + (" …" if len(tables) > 3 else "")
         of = f"another program (tables: {shown})" if tables else "nobody yet (it has no tables)"
         raise StorageError(f"{path} is a SQLite database of {of}; hpo leaves it as it is. {_ANOTHER}")
     if len(versions) != 1:
         raise StorageError(f"{path} does not say which Optuna made it; hpo leaves it as it is. Restore a copy. {_ANOTHER}")
+    return str(versions[0])
 
 
-def older_optuna(shown: str, url: URL) -> SchemaError:
+def older_optuna(location: Location) -> SchemaError:
     """Return the error for a database that Optuna can upgrade."""
-    command = f"optuna storage upgrade --storage {shlex.quote(url.set(query={}).render_as_string(hide_password=True))}"
-    return SchemaError(f"{shown} was made by an older Optuna.", f"copy it, then: {command}")
+    url = shlex.quote(location.url.set(query={}).render_as_string(hide_password=True))
+    return SchemaError(f"{location} was made by an older Optuna.", f"copy it, then: optuna storage upgrade --storage {url}")
 
 
 def problems(path: Path, *, quick: bool) -> list[str]:

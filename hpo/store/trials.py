@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from hpo.store.schema import Distribution
-    from hpo.store.tables import Trial
+    from hpo.store.schema import Distribution, Trial
 
 NUMBERS = (*MEASURED, "worker")
 OTHERS = ("reason", "checkpoint", "train_loss", "score_loss", "stints")

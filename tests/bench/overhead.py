@@ -128,7 +128,7 @@ class Bench:
         self.run_plain(1)
         mine, others = [], []
         for _ in range(self.blocks):
-            mine.append(cost(self.runner(self.block).run, self.block, self.study._record.engine))
+            mine.append(cost(self.runner(self.block).run, self.block, self.study.database.storage.engine))
             if self.plain:
                 run_plain = functools.partial(self.run_plain, self.block)
                 others.append(cost(run_plain, self.block, self.plain._storage._backend.engine))
@@ -177,7 +177,7 @@ def halving() -> optuna.pruners.BasePruner:
 
 def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
     """Write a history in one transaction, which waits for the disk once."""
-    with study._record.engine.begin() as connection:
+    with study.database.storage.engine.begin() as connection:
         engine = SimpleNamespace(begin=lambda: nullcontext(connection))
         ledger = Ledger(engine, study.location, study._study_id, study.name)
         for trial in trials:

@@ -28,7 +28,7 @@ from report import big
 
 from hpo import folders
 from hpo.dashboard import beside
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.store.record import load
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def measured(n: int, folder: Path) -> str:
     from hpo.dashboard.publish import publish
 
     location = locate(str(folder / "hpo.db"))
-    open_storage(location, create=True)
+    open_database(location, create=True)
     big(str(location.url), n)
     record = load("big", location)
     winners = folders.study_folder(location, "big") / "trial-00001"
@@ -100,7 +100,7 @@ def add(record: StudyRecord, number: int, state: str, accuracy: float, checkpoin
 
 def shown(record: StudyRecord) -> Times:
     """Return the time of the dashboard's second answer."""
-    app = create_app(open_storage(record.location))
+    app = create_app(open_database(record.location).storage)
     path = f"/api/studies/{record.study._study_id}"
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": "after=0", "wsgi.errors": sys.stderr}
 

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from hpo.dashboard.server import artifacts_folder, server
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 
 PICTURE = "0b5c1b2e-0000-4000-8000-000000000000"
 EVIL = "http://evil.example"
@@ -18,7 +18,7 @@ EVIL = "http://evil.example"
 def served(tmp_path_factory):
     """A dashboard over a database of one study, with an HTML artifact; return its port, and what tells the studies' names."""
     location = locate(str(tmp_path_factory.mktemp("served") / "hpo.db"))
-    storage = open_storage(location, create=True)
+    storage = open_database(location, create=True).storage
     optuna.create_study(study_name="precious", storage=storage)
     entry = {"artifact_id": PICTURE, "filename": "x.html", "mimetype": "text/html", "encoding": None}
     storage.set_study_system_attr(1, f"artifacts:{PICTURE}", json.dumps(entry))

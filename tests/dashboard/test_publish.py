@@ -19,7 +19,7 @@ from hpo.dashboard import publish
 from hpo.dashboard.note import note_of
 from hpo.dashboard.server import server
 from hpo.report.summary import summarize
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.store.record import load
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** $x$\n# h ![i](y)"
@@ -28,7 +28,7 @@ HOSTILE = "<img src=x onerror=alert(1)> **b** $x$\n# h ![i](y)"
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
     path = tmp_path_factory.mktemp("empty") / "hpo.db"
-    open_storage(locate(str(path)), create=True)
+    open_database(locate(str(path)), create=True)
     return path
 
 
@@ -39,7 +39,7 @@ def store(empty, tmp_path):
     def put(trials, **more):
         shutil.copy(empty, tmp_path / "hpo.db")
         location = locate(str(tmp_path / "hpo.db"))
-        made.study(trials, "first", open_storage(location), **{"settings": {"dataset": "digits"}} | more)
+        made.study(trials, "first", open_database(location).storage, **{"settings": {"dataset": "digits"}} | more)
         return load("first", location)
 
     return put
@@ -242,7 +242,9 @@ def test_without_a_complete_trial_there_is_a_note_and_no_figure(store, trials):
 def test_a_study_that_hpo_did_not_make_is_left_alone(empty, tmp_path):
     shutil.copy(empty, tmp_path / "hpo.db")
     location = locate(str(tmp_path / "hpo.db"))
-    optuna.create_study(study_name="theirs", storage=open_storage(location)).optimize(lambda t: t.suggest_float("x", 0, 1), 3)
+    optuna.create_study(study_name="theirs", storage=open_database(location).storage).optimize(
+        lambda t: t.suggest_float("x", 0, 1), 3
+    )
     before = location.path.read_bytes()
     publish.publish(load("theirs", location))
     with served(location) as address:

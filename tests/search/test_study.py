@@ -19,8 +19,8 @@ from hpo.search.study import create
 from hpo.search_space import SearchSpace
 from hpo.settings import Settings
 from hpo.store import record
-from hpo.store.database import locate, open_storage
-from hpo.store.definition import Stored, check_same, check_same_data, stored
+from hpo.store.database import locate, open_database
+from hpo.store.definition import Definition, stored
 from hpo.store.schema import WAITS
 
 SAMPLERS = ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]
@@ -46,7 +46,7 @@ def rungs(trial) -> dict:
 
 def assert_same(study) -> None:
     """The mirror is what is stored, and what it would be if it were opened now."""
-    recorded = seen(study._record.get_all_trials(study._study_id))
+    recorded = seen(study.database.storage.get_all_trials(study._study_id))
     assert seen(study.trials) == recorded
     assert seen(reopen(study).trials) == recorded
 
@@ -172,7 +172,7 @@ def test_a_mark_that_names_no_rung_is_none(tmp_path, mark):
     trial = study.ask()
     for epoch in (1, 2, 3):
         study.report(trial, epoch, 0.5)
-    study._record.set_trial_system_attr(study._ids[1], "hpo:waits", mark)
+    study.database.storage.set_trial_system_attr(study._ids[1], "hpo:waits", mark)
     study = reopen(study)
     assert [trial.number for trial in study.unfinished()] == [0, 1]
     assert not study.plan.waiting
@@ -437,7 +437,7 @@ def test_trials_that_another_program_added_meanwhile_are_refused_with_the_way_on
     study = new_study(tmp_path / "hpo.db")
     study.ask()
     begun = {"params": study.space.default, "distributions": study._distributions, "state": TrialState.RUNNING}
-    study._record.create_new_trial(study._study_id, optuna.trial.create_trial(**begun))  # as another hpo would
+    study.database.storage.create_new_trial(study._study_id, optuna.trial.create_trial(**begun))  # as another hpo would
     for call in (study.ask, study.look_around):
         with pytest.raises(StorageError, match=r"another program has added trials .* hpo resume first"):
             call()
@@ -473,9 +473,9 @@ def test_a_study_is_stored_with_all_that_it_takes_to_do_it_again(tmp_path):
     assert found.attributes.keys() == {"settings", "space", "environment", "command", "objective", "recipe"}
     assert found.study.metric_names == ["accuracy"]
     assert found.study.direction == optuna.study.StudyDirection.MAXIMIZE
-    storage = open_storage(study.location)
-    assert stored(storage, study.location, "first")[:5] == (study.settings, study.space, {"cores": 2}, {}, [])
-    assert stored(storage, study.location, "second") is None
+    made = Definition("first", OBJECTIVE, study.settings, study.space, {"cores": 2}, "hpo run", [], {}, OBJECTIVE.recipe)
+    assert stored(study.database, "first") == made
+    assert stored(study.database, "second") is None
 
 
 FOREIGN = {
@@ -489,23 +489,23 @@ FOREIGN = {
 @pytest.mark.parametrize("attributes", FOREIGN.values(), ids=FOREIGN)
 def test_a_study_that_hpo_did_not_make_is_refused_and_left_as_it_is(tmp_path, attributes):
     location = locate(str(tmp_path / "hpo.db"))
-    storage = open_storage(location, create=True)
-    theirs = optuna.create_study(storage=storage, study_name="theirs")
+    database = open_database(location, create=True)
+    theirs = optuna.create_study(storage=database.storage, study_name="theirs")
     theirs.add_trial(optuna.trial.create_trial(value=1.0))
     for key, value in attributes.items():
         theirs.set_user_attr(key, value)
     with pytest.raises(UsageError, match=r"'theirs' in .* was not made by (this )?hpo.*hpo run theirs-2"):
-        stored(storage, location, "theirs")
+        stored(database, "theirs")
     assert len(record.load("theirs", location).trials) == 1
 
 
 def test_a_study_half_made_is_left_as_it_is_until_it_is_made_whole(tmp_path):
     """Another run may be about to make it."""
     location = locate(str(tmp_path / "hpo.db"))
-    storage = open_storage(location, create=True)
-    optuna.create_study(storage=storage, study_name="first", direction="maximize")
-    assert stored(storage, location, "first") is None
-    assert record.names(storage.engine) == ["first"]
+    database = open_database(location, create=True)
+    optuna.create_study(storage=database.storage, study_name="first", direction="maximize")
+    assert stored(database, "first") is None
+    assert record.names(database) == ["first"]
     assert new_study(location.path).ask().number == 0
 
 
@@ -525,7 +525,7 @@ def test_a_study_half_made_is_left_as_it_is_until_it_is_made_whole(tmp_path):
 )
 def test_other_settings_or_another_space_are_refused_with_both_values_and_the_way_out(wanted, space, parts):
     with pytest.raises(UsageError) as caught:
-        check_same("first", Stored(Settings(), OBJECTIVE.space("basic"), {}, {}), OBJECTIVE, wanted, space)
+        Definition("first", OBJECTIVE, Settings(), OBJECTIVE.space("basic")).check_same(OBJECTIVE, wanted, space)
     for part in ["study 'first'", "hpo resume first", "hpo run first-2", *parts]:
         assert part in str(caught.value)
 
@@ -534,20 +534,20 @@ def test_a_space_without_a_parameter_that_the_study_has_is_another_space():
     basic = OBJECTIVE.space("basic")
     without = basic.model_copy(update={"parameters": {k: p for k, p in basic.parameters.items() if k != "lr"}})
     with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.03, high 3\.0, .*and you asked for none"):
-        check_same("first", Stored(Settings(), basic, {}, {}), OBJECTIVE, {}, without)
+        Definition("first", OBJECTIVE, Settings(), basic).check_same(OBJECTIVE, {}, without)
 
 
 def test_the_same_settings_and_the_same_space_of_another_name_are_no_difference():
     basic = OBJECTIVE.space("basic")
     renamed = basic.model_copy(update={"name": "mine"})
-    check_same("first", Stored(Settings(), basic, {}, {}), OBJECTIVE, Settings().model_dump(), renamed)
+    Definition("first", OBJECTIVE, Settings(), basic).check_same(OBJECTIVE, Settings().model_dump(), renamed)
 
 
 def test_other_images_are_refused_with_both_values():
-    before = {"data_digest": "aa", "n_train": 100, "cores": 2}
-    check_same_data("first", before, {"data_digest": "aa", "n_train": 100, "cores": 64})
+    before = Definition("first", OBJECTIVE, Settings(), OBJECTIVE.space(), {"data_digest": "aa", "n_train": 100, "cores": 2})
+    before.check_same_data({"data_digest": "aa", "n_train": 100, "cores": 64})
     with pytest.raises(UsageError, match=r"n_train = 100, but here it is 200.*hpo run first-2"):
-        check_same_data("first", before, {"data_digest": "aa", "n_train": 200})
+        before.check_same_data({"data_digest": "aa", "n_train": 200})
 
 
 def test_times_are_those_of_the_trial(tmp_path):
@@ -569,10 +569,10 @@ def test_trial_0_takes_part_in_the_competition_though_it_is_never_stopped(tmp_pa
 
 def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
     location = new_study(tmp_path / "hpo.db").location
-    storage, few = open_storage(location), {"n_train": 1437}
-    made = create(storage, location, "small", OBJECTIVE, Settings(dataset="digits"), ALONE, few, "hpo run")
+    database, settings = open_database(location), Settings(dataset="digits")
+    made = create(database, Definition("small", OBJECTIVE, settings, ALONE, {"n_train": 1437}))
     assert made.plan._rungs.levels == reopen(made).plan._rungs.levels == [5]
-    old = create(storage, location, "old", OBJECTIVE, Settings(dataset="digits"), ALONE, {}, "hpo run")
+    old = create(database, Definition("old", OBJECTIVE, settings, ALONE))
     assert old.plan._rungs.levels == [1, 2, 4]
 
 
@@ -580,7 +580,7 @@ def test_a_study_keeps_the_rungs_that_it_was_made_with(tmp_path):
 def test_no_pruner_stops_a_trial_before_the_first_rung(tmp_path, pruner):
     location = new_study(tmp_path / "hpo.db").location
     settings = Settings(dataset="digits", pruner=pruner)
-    study = create(open_storage(location), location, "small", OBJECTIVE, settings, ALONE, {"n_train": 1437}, "hpo run")
+    study = create(open_database(location), Definition("small", OBJECTIVE, settings, ALONE, {"n_train": 1437}))
     for accuracy in (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1):
         trial = study.ask()
         judgements = [study.report(trial, epoch, accuracy) for epoch in range(1, 6)]

@@ -12,7 +12,7 @@ from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
 from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.store import definition
+from hpo.store.definition import Definition, stored
 from hpo.store.schema import distributions
 
 BASIC = OBJECTIVE.space("basic")
@@ -41,7 +41,7 @@ def test_best_configurations_come_first_and_the_default_point_is_not_among_them(
 def test_trial_0_is_the_default_point_and_the_next_are_those_that_were_handed_over(finished):
     points = starting_points("old", finished.location, BASIC)
     settings = Settings(dataset="digits", epochs=4, warm_start="old")
-    new = create(finished._record, finished.location, "new", OBJECTIVE, settings, BASIC, {}, "hpo run", points)
+    new = create(finished.database, Definition("new", OBJECTIVE, settings, BASIC, starts=points))
     run(new, trials=2)
     run(reopen(new), trials=8, pool=InstantPool(epochs=4))  # continued, it goes on where it was
     tried = [t.params for t in reopen(new).trials]
@@ -65,9 +65,9 @@ def test_a_study_that_says_nothing_about_the_space_is_refused_with_the_way_out(f
 
 
 def test_another_warm_start_than_the_study_was_made_with_is_another_setting(finished):
-    before = definition.stored(finished._record, finished.location, "old")
+    before = stored(finished.database, "old")
     with pytest.raises(UsageError, match="warm_start = None, and you asked for 'first'"):
-        definition.check_same("old", before, OBJECTIVE, {"warm_start": "first"}, None)
+        before.check_same(OBJECTIVE, {"warm_start": "first"}, None)
 
 
 def test_nothing_is_said_where_everything_carries_over(finished):
@@ -103,7 +103,7 @@ def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_sa
 
 
 def test_a_trial_of_another_program_is_no_point_to_start_from(finished):
-    theirs = optuna.load_study(study_name="old", storage=finished._record)
+    theirs = optuna.load_study(study_name="old", storage=finished.database.storage)
     theirs.add_trial(
         optuna.trial.create_trial(params=BASIC.default | {"lr": 3.0}, distributions=distributions(BASIC), value=99.0)
     )

@@ -22,7 +22,7 @@ from hpo.search.warm_start import warm_start
 from hpo.search_space import SearchSpace
 from hpo.settings import Settings
 from hpo.store import record
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.store.own import best_first
 
 LR = FloatDistribution(1e-5, 1.0, log=True)
@@ -31,7 +31,7 @@ LR = FloatDistribution(1e-5, 1.0, log=True)
 def theirs(folder, values, direction):
     """A study of plain Optuna's."""
     location = locate(str(folder / "plain.db"))
-    made = optuna.create_study(storage=open_storage(location, create=True), study_name="loss", direction=direction)
+    made = optuna.create_study(storage=open_database(location, create=True).storage, study_name="loss", direction=direction)
     for i, value in enumerate(values):
         made.add_trial(create_trial(params={"lr": 0.01 * (i + 1)}, distributions={"lr": LR}, value=value))
     return record.load("loss", location)

@@ -16,12 +16,12 @@ from instant import new_study, run
 
 from hpo.errors import StorageError
 from hpo.store import record
-from hpo.store.database import exists, locate, open_storage
+from hpo.store.database import exists, locate, open_database
 
 
 def race(path: Path) -> list[str]:
     """Make a database, whoever else does, and return the names of its studies."""
-    open_storage(locate(str(path)), create=True)
+    open_database(locate(str(path)), create=True)
     return [study.name for study in record.load_all(locate(str(path)))]
 
 
@@ -36,7 +36,7 @@ def sound(tmp_path_factory) -> bytes:
 def test_a_new_database_and_its_folder_are_made(tmp_path):
     location = locate(str(tmp_path / "new" / "hpo.db"))
     assert not exists(location)
-    open_storage(location, create=True)
+    open_database(location, create=True)
     assert record.load_all(location) == []
     assert [p.name for p in location.path.parent.iterdir()] == ["hpo.db"]
     assert location.path.stat().st_mode & 0o777 == 0o666 & ~_umask()
@@ -50,13 +50,13 @@ def _umask() -> int:
 
 def test_a_missing_database_is_refused_and_not_made_by_those_who_only_read(tmp_path):
     with pytest.raises(StorageError, match=r"there is no database .*hpo\.db yet\. Create one with hpo run"):
-        open_storage(locate(str(tmp_path / "hpo.db")))
+        open_database(locate(str(tmp_path / "hpo.db")))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_odd_name_is_the_new_files_name(tmp_path):
     name = "a b%20?#{x}☃'\"&=\n.db"
-    open_storage(locate(str(tmp_path / name)), create=True)
+    open_database(locate(str(tmp_path / name)), create=True)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
@@ -85,7 +85,7 @@ def test_checkpoints_lie_beside_the_database():
 @pytest.mark.parametrize("text", [".", "..", "/", "sqlite:///.", "sqlite:////"])
 def test_a_path_without_a_name_is_a_folder(text):
     with pytest.raises(StorageError, match=r"is a folder, not a database"):
-        open_storage(locate(text), create=True)
+        open_database(locate(text), create=True)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_path_without_a_name_is_a_folder(text):
 def test_a_file_that_cannot_be_made_is_refused_in_a_sentence(tmp_path, text, says):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=says):
-        open_storage(locate(str(tmp_path / text)), create=True)
+        open_database(locate(str(tmp_path / text)), create=True)
 
 
 @pytest.mark.parametrize("text", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
@@ -176,7 +176,7 @@ def _read_or_refuse(tmp_path_factory, content: bytes) -> None:
 )
 def test_a_password_is_shown_in_no_message(url):
     with pytest.raises(StorageError) as caught:
-        open_storage(locate(url), create=True)
+        open_database(locate(url), create=True)
     assert "S3cret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -200,7 +200,7 @@ def test_a_writer_waits_for_a_reader_that_holds_the_file(tmp_path):
 
 
 def test_every_commit_is_synchronous(tmp_path):
-    storage = open_storage(locate(str(tmp_path / "hpo.db")), create=True)
+    storage = open_database(locate(str(tmp_path / "hpo.db")), create=True).storage
     with storage.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"

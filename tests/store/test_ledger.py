@@ -48,7 +48,7 @@ def rows(study) -> dict[str, list]:
 
 
 def ledger(study) -> Ledger:
-    return Ledger(study._record.engine, study.location, study._study_id, study.name)
+    return Ledger(study.database, study._study_id, study.name)
 
 
 def points(study, n) -> list[dict]:
@@ -61,7 +61,7 @@ def points(study, n) -> list[dict]:
 def test_the_rows_are_those_that_optuna_would_have_written(tmp_path, space):
     space = SearchSpace.of("fixed", {"lr": 0.1}) if space == "fixed" else space
     mine, theirs = (new_study(tmp_path / name / "hpo.db", space=space) for name in ("mine", "theirs"))
-    book, optunas, every = ledger(mine), theirs._record, distributions(mine.space)
+    book, optunas, every = ledger(mine), theirs.database.storage, distributions(mine.space)
     for number, (params, (state, value)) in enumerate(zip(points(mine, 3), END.values(), strict=True)):
         trial = book.begin(number, params, every, {"qmc": number})
         book.report(trial, {1: 0.5}, {})
@@ -115,7 +115,7 @@ def test_optuna_reads_its_own_words_and_local_times(tmp_path):
 def commits(study) -> list[int]:
     """Count the transactions from now on."""
     counted = [0]
-    sa.event.listen(study._record.engine, "commit", lambda _: counted.__setitem__(0, counted[0] + 1))
+    sa.event.listen(study.database.storage.engine, "commit", lambda _: counted.__setitem__(0, counted[0] + 1))
     return counted
 
 
@@ -167,7 +167,7 @@ def test_a_trial_that_another_program_ends_or_removes_is_not_touched_any_more(tm
     if deed == "ends":
         record.load("first", study.location).study.tell(0, 0.5)
     else:
-        optuna.delete_study(study_name="first", storage=study._record)
+        optuna.delete_study(study_name="first", storage=study.database.storage)
     before = rows(study)
     for step in (lambda: study.report(trial, 1, 0.5), lambda: study.complete(trial, 0.5)):
         with pytest.raises(StorageError, match=r"another program has (ended a trial of|removed .*) study 'first'.*: hpo"):
@@ -189,8 +189,8 @@ def test_nothing_is_written_into_a_study_that_has_taken_over_the_ids_of_a_remove
     study = new_study(tmp_path / "hpo.db")
     mine = [study.ask(), study.ask()]
     ids = list(study._ids)
-    optuna.delete_study(study_name="first", storage=study._record)
-    other = optuna.create_study(study_name=name, storage=study._record)
+    optuna.delete_study(study_name="first", storage=study.database.storage)
+    other = optuna.create_study(study_name=name, storage=study.database.storage)
     assert (other._study_id, [other.ask()._trial_id, other.ask()._trial_id]) == (study._study_id, ids)
     before = everything(study.location.path)
     steps = (

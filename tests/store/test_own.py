@@ -51,7 +51,7 @@ def test_a_trial_of_another_program_is_not_hpos(trial):
 
 def test_in_a_study_that_hpo_did_not_make_all_trials_count(tmp_path):
     made = new_study(tmp_path / "hpo.db")
-    theirs = optuna.create_study(storage=made._record, study_name="theirs")
+    theirs = optuna.create_study(storage=made.database.storage, study_name="theirs")
     theirs.add_trial(STRANGERS["of other parameters"])
     found = record.load("theirs", made.location)
     assert found.own == found.trials

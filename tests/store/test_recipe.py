@@ -28,7 +28,7 @@ from hpo.errors import UsageError
 from hpo.search.samplers import derived_seed
 from hpo.search.study import WritableStudy
 from hpo.store import definition
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.store.record import load
 from hpo.training.task import Task
 from hpo.training.trial import Trial
@@ -75,7 +75,7 @@ def set_attribute(record, key, value):
 
 
 def stored(record):
-    return definition.stored(open_storage(record.location), record.location, record.name)
+    return definition.stored(open_database(record.location), record.name)
 
 
 def prepared(record, number, folder, cache, params=None):
@@ -129,8 +129,7 @@ def test_a_study_of_recipe_2_is_trained_as_by_the_hpo_that_made_it(
 
 
 def test_a_study_of_recipe_2_is_opened_with_what_waits_and_what_was_interrupted(second):
-    before = stored(second)
-    study = WritableStudy(open_storage(second.location), second.location, "today", before.settings, before.space, before.starts)
+    study = WritableStudy(open_database(second.location), stored(second))
     assert [trial.number for trial in study.unfinished()] == [6]
     assert len(study.plan.waiting) == 3
     assert study.best.number == 1

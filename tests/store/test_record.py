@@ -11,7 +11,7 @@ from instant import Notes, new_study, run
 from hpo.errors import NoResultError, UsageError
 from hpo.runner.board import Board
 from hpo.store import record
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_an_unknown_study_is_refused_with_the_nearest(study):
 
 def test_an_empty_database_says_how_to_begin(tmp_path):
     location = locate(str(tmp_path / "hpo.db"))
-    open_storage(location, create=True)
+    open_database(location, create=True)
     with pytest.raises(UsageError, match="create one: hpo run"):
         record.load("first", location)
 
@@ -44,7 +44,9 @@ def test_a_study_without_a_complete_trial_has_no_best(tmp_path):
 
 def test_studies_of_several_objectives_are_left_to_others(tmp_path):
     location = locate(str(tmp_path / "hpo.db"))
-    optuna.create_study(storage=open_storage(location, create=True), study_name="two", directions=["maximize", "minimize"])
+    optuna.create_study(
+        storage=open_database(location, create=True).storage, study_name="two", directions=["maximize", "minimize"]
+    )
     assert record.load_all(location) == []
     with pytest.raises(UsageError, match="has 2 objectives"):
         record.load("two", location)
@@ -69,7 +71,7 @@ def test_the_table_of_trials_is_a_row_a_trial(study):
 
 def test_a_study_of_another_program_has_neither_settings_nor_space(tmp_path):
     location = locate(str(tmp_path / "hpo.db"))
-    optuna.create_study(storage=open_storage(location, create=True), study_name="theirs").set_user_attr("settings", 3)
+    optuna.create_study(storage=open_database(location, create=True).storage, study_name="theirs").set_user_attr("settings", 3)
     found = record.load("theirs", location)
     assert (found.settings, found.space) == (None, None)
 

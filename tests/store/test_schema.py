@@ -19,8 +19,8 @@ from sqlalchemy import create_engine
 
 from hpo.convnet import OBJECTIVE
 from hpo.search_space import SearchSpace
-from hpo.store import schema, tables
-from hpo.store.database import locate, open_storage
+from hpo.store import reader, schema, tables
+from hpo.store.database import locate, open_database
 
 
 @pytest.mark.parametrize("table", tables._METADATA.tables.values(), ids=str)
@@ -36,7 +36,7 @@ def test_every_table_is_optunas(table):
 
 
 def test_versions_states_and_messages_are_optunas(tmp_path):
-    storage = open_storage(locate(str(tmp_path / "hpo.db")), create=True)
+    storage = open_database(locate(str(tmp_path / "hpo.db")), create=True).storage
     assert storage.get_head_version() == schema.VERSION
     assert {state.name: state.value for state in TrialState} == {state.name: state.value for state in schema.State}
     assert all(schema.State[state.name] == state and hash(schema.State[state.name]) == hash(state) for state in TrialState)
@@ -47,7 +47,7 @@ def test_versions_states_and_messages_are_optunas(tmp_path):
 def test_a_value_is_stored_as_optuna_stores_it(value):
     theirs, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     assert tables.stored(value) == (theirs, kind.name)
-    assert tables.value_of(*tables.stored(value)) == pytest.approx(value, nan_ok=True)
+    assert reader._number(*tables.stored(value)) == pytest.approx(value, nan_ok=True)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")

@@ -69,7 +69,7 @@ def test_a_lock_that_stays_ends_the_run_with_what_to_do_and_nothing_is_lost(stud
 
 
 def test_another_error_of_sqlite_is_raised_at_once(study):
-    engine = study._record.engine
+    engine = study.database.storage.engine
     began = time.monotonic()
     with engine.connect() as connection, pytest.raises(Exception, match="no such table"):
         connection.exec_driver_sql("SELECT * FROM missing")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import UsageError
-from hpo.store.database import locate, open_storage
+from hpo.store.database import locate, open_database
 from hpo.system import files
 from hpo.system.files import atomic_file, expanded, read_regular, refusal, write_atomically
 from hpo.system.locks import Lock
@@ -129,7 +129,7 @@ def test_the_umask_says_who_may_share_a_study(tmp_path, umask, mode):
     try:
         assert Lock(tmp_path / "lock").acquire()
         write_atomically(tmp_path / "file", b"x")
-        open_storage(locate(str(tmp_path / "hpo.db")), create=True)
+        open_database(locate(str(tmp_path / "hpo.db")), create=True)
     finally:
         os.umask(before)
     assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("lock", "file", "hpo.db")} == {mode}

@@ -8,9 +8,11 @@ from hostile import in_process
 from instant import new_study, run
 
 from hpo import api
-from hpo.errors import StorageError
-from hpo.store.database import locate, open_storage
+from hpo.errors import StorageError, UsageError
+from hpo.folders import Location
+from hpo.store.database import locate, open_database
 from hpo.store.definition import stored
+from hpo.store.record import load, load_all
 
 ODD = [
     ("studies.study_name", b"\xff\xfe"),
@@ -134,7 +136,7 @@ def test_what_hpo_does_not_write_is_not_gone_on_with(edited, statement, why):
         connection.execute(statement)
     location = locate(str(path))
     with pytest.raises(StorageError, match=f"cannot be continued.*{why}"):
-        stored(open_storage(location), location, "first")
+        stored(open_database(location), "first")
 
 
 def test_a_name_that_optuna_cannot_have_given_is_a_sentence_of_ordinary_length(edited):
@@ -152,3 +154,15 @@ def test_a_schema_that_is_no_text_is_a_damaged_database(edited):
     code, _, err = in_process("list", "--storage", path)
     assert (code, err.count("\n")) == (4, 1)
     assert "damaged" in err
+
+
+def test_a_server_is_read_by_the_same_questions_as_a_file(two, tmp_path):
+    path = tmp_path / "hpo.db"
+    path.write_bytes(two)
+    file, server = locate(str(path)), Location(None, tmp_path, f"sqlite:///{path}")
+    for name in ("first", "second"):
+        here, there = load(name, file), load(name, server)
+        assert (here.trials, here.attributes, here.maximize) == (there.trials, there.attributes, there.maximize)
+    assert [record.name for record in load_all(server)] == ["first", "second"]
+    with pytest.raises(UsageError, match="Did you mean 'first'"):
+        load("firts", server)
