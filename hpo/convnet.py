@@ -1,16 +1,19 @@
 """The built-in objective: a convolutional network on images; its parameters, its presets, the versions of its recipe. No torch.
 
-A `Config` describes a network and its training completely. To add a parameter, add a field here with its bounds and the value
-that `basic` fixes it to, and the line in training/ that obeys it. What a training does beyond its Config is a `Recipe`: a study
-stores the version that it was made with (none: version 1), and continues by it. To change what a training of the same Config
-does, add a version: a field of `Recipe` that describes the change, and one branch in training. A field of Config that is
-younger than a stored space gets its value from `BEFORE`, which trains as before.
+A `Config` describes a network and its training completely; the presets, spaces over it, are the files in presets/. To add a
+parameter, add a field here with its bounds and the value that `basic` fixes it to, and the line in training/ that obeys it.
+What a training does beyond its Config is a `Recipe`: a study stores the version that it was made with (none: version 1), and
+continues by it. To change what a training of the same Config does, add a version: a field of `Recipe` that describes the
+change, and one branch in training. A field of Config that is younger than a stored space gets its value from `BEFORE`, which
+trains as before.
 """
 
 from __future__ import annotations
 
 import math
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -95,68 +98,11 @@ def of_version(version: object) -> Recipe | None:
     return RECIPES.get(version) if isinstance(version, int) else None
 
 
-def _float(low: float, high: float, default: float, *, log: bool = False) -> dict[str, Any]:
-    return {"type": "float", "low": low, "high": high, "log": log, "default": default}
+def _preset(name: str) -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _int(low: int, high: int, default: int, *, log: bool = False, step: int | None = None) -> dict[str, Any]:
-    return {"type": "int", "low": low, "high": high, "log": log, "step": step, "default": default}
-
-
-def _choices(*choices: Value, default: Value) -> dict[str, Any]:
-    return {"type": "categorical", "choices": choices, "default": default}
-
-
-_BASIC = {
-    "depth": _int(2, 4, 3),
-    "filters": _int(16, 64, 32, step=8),
-    "dropout": _float(0.0, 0.4, 0.05),
-    "lr": _float(0.03, 3.0, 0.2, log=True),
-}
-
-_LARGE: dict[str, Value] = {"filters": 64, "lr": 0.1}  # the largest of `basic`: accurate but slow (tests/bench/recipe.md)
-STARTS: dict[str, tuple[dict[str, Value], ...]] = {"basic": (_LARGE,), "wide": (_LARGE,)}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "basic": _BASIC,
-    "wide": {
-        **_BASIC,
-        "growth": _float(1.0, 2.5, 2.0),
-        "kernel": _choices(3, 5, default=3),
-        "norm": _choices("batch", "group", default="batch"),
-        "activation": _choices("relu", "gelu", "silu", default="relu"),
-        "pool": _choices("early", "late", default="early"),
-        "optimizer": _choices("sgd", "adamw", default="sgd"),
-        "momentum": _float(0.7, 0.97, 0.9),
-        "weight_decay": _float(1e-5, 1e-2, 5e-4, log=True),
-        "batch_size": _int(32, 512, 128, log=True),
-        "label_smoothing": _float(0.0, 0.3, 0.1),
-        "shift": _int(0, 4, 2),
-        "cutout": _int(0, 16, 0, step=4),
-    },
-    "tutorial": {
-        "depth": _int(1, 3, 1),
-        "filters": _int(16, 64, 32, step=8),
-        "dropout": _float(0.0, 0.7, 0.5),
-        "lr": _float(1e-4, 1e-1, 1e-3, log=True),
-        # The recipe of the tutorial that hpo starts from; its default point is that network, exactly.
-        "stem": "none",
-        "norm": "none",
-        "pool": "late",
-        "hidden": 512,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "batch_size": 32,
-        "schedule": "constant",
-        "label_smoothing": 0.0,
-        "averaging": 0.0,
-        "tta": False,
-        "standardize": False,
-        "flip": False,
-        "shift": 0,
-        "growth": 1.0,
-    },
-}
+PRESETS = {name: _preset(name) for name in ("basic", "wide", "tutorial")}
 
 
 def _steps(point: Mapping[str, Value], environment: Mapping[str, Any]) -> int | None:
@@ -168,7 +114,6 @@ OBJECTIVE = Objective(
     name="convnet",
     knobs=Config,
     presets=PRESETS,
-    starts=STARTS,
     score=Score(name="accuracy", unit=SHARE),
     loader="hpo.training.objective",
     settings=TASK,

@@ -140,7 +140,6 @@ class Objective:
         presets: Search spaces by name, as tables of a space file; the first is searched where none is named.
         loader: The module that a worker loads; it has `prepare` (as in training/objective.py).
         score: What a trial is judged by.
-        starts: Points of presets that are tried after the default point, by the preset's name.
         settings: Settings of what is trained that it has; only these are stored.
         recipe: Version of what a training does beyond its point; a study continues by the version that it was made with.
         before: Values of knobs that are younger than a stored space: they train as before the knob existed.
@@ -152,7 +151,6 @@ class Objective:
     presets: Mapping[str, Mapping[str, Any]]
     loader: str
     score: Score
-    starts: Mapping[str, Sequence[Mapping[str, Value]]] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     recipe: int = FIRST
     before: Mapping[str, Value] = field(default_factory=dict)
@@ -166,7 +164,7 @@ class Objective:
         """
         name = next(iter(self.presets)) if name is None else name
         if name in self.presets:
-            return SearchSpace.of(name, self.presets[name], self.starts.get(name, ()), self.knobs)
+            return SearchSpace.of(name, self.presets[name], self.knobs)
         path = expanded(name)
         if path.suffix == ".toml" or "/" in name or os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a name is too long
             return SearchSpace.from_toml(path, self.knobs)

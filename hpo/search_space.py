@@ -94,15 +94,15 @@ class SearchSpace(BaseModel):
         return {name: given.get(name, p.default) for name, p in self.parameters.items()}
 
     @classmethod
-    def of(cls, name: str, parameters: Mapping[str, Any], starts: Any = (), knobs: Knobs | None = None) -> Self:  # noqa: ANN401  # what a file holds
-        """Return the space of `parameters`: a dict for each, or a plain value for a fixed one; over `knobs` where they are given.
+    def of(cls, name: str, table: Mapping[str, Any], knobs: Knobs | None = None) -> Self:
+        """Return the space of a file's table: `starts`, and for each parameter a dict, or a plain value for a fixed one.
 
         Raises:
             SpaceError: A parameter breaks a rule; names key, value and bound.
         """
-        expanded = {key: _expand(value) for key, value in parameters.items()}
+        parameters = {key: _expand(value) for key, value in table.items() if key != "starts"}
         try:
-            space = cls(name=name, parameters=expanded, starts=starts)
+            space = cls(name=name, parameters=parameters, starts=table.get("starts", ()))
         except ValidationError as error:
             raise SpaceError(f"space {name!r}: " + "; ".join(explain(error))) from None
         return space.over(knobs) if knobs else space
@@ -129,11 +129,10 @@ class SearchSpace(BaseModel):
         name = table.pop("name", path.stem)
         if not isinstance(name, str):
             raise SpaceError(f"space file {path}: name = {name!r} must be a string.")
-        starts = table.pop("starts", ())
-        if not table:
+        if not table.keys() - {"starts"}:
             raise SpaceError(f"space file {path} names no parameter. For an example, see: hpo space --toml")
         try:
-            return cls.of(name, table, starts, knobs)
+            return cls.of(name, table, knobs)
         except SpaceError as error:
             raise SpaceError(f"{path}: {error}") from None
 

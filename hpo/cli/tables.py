@@ -115,39 +115,35 @@ def show_study(record: StudyRecord, form: str) -> None:
         winner = record.row(record.winner) if record.winner else None
         show_rows([row | details | {"winner": winner}], form, empty="")
         return
-    table = Table(box=None, padding=(0, 2), show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for key, value in row.items():
-        if value is not None:
-            table.add_row(key, cell(key, value))
-    settings = record.settings
-    for key, value in (settings.model_dump() if settings else {}).items():
-        if value is not None and key != "dataset" and record.has(key):
-            table.add_row(key, plain(value))
+    facts = {key: cell(key, value) for key, value in row.items() if value is not None}
+    settings = record.settings.model_dump() if record.settings else {}
+    facts |= {k: plain(v) for k, v in settings.items() if v is not None and k != "dataset" and record.has(k)}
     if record.space:
-        table.add_row("space", plain(f"{record.space.name}: {', '.join(record.space.varied)}"))
+        facts["space"] = plain(f"{record.space.name}: {', '.join(record.space.varied)}")
     if command := record.attributes.get("command"):
-        table.add_row("command", plain(command))
+        facts["command"] = plain(command)
     if isinstance(stopped, dict):
-        table.add_row("ended", plain(f"{stopped.get('reason')} at {stopped.get('at')}"))
-    out().print(table)
+        facts["ended"] = plain(f"{stopped.get('reason')} at {stopped.get('at')}")
+    _show_facts(facts)
     if record.winner:
         best(record)
 
 
-def show_data(data: DataSet) -> None:
-    """Print what a data set holds: sizes, classes, digest."""
+def _show_facts(facts: Mapping[str, str]) -> None:
     table = Table(box=None, padding=(0, 2), show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("data set", data.name)
-    table.add_row("from", plain(data.source))
-    for name, split in (("training", data.train), ("test", data.test)):
-        table.add_row(name, f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}")
-    table.add_row("classes", plain(", ".join(data.classes)))
-    table.add_row("digest", data.digest)
+    for fact in facts.items():
+        table.add_row(*fact)
     out().print(table)
+
+
+def show_data(data: DataSet) -> None:
+    """Print what a data set holds: sizes, classes, digest."""
+    facts = {"data set": data.name, "from": plain(data.source)}
+    for name, split in (("training", data.train), ("test", data.test)):
+        facts[name] = f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}"
+    _show_facts(facts | {"classes": plain(", ".join(data.classes)), "digest": data.digest})
 
 
 def show_space(space: SearchSpace, described: Mapping[str, str]) -> None:
@@ -158,21 +154,15 @@ def show_space(space: SearchSpace, described: Mapping[str, str]) -> None:
     for heading in ("parameter", "values", "default", "what it is"):
         table.add_column(heading, overflow="fold")
     for name, parameter in space.parameters.items():
-        what = described[name]
         if isinstance(parameter, Fixed):
-            table.add_row(
-                Text(name, style="dim"),
-                Text("fixed", style="dim"),
-                Text(plain(parameter.value), style="dim"),
-                Text(what, style="dim"),
-            )
-            continue
-        if isinstance(parameter, Choices):
+            values = "fixed"
+        elif isinstance(parameter, Choices):
             values = ", ".join(plain(choice) for choice in parameter.choices)
         else:
             how = " (log)" if parameter.log else f" (step {plain(parameter.step)})" if parameter.step else ""
             values = f"{plain(parameter.low)} to {plain(parameter.high)}{how}"
-        table.add_row(name, values, plain(parameter.default), what)
+        style = "dim" if isinstance(parameter, Fixed) else None
+        table.add_row(*map(Text, (name, values, plain(parameter.default), described[name])), style=style)
     out().print(table)
     for start in space.starts:
         point = "  ".join(f"{name} {plain(value)}" for name, value in start.items())

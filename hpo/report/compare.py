@@ -95,17 +95,17 @@ def _named(records: Sequence[StudyRecord]) -> dict[str, Summary]:
 
 
 def _row(summary: Summary, first: Summary) -> dict[str, str]:
-    best = summary.best
-    ends = gains.accuracy(summary)
+    found = _values(summary, first)
+    best, low, high, ended = (found[key] for key in ("best", "best_low", "best_high", "seconds_to_best"))
     return {
-        "best": NOTHING if best is None else score(summary.best_value, summary),
-        "95 % interval": " to ".join(map(percent, ends)) if ends else NOTHING,
-        "gain": _gain(summary, first),
-        "best trial": NOTHING if best is None else str(best),
-        "finished": str(len(summary.finished)),
-        "trials": str(len(summary.trials)),
-        "time to the best": duration(math.nan if best is None else float(summary.trials["ended"][best])),
-        "training": duration(float(summary.trials["seconds"].sum())),
+        "best": NOTHING if best is None else score(best, summary),
+        "95 % interval": NOTHING if low is None else f"{percent(low)} to {percent(high)}",
+        "gain": _gain(found),
+        "best trial": NOTHING if best is None else str(found["best_trial"]),
+        "finished": str(found["finished"]),
+        "trials": str(found["trials"]),
+        "time to the best": duration(math.nan if ended is None else ended),
+        "training": duration(found["seconds_of_training"]),
     }
 
 
@@ -130,16 +130,14 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
     }
 
 
-def _gain(summary: Summary, first: Summary) -> str:
-    if summary is first or summary.best is None or first.best is None:
-        return NOTHING
-    if obstacle := _obstacle(summary, first):
-        return obstacle
-    gain = gains.between(summary, first)
+def _gain(found: dict[str, Any]) -> str:
+    gain, low, high = (found[key] for key in ("gain", "gain_low", "gain_high"))
     if gain is None:
-        return f"{summary.best_value - first.best_value:+.4g}"
-    noise = ", within noise" if gain.within_noise else ""
-    return f"{points(gain.points)} ({points_between(gain.low, gain.high)}{noise})"
+        return found["obstacle"] or NOTHING
+    if low is None:
+        return f"{gain:+.4g}"
+    noise = ", within noise" if low <= 0 <= high else ""
+    return f"{points(gain)} ({points_between(low, high)}{noise})"
 
 
 def _obstacle(summary: Summary, first: Summary) -> str:
@@ -161,9 +159,5 @@ def _same_images(summary: Summary, first: Summary) -> bool:
 
 def _sentences(named: dict[str, Summary]) -> list[str]:
     (first_name, first), *others = named.items()
-    told = []
-    for name, summary in others:
-        gain = _gain(summary, first)
-        if gain != NOTHING:
-            told.append(f"{name} against {first_name}: {gain}.")
-    return told
+    gained = {name: _gain(_values(summary, first)) for name, summary in others}
+    return [f"{name} against {first_name}: {gain}." for name, gain in gained.items() if gain != NOTHING]

@@ -16,7 +16,7 @@ import math
 from typing import TYPE_CHECKING
 
 from hpo.objective import PLAIN
-from hpo.search.plan import GO_ON, Judgement
+from hpo.search.plan import GO_ON, Judgement, Plan
 from hpo.store.schema import LEVELS, WAITS
 
 if TYPE_CHECKING:
@@ -64,15 +64,12 @@ def stored_rungs(system: Mapping[str, object], epochs: int) -> list[int]:
     return sorted({level for level in levels if isinstance(level, int) and 0 < level < epochs})
 
 
-class Halving:
+class Halving(Plan):
     """The plan: a trial that is not among the best at a rung waits there.
 
     Args:
         rungs: Nothing known yet.
         spared: Numbers of trials that are trained to the end; it grows.
-
-    Attributes:
-        waiting: Trials that wait at a rung, by number.
     """
 
     def __init__(self, rungs: Rungs, spared: Collection[int]) -> None:

@@ -7,7 +7,8 @@ which of them never will (`hopeless`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,48 +36,45 @@ class Judgement(NamedTuple):
 GO_ON = Judgement("go on")
 
 
-class Plan(Protocol):
-    """Decides who trains on.
+class Plan:
+    """Decides who trains on. Unless a plan says otherwise, nobody waits.
 
     Trials that are spared, of the points that a space names, are trained to the end whatever they score.
+
+    Attributes:
+        waiting: The trials that wait, by number.
     """
 
-    @property
-    def waiting(self) -> Mapping[int, OpenTrial]:
-        """The trials that wait, by number."""
-        ...
+    waiting: Mapping[int, OpenTrial] = MappingProxyType({})
 
     def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
         """Take note of a trial of the database; `opened` if it is running: it waits if it did before."""
-        ...
 
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
         """Return what a trial shall do after an epoch whose score it knows; one that shall wait, waits from now on.
 
         An epoch may be judged again: after a crash, or when a checkpoint brings it back.
         """
-        ...
+        raise NotImplementedError
 
-    def next(self, *, last: bool = False) -> OpenTrial | None:
+    def next(self, *, last: bool = False) -> OpenTrial | None:  # noqa: ARG002  # nobody waits
         """Return the waiting trial that may go on now; `last` if no trial begins any more."""
-        ...
+        return None
 
     def resume(self, trial: OpenTrial) -> None:
         """Let a waiting trial go on."""
-        ...
 
-    def hopeless(self, total: int | None) -> list[OpenTrial]:
+    def hopeless(self, total: int | None) -> list[OpenTrial]:  # noqa: ARG002  # nobody waits
         """Return the waiting trials that will not go on, in the order in which they stop.
 
         Args:
             total: Trials that the study shall have; None if no trial goes on any more.
         """
-        ...
+        return []
 
     def end(self, number: int, *, failed: bool) -> None:
         """Take note that a trial has ended."""
-        ...
 
     def stopped_at(self, number: int) -> int | None:
         """Return the epoch after which a trial is as good as stopped, though it waits or is trained on; None for any other."""
-        ...
+        raise NotImplementedError

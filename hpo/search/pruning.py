@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from hpo.search.plan import GO_ON, Judgement
+from hpo.search.plan import GO_ON, Judgement, Plan
 from hpo.store.schema import UNEARNED
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Sequence
 
     from optuna.pruners import BasePruner
-    from optuna.trial import FrozenTrial
 
     from hpo.search.mirror import Mirror
     from hpo.search.open_trial import OpenTrial
     from hpo.settings import Settings
 
 
-class Pruning:
+class Pruning(Plan):
     """Lets the mirror's pruner decide.
 
     Args:
@@ -31,10 +30,6 @@ class Pruning:
 
     def __init__(self, epochs: int, spared: Container[int], mirror: Mirror) -> None:
         self._epochs, self._spared, self._mirror = epochs, spared, mirror
-        self.waiting: Mapping[int, OpenTrial] = {}
-
-    def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
-        """The mirror has it."""
 
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
         """Ask the pruner; note of a spared trial where it would have been stopped first."""
@@ -48,20 +43,6 @@ class Pruning:
         if trial.number not in self._spared:
             return Judgement("stop", notes)
         return Judgement("go on", notes if UNEARNED in before else notes | {UNEARNED: epoch})
-
-    def next(self, *, last: bool = False) -> OpenTrial | None:  # noqa: ARG002  # nobody waits
-        """Nobody waits."""
-        return None
-
-    def resume(self, trial: OpenTrial) -> None:
-        """Nobody waits."""
-
-    def hopeless(self, total: int | None) -> list[OpenTrial]:  # noqa: ARG002  # nobody waits
-        """Nobody waits."""
-        return []
-
-    def end(self, number: int, *, failed: bool) -> None:
-        """The mirror knows."""
 
     def stopped_at(self, number: int) -> int | None:
         """Return where the pruner would have stopped a spared trial."""

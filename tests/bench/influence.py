@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, new_study, run
 
-from hpo.convnet import PRESETS, STARTS, Config
+from hpo.convnet import PRESETS, Config
 from hpo.report import importance, stats
 from hpo.report.summary import Summary, summarize
 from hpo.search_space import SearchSpace
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 EPOCHS, TRIALS = 10, 50
 NORMS = {"type": "categorical", "choices": ("none", "batch", "group"), "default": "batch"}
-SPACE = SearchSpace.of("five", PRESETS["basic"] | {"norm": NORMS}, STARTS["basic"])
+SPACE = SearchSpace.of("five", PRESETS["basic"] | {"norm": NORMS})
 
 
 def lr(c: Config, best: float = -0.7) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from instant import InstantPool, new_study, reopen, run
+from instant import FOUR, InstantPool, new_study, reopen, run
 
-from hpo.convnet import LATEST, OBJECTIVE, PRESETS
+from hpo.convnet import LATEST, OBJECTIVE
 from hpo.errors import UsageError
 from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
@@ -76,7 +76,7 @@ def test_nothing_is_said_where_everything_carries_over(finished):
 
 def test_a_value_that_the_old_study_fixed_and_the_new_one_varies_is_taken_over(tmp_path):
     """What was best there was best with that value, and not with this space's default."""
-    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | {"batch_size": 64}), pruner="none")
+    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", FOUR | {"batch_size": 64}), pruner="none")
     run(old, trials=3)
     points, left_out = warm_start("old", old.location, OBJECTIVE, OBJECTIVE.space("wide"), ALIKE)
     assert {point["batch_size"] for point in points} == {64}
@@ -85,7 +85,7 @@ def test_a_value_that_the_old_study_fixed_and_the_new_one_varies_is_taken_over(t
 
 def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_said(tmp_path):
     recipe = {"batch_size": 64, "norm": "group", "lr": {"type": "float", "low": 5.0, "high": 9.0, "default": 6.0}}
-    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", PRESETS["basic"] | recipe), pruner="none", limit_train=500)
+    old = new_study(tmp_path / "hpo.db", "old", SearchSpace.of("old", FOUR | recipe), pruner="none", limit_train=500)
     run(old, trials=1)
     again = reopen(old)
     run(again, trials=2)
