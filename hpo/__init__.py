@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpo.api import load, resume, run, write_report
     from hpo.convnet import Config
     from hpo.errors import HpoError
+    from hpo.own.declare import Epoch, choice, fixed, log, maximize, minimize, real, space, whole
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.search_space import SearchSpace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Config",
+    "Epoch",
     "HpoError",
     "Outcome",
     "RunOptions",
@@ -34,9 +36,17 @@ __all__ = [
     "Settings",
     "StudyRecord",
     "Watcher",
+    "choice",
+    "fixed",
     "load",
+    "log",
+    "maximize",
+    "minimize",
+    "real",
     "resume",
     "run",
+    "space",
+    "whole",
     "write_report",
 ]
 
@@ -49,6 +59,7 @@ _HOMES = {
     "Settings": "hpo.settings",
     "StudyRecord": "hpo.store.record",
     "Watcher": "hpo.runner.board",
+    **dict.fromkeys(("Epoch", "choice", "fixed", "log", "maximize", "minimize", "real", "space", "whole"), "hpo.own.declare"),
     "load": "hpo.api",
     "resume": "hpo.api",
     "run": "hpo.api",

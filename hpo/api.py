@@ -36,6 +36,7 @@ def run(
     *,
     settings: Settings | None = None,
     space: SearchSpace | str | None = None,
+    train: str | None = None,
     objective: Objective | None = None,
     options: RunOptions | None = None,
     storage: str | None = None,
@@ -50,7 +51,8 @@ def run(
         study: Its name; by default that of the data set, or of an objective without one.
         settings: Settings that all trials of the study share.
         space: A space, a preset's name or the path of a TOML file; the objective's first preset (`basic`) by default.
-        objective: What is maximized; the built-in network by default.
+        train: `FILE.py:train`, a generator function of one's own that trains a configuration, with its space and its score.
+        objective: What is optimized, as a value; the built-in network by default.
         options: Limits, workers and device of this run.
         storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
         watcher: Receives the events of the run.
@@ -64,6 +66,9 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
+    if train is not None and objective is not None:
+        raise UsageError("train and objective both say what is optimized: leave one out.")
+    objective = _of_file(train) if train is not None else objective
     return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
 
@@ -75,11 +80,12 @@ def resume(
     storage: str | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
-    """Continue a study with its stored settings and space.
+    """Continue a study with its stored settings and space. Training code of one's own is looked for where it was.
 
     Raises:
         UsageError: No such study. Others as for `run`.
     """
+    objective = objective or _stored(record.load(study, locate(storage)))
     return _run(study, storage, watcher, must_exist=True, objective=objective, options=options)
 
 
@@ -117,6 +123,24 @@ def verdict(record: StudyRecord) -> str:
 
     finding = winner(summarize(record))
     return finding.text if finding else ""
+
+
+def _of_file(source: str) -> Objective:
+    from hpo.own.describe import of_file
+
+    return of_file(source)
+
+
+def _stored(found: StudyRecord) -> Objective:
+    """Return the objective of a study, as it is now where it is somebody's own file."""
+    stored = found.objective
+    if stored.kind == "train":
+        return _of_file(stored.source)
+    if not stored.loader:
+        raise UsageError(
+            f"study {found.name!r} is of the objective {stored.name!r}, which hpo does not know. Name it, as for hpo.run."
+        )
+    return stored
 
 
 def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_exist: bool = False, **given: Any) -> Outcome:  # noqa: ANN401

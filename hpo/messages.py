@@ -41,6 +41,7 @@ class Setup(_Message):
     kind: Literal["setup"] = "setup"
     settings: Settings
     objective: str  # the module that the worker loads, which knows how to train
+    source: str = ""  # where somebody's own code is
     recipe: int  # version of what a training does beyond its point
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
@@ -114,11 +115,12 @@ class Epoch(NamedTuple):
 
 
 class EpochDone(_Message):
-    """An epoch was trained, scored and put into a checkpoint."""
+    """An epoch was trained, scored and put into a checkpoint; or there is none, and a trial that is left begins again."""
 
     kind: Literal["epoch-done"] = "epoch-done"
     trial: int
     epoch: Epoch
+    kept: bool = True
 
 
 class Started(_Message):

@@ -67,6 +67,11 @@ class Trial(Protocol):
         """For each checkpoint that was not used, a sentence that says why."""
         ...
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether a checkpoint brings back the epochs done so far."""
+        ...
+
     def epochs(self, tick: Callable[[int, float, float], None]) -> Iterator[Epoch]:
         """Train on, yielding after each epoch once its checkpoint is on disk; `tick` says how far it is within one."""
         ...
@@ -144,6 +149,10 @@ class Objective:
         recipe: Version of what a training does beyond its point; a study continues by the version that it was made with.
         before: Values of knobs that are younger than a stored space: they train as before the knob existed.
         steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
+        study: What a study of it is called where it is given no name; None: its data set's name, or the objective's.
+        kind: Of somebody's own code, the option that names it: `train`.
+        source: What the loader has to know: of somebody's own code, where it is.
+        digest: SHA-256 of that code.
     """
 
     name: str
@@ -155,6 +164,10 @@ class Objective:
     recipe: int = FIRST
     before: Mapping[str, Value] = field(default_factory=dict)
     steps: Callable[[Mapping[str, Value], Mapping[str, Any]], int | None] = lambda _point, _environment: None
+    study: str | None = None
+    kind: str = ""
+    source: str = ""
+    digest: str = ""
 
     def space(self, name: str | None = None) -> SearchSpace:
         """Return a preset by its name, or the space in a TOML file by its path; without a name the first preset.
@@ -162,6 +175,8 @@ class Objective:
         Raises:
             SpaceError: No such preset or file, or the file breaks a rule.
         """
+        if name is None and not self.presets:
+            raise SpaceError(f"{self.name} declares no space. Write space = hpo.space(…) there, or name one: --space FILE.toml")
         name = next(iter(self.presets)) if name is None else name
         if name in self.presets:
             return SearchSpace.of(name, self.presets[name], self.knobs)
@@ -190,7 +205,7 @@ class Objective:
         """Return a space that a study stores, complete where it is older than a knob; None where hpo did not write it."""
         try:
             space = SearchSpace.model_validate(self.as_made(stored))
-            return space.over(self.knobs) if self.knobs else space
+            return space.over(self.knobs) if self.knobs and not self.source else space  # a file may have changed since
         except (ValidationError, SpaceError):
             return None
 
@@ -204,7 +219,8 @@ class Objective:
     @property
     def stored(self) -> dict[str, str]:
         """What a study stores of it: enough to show its trials."""
-        return {"name": self.name, "score": self.score.name, "unit": self.score.unit, "direction": self.score.direction}
+        told = {"name": self.name, "score": self.score.name, "unit": self.score.unit, "direction": self.score.direction}
+        return told | ({"kind": self.kind, "source": self.source, "digest": self.digest} if self.source else {})
 
 
 def of_study(attributes: Mapping[str, Any]) -> Objective:
@@ -221,4 +237,14 @@ def of_study(attributes: Mapping[str, Any]) -> Objective:
         return found
     version = attributes.get("recipe")
     score = Score(told.get("score", "score"), told.get("unit", ""), told.get("direction") != "minimize")
-    return Objective(name, None, {}, "", score, recipe=version if isinstance(version, int) else FIRST)
+    return Objective(
+        name,
+        None,
+        {},
+        loader="",  # what a database says loads nothing
+        score=score,
+        recipe=version if isinstance(version, int) else FIRST,
+        kind=told.get("kind", ""),
+        source=told.get("source", ""),
+        digest=told.get("digest", ""),
+    )

@@ -12,7 +12,7 @@ class Knobs(BaseModel):
 
 
 class Climb:
-    measured, passed_over = {"slope": 7}, ()
+    measured, passed_over, is_kept = {"slope": 7}, (), True
 
     def __init__(self, point, _seed, folder):
         self.knobs, self.file = Knobs(**point), folder / "step"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpo.cli.options import File, Form, Format, States, Storage, Study, Text, Whole, option
 from hpo.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from hpo.store.record import StudyRecord
 
 app = typer.Typer()
 
@@ -31,14 +34,44 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
     return StorageError.exit_code if problems else 0
 
 
-@app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json")
-def show(study: Study, storage: Storage = None, form: Form = Format.table) -> int:
-    """Show one study: its settings, progress and best trial."""
+@app.command(epilog="Examples:  hpo show cifar10    hpo show cifar10 --format json    hpo show mine --trial 3 --log")
+def show(
+    study: Study,
+    storage: Storage = None,
+    form: Form = Format.table,
+    trial: Annotated[Whole, option("--trial", metavar="N", min=0, help="Show only this trial.")] = None,
+    log: Annotated[bool, option("--log", help="With --trial: what its own training code has printed.")] = False,
+) -> int:
+    """Show one study: its settings, progress and best trial; or one trial."""
     from hpo.cli import tables
     from hpo.store.database import locate
     from hpo.store.record import load
 
-    tables.show_study(load(study, locate(storage)), form)
+    record = load(study, locate(storage))
+    if trial is None:
+        if log:
+            raise UsageError(f"--log shows what one trial has printed: hpo show {study} --trial N --log")
+        tables.show_study(record, form)
+        return 0
+    if trial >= len(record.trials):
+        raise UsageError(f"study {study!r} has no trial {trial}; it has {len(record.trials)}, from 0.")
+    if log:
+        return _show_log(record, trial)
+    tables.show_trial(record, trial, form)
+    return 0
+
+
+def _show_log(record: StudyRecord, number: int) -> int:
+    from hpo.cli import streams
+    from hpo.folders import trial_folder
+    from hpo.own.log import path_of
+
+    try:
+        text = path_of(trial_folder(record.folder, number)).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        raise UsageError(f"trial {number} of study {record.name!r} has no log: only own training code has one.") from None
+    for line in text.splitlines():
+        print(streams.visible(line))
     return 0
 
 

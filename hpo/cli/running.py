@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path  # noqa: TC003  # Typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,6 @@ from hpo.errors import HpoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from hpo.runner.session import Outcome
     from hpo.settings import RunOptions, Settings
@@ -35,7 +35,7 @@ class Output:
 @command(
     app,
     epilog="Examples:  hpo run --trials 50    hpo run first --dataset digits --trials 10    hpo run night --timeout 8h",
-    after={"space": "epochs"},
+    after={"space": "epochs", "train": "dataset"},
 )
 def run(
     *,
@@ -46,6 +46,9 @@ def run(
     space: Annotated[
         Text, option("--space", metavar="basic|wide|tutorial|FILE.toml", help="Search space: what to vary. Default: basic.")
     ] = None,
+    train: Annotated[
+        Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
+    ] = None,
     options: RunOptions,
     output: Output,
 ) -> int:
@@ -55,7 +58,7 @@ def run(
     """
     from hpo import api
 
-    return _run(functools.partial(api.run, study, settings=settings, space=space), options, output)
+    return _run(functools.partial(api.run, study, settings=settings, space=space, train=train), options, output)
 
 
 @command(app, epilog="Examples:  hpo resume cifar10    hpo resume cifar10 --trials 100")
@@ -64,6 +67,16 @@ def resume(*, study: Study, options: RunOptions, output: Output) -> int:
     from hpo import api
 
     return _run(functools.partial(api.resume, study), options, output)
+
+
+@app.command(epilog="Examples:  hpo new mine.py    hpo run --train mine.py:train --trials 20")
+def new(file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The file to write.", show_default=False)]) -> int:
+    """Write training code to start from: one commented file, which runs at once."""
+    from hpo.cli import streams
+    from hpo.own import template
+
+    print(streams.visible(template.write(file)))
+    return 0
 
 
 def _run(begin: Callable[..., Outcome], options: RunOptions, output: Output) -> int:

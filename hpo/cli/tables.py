@@ -129,6 +129,16 @@ def show_study(record: StudyRecord, form: str) -> None:
         best(record)
 
 
+def show_trial(record: StudyRecord, number: int, form: str) -> None:
+    """Print one trial: everything that is stored of it."""
+    row = record.row(record.trials[number])
+    if form != "table":
+        show_rows([row | {"curve": list(record.trials[number].intermediate_values.values())}], form, empty="")
+        return
+    row = {key: score(value, record) if key == record.measure else value for key, value in row.items()}
+    _show_facts({visible(key): cell(key, value) for key, value in row.items() if value is not None})
+
+
 def _show_facts(facts: Mapping[str, str]) -> None:
     table = Table(box=None, padding=(0, 2), show_header=False)
     table.add_column(style="dim")

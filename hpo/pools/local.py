@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from hpo.messages import Job, Verdict
+    from hpo.objective import Objective
     from hpo.pools.devices import Seat
     from hpo.settings import Settings
 
@@ -55,11 +56,11 @@ class LocalPool:
         seats: From `devices.seats`.
         settings: The study's.
         data_dir: Folder of the data set.
-        objective: The module that workers load.
+        objective: What workers load.
         recipe: Version of the study's recipe.
     """
 
-    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path, objective: str, recipe: int) -> None:
+    def __init__(self, seats: list[Seat], settings: Settings, data_dir: Path, objective: Objective, recipe: int) -> None:
         self._seats = seats
         self._settings, self._data_dir, self._objective, self._recipe = settings, data_dir, objective, recipe
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], Event]] = queue.SimpleQueue()
@@ -91,7 +92,8 @@ class LocalPool:
         threading.Thread(target=self._listen, args=(worker, process), name=f"worker-{worker}", daemon=True).start()
         setup = Setup(
             settings=self._settings,
-            objective=self._objective,
+            objective=self._objective.loader,
+            source=self._objective.source,
             recipe=self._recipe,
             data_dir=self._data_dir.absolute(),
             device=seat.device,

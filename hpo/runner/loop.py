@@ -155,13 +155,14 @@ class Runner:
                 self._started(worker, seated.trial, message)
             case EpochDone() if seated:
                 self._mishaps.trained(worker)
+                seated.trial.can_wait = message.kept
                 does = self._epoch_done(worker, seated.trial, message.epoch)
                 self._watcher.epoch(self.board, seated.trial, message.epoch)
                 self._answer(worker, seated.trial, does)
             case TrialDone() if seated:
                 seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
                 self._folders.keep_correct(seated.trial.number)
-                self._study.complete(seated.trial, seated.trial.scores[self._study.settings.epochs])
+                self._study.complete(seated.trial, seated.trial.score)  # code of one's own may need fewer epochs
                 self._ended(self._release(worker), "complete")
             case TrialFailed() if seated:
                 self._failed(self._release(worker), message.cause, message.reason)

@@ -81,7 +81,7 @@ def run(
     if options.target is not None:
         objective.score.check(options.target)
     if name is None:
-        name = settings.dataset if "dataset" in objective.settings else objective.name
+        name = objective.study or (settings.dataset if "dataset" in objective.settings else objective.name)
     asked = _Asked(
         study_name(name),
         locate(storage),
@@ -99,17 +99,19 @@ def run(
         if before is not None:
             settings, options = before.settings, _remembered(options, before.options)
             found = record.load(asked.name, asked.location)
+            if found.objective.digest != objective.digest:
+                watcher.warned(_changed(found.objective, objective))
             if reason := _nothing_left(found, options):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
         recipe = before.recipe if before is not None else objective.recipe
         starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)
-        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, objective.loader, recipe)
+        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, objective, recipe)
         stack.callback(pool.close)
         runners = stack.enter_context(stopping_by_signals())
         workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
-        watcher.preparing(f"starting {workers}: loading PyTorch and the data set", 0, 0)
+        watcher.preparing(f"starting {workers}: loading {objective.source or 'PyTorch and the data set'}", 0, 0)
         crew = Crew(pool, watcher)
         environment = crew.assemble()
 
@@ -160,9 +162,10 @@ class _Asked:
 
     def starts(self, settings: Settings, watcher: Watcher) -> list[dict[str, Value]]:
         """Return the points of another study that a new one tries; say what of it does not carry over."""
+        space = self._space  # there is one, before anything is begun
         if not settings.warm_start:
             return []
-        points, left_out = warm_start(settings.warm_start, self.location, self.objective, self._space, settings)
+        points, left_out = warm_start(settings.warm_start, self.location, self.objective, space, settings)
         for sentence in left_out:
             watcher.warned(sentence)
         return points
@@ -224,6 +227,12 @@ def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
             "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
         }
     )
+
+
+def _changed(before: Objective, now: Objective) -> str:
+    made, read = (digest[:12] or "none" for digest in (before.digest, now.digest))
+    changed = f"{now.name} has changed since the study was made (SHA-256 {made}…, now {read}…)"
+    return f"{changed}: earlier trials were trained by other code."
 
 
 def _nothing_left(found: record.StudyRecord, options: RunOptions) -> str:

@@ -91,8 +91,10 @@ class Halving(Plan):
         self.waiting.pop(trial.number, None)
         competes = trial.number not in self._spared
         news = self._rungs.note(trial.number, epoch, trial.scores[epoch], competes=competes)
-        if not (news and competes) or self._rungs.passes(trial.number, epoch):
+        if not (news and competes) or self._rungs.passes(trial.number, epoch, early=not trial.can_wait):
             return GO_ON
+        if not trial.can_wait:
+            return Judgement("stop")
         self.waiting[trial.number] = trial
         return Judgement("wait", {WAITS: epoch})
 
@@ -169,12 +171,16 @@ class Rungs:
             elif not failed and trial not in places:
                 self._stopped[level] += 1
 
-    def passes(self, trial: int, epoch: int, *, last: bool = False) -> bool:
+    def passes(self, trial: int, epoch: int, *, last: bool = False, early: bool = False) -> bool:
         """Return whether a trial goes on after an epoch: it is at no rung, or among the best there.
 
-        `last` makes that at least one, and all where fewer than `LEAST_RESULTS` came.
+        Args:
+            trial: By number.
+            epoch: Its last one.
+            last: No trial begins any more: at least one goes on, and all where fewer than `LEAST_RESULTS` came.
+            early: All go on where fewer than `LEAST_RESULTS` came: what cannot wait for others is not stopped for having none.
         """
-        if epoch not in self._places or (last and len(self._ranked[epoch]) < LEAST_RESULTS):
+        if epoch not in self._places or ((last or early) and len(self._ranked[epoch]) < LEAST_RESULTS):
             return True
         return self._rank(trial, epoch) < max(last, len(self._ranked[epoch]) // REDUCTION)
 

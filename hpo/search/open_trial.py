@@ -21,12 +21,14 @@ class OpenTrial:
         params: The values of the parameters that the study varies.
         scores: By epoch (from 1), as far as the database knows them.
         attributes: What will be stored with the trial when it ends.
+        can_wait: Whether it goes on from its last epoch; else it would begin again.
     """
 
     number: int
     params: dict[str, Any]
     scores: dict[int, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    can_wait: bool = True
 
     @property
     def epoch(self) -> int:

@@ -51,6 +51,8 @@ class Trial:
         TrialError: The network cannot be built for these images, or would not fit into memory.
     """
 
+    is_kept = True
+
     def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
         self.task, self.config, self.seed, self.folder = task, config, seed, folder
         self.history: list[Epoch] = []

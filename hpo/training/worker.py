@@ -137,7 +137,7 @@ def _train(job: Job, begin: Begin, line: Line) -> None:
         line.send(Tick(trial=job.trial, epoch=epoch, fraction=fraction, images_per_second=images_per_second))
 
     for epoch in trial.epochs(tick):
-        line.send(EpochDone(trial=job.trial, epoch=epoch))
+        line.send(EpochDone(trial=job.trial, epoch=epoch, kept=trial.is_kept))
         if not _goes_on(job, line):
             return
     line.send(TrialDone(trial=job.trial, checkpoint=trial.finish()))

@@ -35,7 +35,7 @@ def pids(pool):
 
 
 def make(data_dir, n=1, device="cpu", threads=1):
-    return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir, OBJECTIVE.loader, OBJECTIVE.recipe)
+    return LocalPool([Seat(device, threads, 2**30)] * n, SETTINGS, data_dir, OBJECTIVE, OBJECTIVE.recipe)
 
 
 @pytest.fixture(scope="module")
