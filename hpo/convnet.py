@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,8 +23,6 @@ from hpo.objective import FIRST, SHARE, Objective, Score
 from hpo.settings import TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.parameters import Value
 
 

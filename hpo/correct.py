@@ -8,15 +8,12 @@ runner moves it to `correct/00012.bits` when the trial ends. 10,000 images take 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hpo.system.files import read_regular, write_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Bits = npt.NDArray[np.bool_]
 

@@ -16,11 +16,10 @@ A message is one or two lines: what, where, what to do.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 

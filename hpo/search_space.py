@@ -10,16 +10,14 @@ from __future__ import annotations
 import codecs
 import json
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hpo.errors import SpaceError, explain, nearest
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange, Parameter, Value
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 Knobs = type[BaseModel]  # what can be set: a field each, with its default, bounds and description
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli.streams import err, visible
@@ -10,8 +11,6 @@ from hpo.cli.tables import best
 from hpo.store.own import FOREIGN
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.runner.session import Outcome
 
 

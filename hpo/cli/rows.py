@@ -6,15 +6,13 @@ import csv
 import io
 import json
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from hpo.cli.streams import err, out, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 LONG = 12  # characters: longer cells may wrap
 LONGEST = 200  # characters of a cell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path  # noqa: TC003  # Typer reads annotations at run time
+from pathlib import Path  # Typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer

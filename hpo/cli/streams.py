@@ -11,14 +11,12 @@ import os
 import re
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
 
 from hpo.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TextIO
-
     from rich.console import Console
 
 _PASSWORD = re.compile(r"(\w:/+[^\s:/@]*:|:)(?:\S+(?=@)|[^\s@]+(?=…))|((?:password|passwd)=)[^&\s]+", re.IGNORECASE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.columns import Columns
 from rich.console import Group
@@ -18,9 +19,6 @@ from hpo.cli.streams import err, visible
 from hpo.runner.board import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
-
     from rich.console import Console, RenderableType
 
     from hpo.messages import Epoch

@@ -7,12 +7,11 @@ into the database: an HTML file among them could otherwise run scripts with the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 NAMES = {"127.0.0.1", "localhost", "::1"}  # on any port, since `ssh -L` may use another one

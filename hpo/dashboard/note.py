@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from hpo.report.findings import find
 from hpo.report.words import clipped, flat, parameter, score, space_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
 

@@ -6,6 +6,7 @@ draws itself. Only a study's runner publishes, since it alone writes. Notes that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
@@ -19,8 +20,6 @@ from hpo.store import ledger
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.report.figures import Figure
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord

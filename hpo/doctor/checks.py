@@ -11,7 +11,9 @@ import os
 import secrets
 import sqlite3
 import sys
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.doctor import leftovers, machine, trials
@@ -23,9 +25,6 @@ from hpo.store.record import load_all
 from hpo.store.sqlite import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from hpo.folders import Location
 
 

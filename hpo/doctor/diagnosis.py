@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,8 +11,6 @@ from hpo.errors import StudyLockedError
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from hpo.store.record import StudyRecord
 
 

@@ -9,6 +9,7 @@ import contextlib
 import re
 import shlex
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,6 @@ from hpo.system.files import read_sealed
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from hpo.folders import Location
     from hpo.store.record import StudyRecord
     from hpo.store.schema import Trial

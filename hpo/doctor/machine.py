@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hpo.doctor.diagnosis import Diagnosis
@@ -13,9 +15,6 @@ from hpo.pools.devices import free_memory, seats
 from hpo.store import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from hpo.folders import Location
 
 LOW_SPACE = 2**30  # bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,8 +17,6 @@ from hpo.store.schema import State
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hpo.store.record import StudyRecord
 
 ENDED = "started by another program, ended by hpo doctor --repair"

@@ -12,6 +12,7 @@ import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,8 +22,6 @@ from hpo.report.words import amount, clipped
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.report.stats import Floats
 
 MAX_EDGE = 64  # pixels along a picture's edge; larger pictures would make the page too large

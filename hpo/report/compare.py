@@ -7,6 +7,8 @@ otherwise the table says so instead of giving a gain.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,9 +20,6 @@ from hpo.report.summary import Summary, summarize
 from hpo.report.words import NOTHING, duration, flat, percent, points, points_between, score
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from hpo.store.record import StudyRecord
 
 _SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import StorageError
@@ -20,8 +21,6 @@ from hpo.system.failpoints import reach
 from hpo.system.files import expanded, refusal, write_atomically
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import jinja2
 
     from hpo.report.figures import Figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,6 @@ from hpo.report.winner import describe
 from hpo.report.words import NOTHING, clipped, duration, flat, parameter, score, space_rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +26,6 @@ from hpo.store.own import are_shares, best_first, is_our_study
 from hpo.store.trials import as_columns, stints, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from hpo.objective import Objective
     from hpo.store.record import StudyRecord
     from hpo.store.schema import Distribution

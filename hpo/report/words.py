@@ -6,11 +6,10 @@ Fractions become per cent only here. A number and its unit are joined by a no-br
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.report.summary import Summary
 
 MINUS = "\N{MINUS SIGN}"

@@ -7,6 +7,7 @@ import functools
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -15,8 +16,6 @@ from hpo.settings import DEFAULT_TRIALS
 from hpo.store.own import best_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hpo.messages import Epoch
     from hpo.search.open_trial import OpenTrial
     from hpo.search.study import WritableStudy

@@ -7,12 +7,12 @@ published and where: this module knows nothing of reports.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hpo.runner.board import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from hpo.runner.board import Board

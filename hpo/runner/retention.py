@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo import correct
@@ -12,8 +13,6 @@ from hpo.store.own import best_first
 from hpo.system.files import refusal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.search.study import WritableStudy
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from hpo.runner.loop import Runner
 
 _REASONS = {  # why a run ends and with which code, by signal

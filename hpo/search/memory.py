@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import copy
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,8 +27,6 @@ from optuna.trial import TrialState
 from hpo.objective import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterator, Sequence
-
     from optuna.trial import FrozenTrial
 
     from hpo.objective import Score

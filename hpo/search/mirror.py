@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -13,8 +14,6 @@ from hpo.search.samplers import history_for, make_sampler
 from hpo.store.schema import experimental
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 

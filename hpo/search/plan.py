@@ -7,12 +7,11 @@ which of them never will (`hopeless`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optuna.trial import FrozenTrial
 
     from hpo.search.open_trial import OpenTrial

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hpo.parameters import Choices, IntRange, Value, same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from hpo.parameters import FloatRange
     from hpo.search_space import SearchSpace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 import optuna
@@ -10,8 +11,6 @@ from hpo.search.plan import GO_ON, Judgement, Plan
 from hpo.store.schema import UNEARNED
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
-
     from optuna.pruners import BasePruner
 
     from hpo.search.mirror import Mirror

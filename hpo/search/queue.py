@@ -6,14 +6,13 @@ that it is to have. What they leave out takes its default, as in the points that
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpo.errors import SpaceError
 from hpo.search.points import Points
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from optuna.trial import FrozenTrial
 
     from hpo.parameters import Value

@@ -7,6 +7,7 @@ repeating its first suggestions.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import optuna
@@ -14,8 +15,6 @@ import optuna
 from hpo.search.memory import FOR_GP, FOR_TPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.study import Study

@@ -8,6 +8,8 @@ Only one process may write a study; the runner's lock ensures that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState, create_trial
@@ -29,9 +31,6 @@ from hpo.store.schema import REFUSED, distributions
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from optuna.trial import FrozenTrial
 
     from hpo.search.plan import Does, Plan

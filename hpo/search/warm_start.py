@@ -6,6 +6,7 @@ found is a suggestion, and the new study measures it anew. What does not carry o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
@@ -13,8 +14,6 @@ from hpo.parameters import Choices, Fixed
 from hpo.store.record import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Parameter, Value

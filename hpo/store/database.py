@@ -14,6 +14,7 @@ import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,6 @@ from hpo.system.failpoints import reach
 from hpo.system.files import GONE, beside, expanded, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     import optuna
     from optuna.storages import RDBStorage
     from sqlalchemy import URL

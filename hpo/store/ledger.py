@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,6 @@ from hpo.store.tables import (
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
     from enum import IntEnum
 
     from optuna.distributions import BaseDistribution

@@ -7,6 +7,7 @@ making. Those are shown, but they are no results of the search. Whatever names a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -16,7 +17,6 @@ from hpo.settings import Settings
 from hpo.store.schema import REFUSED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from enum import IntEnum
 
 FINISHED: tuple[IntEnum, ...] = (State.COMPLETE, State.PRUNED)

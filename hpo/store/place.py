@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from hpo.errors import StorageError
 from hpo.system.files import sync_folder
 from hpo.system.locks import why_no_locks, without_locks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 ELSEWHERE = "--storage PATH"
 FREE_SPACE = 200 * 2**20  # bytes, for the database and two checkpoints a worker

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import json
 import math
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, groupby, pairwise
 from operator import itemgetter
@@ -25,8 +26,6 @@ from hpo.store.database import guarded
 from hpo.store.schema import State, Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from hpo.folders import Location
     from hpo.store.database import Ask, Database
     from hpo.store.schema import Distribution

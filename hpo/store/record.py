@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
@@ -18,10 +20,6 @@ from hpo.store.reader import legible, names, read, study_names, unreadable
 from hpo.store.schema import LONGEST_NAME, MEASURED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
     import optuna
     import pandas as pd
 

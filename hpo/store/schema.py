@@ -9,7 +9,9 @@ import contextlib
 import json
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
 from functools import partial
@@ -18,9 +20,6 @@ from typing import TYPE_CHECKING, Any
 from hpo.parameters import Choices, IntRange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
     from optuna.distributions import BaseDistribution
 
     from hpo.parameters import FloatRange

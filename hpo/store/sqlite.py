@@ -19,14 +19,12 @@ import sqlite3
 import stat
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from hpo.errors import SchemaError, StorageError
 from hpo.folders import Location
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 PATIENCE = 5.0  # seconds of silence
 LOCK_TIMEOUT = 60.0  # seconds in all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -11,8 +12,6 @@ import sqlalchemy as sa
 from hpo.store.schema import LONGEST_NAME, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from sqlalchemy.engine import Connection
 
     _Kind = sa.types.TypeEngine[Any]

@@ -15,15 +15,12 @@ import secrets
 import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
 from hpo.errors import StorageError, UsageError
 from hpo.system.failpoints import reach
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
 
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}  # a file system that cannot sync folders
 GONE = "the current folder no longer exists: it was removed, or replaced by a new one. Change to a folder that exists: cd FOLDER"

@@ -8,6 +8,7 @@ in from outside are reflections.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,6 @@ from torch import Tensor
 from hpo.convnet import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
     from hpo.convnet import Config, Recipe

@@ -10,16 +10,14 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from hpo.errors import StorageError
 from hpo.system.failpoints import reach
 from hpo.system.files import read_sealed, refusal, sealed, write_atomically
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEPT = 2
 

@@ -12,6 +12,7 @@ none, this is the same function on a quarter of the data. Whitening stem and ear
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -21,8 +22,6 @@ from hpo.convnet import LATEST
 from hpo.errors import SpaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hpo.convnet import Config, Recipe
 
 BLOCK_DROPOUT = 0.6  # times `dropout`, inside the blocks: the tutorial's ratio of 0.3 to 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +13,6 @@ from hpo.convnet import LATEST
 from hpo.training.device import has_fused_optimizers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
     from hpo.convnet import Config, Recipe

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,6 @@ from hpo.training.model import ConvNet, Whiten
 from hpo.training.optimizers import ADAMW_LR, make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from hpo.convnet import Config, Recipe
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,6 @@ from hpo.report.words import count, duration, percent
 from hpo.store.trials import MOST_WORKERS, stints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hpo.report.summary import Summary
 
 # A trial was interrupted if it took longer than its training by this factor and these seconds.
