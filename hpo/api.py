@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from hpo import folders
 from hpo.convnet import OBJECTIVE
 from hpo.dashboard import beside
 from hpo.errors import UsageError
-from hpo.objective import Objective
+from hpo.objective import Objective, Score
 from hpo.runner import session
 from hpo.runner.board import Watcher, Watchers
 from hpo.runner.publishing import Publishing
@@ -37,6 +38,8 @@ def run(
     settings: Settings | None = None,
     space: SearchSpace | str | None = None,
     train: str | None = None,
+    command: str | None = None,
+    score: Score | None = None,
     objective: Objective | None = None,
     options: RunOptions | None = None,
     storage: str | None = None,
@@ -52,6 +55,8 @@ def run(
         settings: Settings that all trials of the study share.
         space: A space, a preset's name or the path of a TOML file; the objective's first preset (`basic`) by default.
         train: `FILE.py:train`, a generator function of one's own that trains a configuration, with its space and its score.
+        command: The words of any program, with a place in braces for each parameter, whose lines of JSON are epochs.
+        score: With `command`, what the study is judged by: `hpo.maximize("accuracy")` (the default), `hpo.minimize("loss")`.
         objective: What is optimized, as a value; the built-in network by default.
         options: Limits, workers and device of this run.
         storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
@@ -66,8 +71,13 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    if train is not None and objective is not None:
-        raise UsageError("train and objective both say what is optimized: leave one out.")
+    if sum(given is not None for given in (train, command, objective)) > 1:
+        raise UsageError("of train, command and objective each says what is optimized: name one.")
+    if score is not None and command is None:
+        raise UsageError("the score is told by what is trained; only with a command it is named.")
+    if command is not None:
+        objective = _of_command(command, score, space)
+        space = None  # the objective has it
     objective = _of_file(train) if train is not None else objective
     return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
@@ -131,11 +141,25 @@ def _of_file(source: str) -> Objective:
     return of_file(source)
 
 
+def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
+    from hpo.own.command import of_command
+    from hpo.own.declare import maximize
+
+    if isinstance(space, SearchSpace):
+        raise UsageError("with a command, space should be the path of a space file.")
+    return of_command(command, score or maximize("accuracy"), space)
+
+
 def _stored(found: StudyRecord) -> Objective:
     """Return the objective of a study, as it is now where it is somebody's own file."""
     stored = found.objective
     if stored.kind == "train":
         return _of_file(stored.source)
+    if stored.kind == "command":
+        raise UsageError(
+            f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "
+            f"hpo run {found.name} --command {shlex.quote(stored.source)}"
+        )
     if not stored.loader:
         raise UsageError(
             f"study {found.name!r} is of the objective {stored.name!r}, which hpo does not know. Name it, as for hpo.run."

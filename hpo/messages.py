@@ -42,6 +42,7 @@ class Setup(_Message):
     settings: Settings
     objective: str  # the module that the worker loads, which knows how to train
     source: str = ""  # where somebody's own code is
+    score: str = "score"  # what the study is judged by
     recipe: int  # version of what a training does beyond its point
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
@@ -149,11 +150,11 @@ class Tick(_Message):
 
 
 class TrialDone(_Message):
-    """All epochs are done, and the results lie beside the last checkpoint."""
+    """All epochs are done, and the results lie beside the last checkpoint, if there is one."""
 
     kind: Literal["trial-done"] = "trial-done"
     trial: int
-    checkpoint: Path
+    checkpoint: Path | None
 
 
 class TrialFailed(_Message):

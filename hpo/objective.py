@@ -76,8 +76,8 @@ class Trial(Protocol):
         """Train on, yielding after each epoch once its checkpoint is on disk; `tick` says how far it is within one."""
         ...
 
-    def finish(self) -> Path:
-        """Write what is to be kept of a trial that is done, and return the path of its last checkpoint."""
+    def finish(self) -> Path | None:
+        """Write what is to be kept of a trial that is done, and return the path of its last checkpoint, if it has one."""
         ...
 
 
@@ -150,8 +150,8 @@ class Objective:
         before: Values of knobs that are younger than a stored space: they train as before the knob existed.
         steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
         study: What a study of it is called where it is given no name; None: its data set's name, or the objective's.
-        kind: Of somebody's own code, the option that names it: `train`.
-        source: What the loader has to know: of somebody's own code, where it is.
+        kind: Of somebody's own code, the option that names it: `train` or `command`.
+        source: What the loader has to know: of somebody's own code, where it is; of a program, its words.
         digest: SHA-256 of that code.
     """
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import Storage, Study, Text, command, option
-from hpo.errors import HpoError
+from hpo.errors import HpoError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hpo.objective import Score
     from hpo.runner.session import Outcome
     from hpo.settings import RunOptions, Settings
     from hpo.store.record import StudyRecord
@@ -35,7 +36,7 @@ class Output:
 @command(
     app,
     epilog="Examples:  hpo run --trials 50    hpo run first --dataset digits --trials 10    hpo run night --timeout 8h",
-    after={"space": "epochs", "train": "dataset"},
+    after={"space": "epochs", "train": "dataset", "command": "train", "maximize": "command", "minimize": "maximize"},
 )
 def run(
     *,
@@ -49,6 +50,16 @@ def run(
     train: Annotated[
         Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
     ] = None,
+    command: Annotated[
+        Text,
+        option("--command", metavar="'WORDS {lr}'", help="Any program: its lines of JSON are epochs. Needs --space FILE.toml."),
+    ] = None,
+    maximize: Annotated[
+        Text, option("--maximize", metavar="KEY", help="With --command: the score. Default: accuracy.", show_default=False)
+    ] = None,
+    minimize: Annotated[
+        Text, option("--minimize", metavar="KEY", help="With --command: the score, where less is better.")
+    ] = None,
     options: RunOptions,
     output: Output,
 ) -> int:
@@ -58,7 +69,23 @@ def run(
     """
     from hpo import api
 
-    return _run(functools.partial(api.run, study, settings=settings, space=space, train=train), options, output)
+    return _run(
+        functools.partial(
+            api.run, study, settings=settings, space=space, train=train, command=command, score=_score(maximize, minimize)
+        ),
+        options,
+        output,
+    )
+
+
+def _score(maximize: str | None, minimize: str | None) -> Score | None:
+    """Return the score that the options name; None where they name none."""
+    from hpo.objective import Score
+
+    if maximize and minimize:
+        raise UsageError("--maximize and --minimize both name the score: leave one out.")
+    name = maximize or minimize
+    return Score(name, maximize=not minimize) if name else None
 
 
 @command(app, epilog="Examples:  hpo resume cifar10    hpo resume cifar10 --trials 100")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from hpo.errors import StorageError
 from hpo.system.files import refusal
@@ -13,6 +13,7 @@ from hpo.system.files import refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
 FOLDER = "logs"
 
@@ -29,7 +30,7 @@ class Log:
         file: Open for appending.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._own = [os.dup(1), os.dup(2)]
         self._switched(on=True)
@@ -65,16 +66,24 @@ class Log:
 
 @contextlib.contextmanager
 def logged(trial_folder: Path) -> Iterator[Log]:
-    """Append what is printed to the trial's log.
+    """Append what this process prints to the trial's log.
 
     Raises:
         StorageError: The log cannot be written.
     """
+    with open_log(trial_folder) as file, Log(file) as log:
+        yield log
+
+
+def open_log(trial_folder: Path) -> BinaryIO:
+    """Open the trial's log for appending.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
     path = path_of(trial_folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab", buffering=0)
+        return cast("BinaryIO", path.open("ab", buffering=0))
     except OSError as error:
         raise StorageError(f"cannot write the log {path}: {refusal(error, path)}") from error
-    with file, Log(file) as log:
-        yield log

@@ -140,9 +140,9 @@ class Trial:
         """Whether the latest epoch's state was yielded."""
         return self._last is not None and self._last.stem == f"epoch-{len(self.history):04d}"
 
-    def finish(self) -> Path:
-        """Return the path of the last checkpoint; where no state was yielded, where it would be."""
-        return self._last or self._folder / f"epoch-{len(self.history):04d}.ckpt"
+    def finish(self) -> Path | None:
+        """Return the path of the last checkpoint; None where no state was yielded."""
+        return self._last
 
     def _begun(self) -> Generator[Any, None, None]:
         return self._train(self._config, None, self._resume)

@@ -94,6 +94,7 @@ class LocalPool:
             settings=self._settings,
             objective=self._objective.loader,
             source=self._objective.source,
+            score=self._objective.score.name,
             recipe=self._recipe,
             data_dir=self._data_dir.absolute(),
             device=seat.device,

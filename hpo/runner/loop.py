@@ -160,7 +160,8 @@ class Runner:
                 self._watcher.epoch(self.board, seated.trial, message.epoch)
                 self._answer(worker, seated.trial, does)
             case TrialDone() if seated:
-                seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
+                if message.checkpoint:
+                    seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
                 self._folders.keep_correct(seated.trial.number)
                 self._study.complete(seated.trial, seated.trial.score)  # code of one's own may need fewer epochs
                 self._ended(self._release(worker), "complete")

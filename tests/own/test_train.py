@@ -217,7 +217,7 @@ def test_what_a_file_prints_while_it_is_imported_disturbs_nobody(tmp_path):
 
 def test_train_and_objective_are_one_or_the_other(here):
     (here / "mine.py").write_text(MINE)
-    with pytest.raises(UsageError, match="leave one out"):
+    with pytest.raises(UsageError, match="name one"):
         hpo.run(train="mine.py", objective=describe.of_file("mine.py"))
 
 
