@@ -20,7 +20,7 @@ from hpo.store import ledger
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from hpo.report.figures import Figure
+    from hpo.report.figures.figure import Figure
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
 

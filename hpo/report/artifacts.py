@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,6 @@ MAX_LAYERS = 1_000
 _MAX_SCORES_BYTES, _MAX_UNPACKED_BYTES, _MAX_LAYERS_BYTES = 2**27, 2**29, 2**20  # checked before anything is read
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 _UNPACKABLE = (zlib.error, lzma.LZMAError)
-
 
 Integers = npt.NDArray[np.int64]
 
@@ -55,14 +54,7 @@ class Scores:
     shown: Integers
 
 
-class LayerRow(NamedTuple):
-    """One row of the network's table, as text."""
-
-    name: str
-    kind: str
-    shape: str
-    parameters: str
-    macs: str
+LayerRow = tuple[str, str, str, str, str]  # name, kind, shape, parameters and multiply-adds, as text
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ def _layers(path: Path) -> list[LayerRow]:
     if not isinstance(rows, list) or len(rows) > MAX_LAYERS:
         raise TypeError(f"not a list of at most {MAX_LAYERS:,} layers")
     return [
-        LayerRow(
+        (
             clipped(str(row["name"])),
             clipped(str(row["kind"])),
             " x ".join(clipped(str(int(edge))) for edge in row["output_shape"][:8]),

@@ -23,7 +23,7 @@ from hpo.system.files import expanded, refusal, write_atomically
 if TYPE_CHECKING:
     import jinja2
 
-    from hpo.report.figures import Figure
+    from hpo.report.figures.figure import Figure
 
 
 def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, **values: object) -> str:

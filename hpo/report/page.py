@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from hpo.report import document, figures
-from hpo.report.figures.figure import WORDS
-from hpo.report.figures.parameters import slices, varied
+from hpo.report import document
+from hpo.report.figures import history, parameters, timeline, trade
+from hpo.report.figures.figure import WORDS, Figure
 from hpo.report.findings import find
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
 
+SEARCH = (history.history, history.curves, history.early_scores, trade.size, trade.time, history.distribution, timeline.timeline)
+SPACE = (parameters.importance, parameters.map_of_two, parameters.parallel)  # without the slices
 _MEASURED = {  # column: heading, digits
     "seconds": ("seconds", 2),
     "n_parameters": ("parameters", 0),
@@ -47,9 +50,9 @@ def write_report(record: StudyRecord, out: Path, *, title: str | None = None) ->
 
 def page(summary: Summary, *, title: str | None = None, artifacts: Path | None = None) -> str:
     """Return the page about a study as HTML."""
-    search, space, slice_ = figures.of_search(summary), figures.of_parameters(summary), slices(summary)
+    search, space, slice_ = drawn(summary, SEARCH), drawn(summary, SPACE), parameters.slices(summary)
     winner = describe(summary, artifacts)
-    everything = search + space + slice_ + (winner.figures if winner else [])
+    everything = search + space + slice_ + (winner["figures"] if winner else [])
     return document.render(
         "page.html.j2",
         everything,
@@ -61,7 +64,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         search=search,
         space_figures=space,
         slices=slice_,
-        n_parameters=len(varied(summary)),
+        n_parameters=len(parameters.varied(summary)),
         deciding=bool(summary.deciding),
         winner=winner,
         command=summary.command,
@@ -69,6 +72,11 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         space_name=str(summary.space.get("name", "")),
         space_rows=space_rows(summary),
     )
+
+
+def drawn(summary: Summary, figures: Iterable[Callable[[Summary], Figure | None]]) -> list[Figure]:
+    """Return those of the figures that there is something to show of."""
+    return [figure for draw in figures if (figure := draw(summary)) is not None]
 
 
 def trial_table(summary: Summary) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,54 +18,18 @@ from hpo.search_space import toml
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpo.report.artifacts import Integers, LayerRow, Scores
-    from hpo.report.figures import Figure
+    from hpo.report.artifacts import Integers, Scores
+    from hpo.report.figures.figure import Figure
     from hpo.report.summary import Summary
+
+Picture = tuple[str, str, str]  # data URI, description, caption
 
 # Settings that are needed to train the winner again.
 NEEDED_SETTINGS = ("dataset", "epochs", "score", "seed", "limit_train", "limit_test")
 
 
-class Picture(NamedTuple):
-    """One scored image: a data URI, a description, and a caption."""
-
-    source: str
-    alt: str
-    caption: str
-
-
-class Gallery(NamedTuple):
-    """Pictures under a heading."""
-
-    title: str
-    pictures: list[Picture]
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The best trial as the page shows it.
-
-    Attributes:
-        number: The trial's number.
-        parameters: Name, value, and trial 0's value.
-        beside: Whether trial 0 is another trial and has parameters to show.
-        again: Commands that train it again; empty if the study does not record enough.
-        layers, figures, pictures: From the files that could be used.
-        missing: A sentence for each file that could not be used.
-    """
-
-    number: int
-    parameters: list[tuple[str, str, str]]
-    beside: bool
-    again: str
-    layers: list[LayerRow]
-    figures: list[Figure]
-    pictures: list[Gallery]
-    missing: list[str]
-
-
-def describe(summary: Summary, folder: Path | None) -> Winner | None:
-    """Describe the best trial with the files in its folder; None in a study without a finished trial."""
+def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
+    """Return what the page's part about the best trial shows, with the files in its folder; None without a finished trial."""
     best = summary.best
     if best is None:
         return None
@@ -75,16 +38,16 @@ def describe(summary: Summary, folder: Path | None) -> Winner | None:
     drawn: list[Figure | None] = [figures.learning(summary)]
     if files.scores is not None:
         drawn += [figures.confusion(files.scores, names), figures.classes(files.scores, names), figures.calibration(files.scores)]
-    return Winner(
-        number=best,
-        parameters=_parameters(summary, best),
-        beside=best != 0 and 0 in summary.params.index and summary.ours,
-        again=_again(summary, best),
-        layers=files.layers,
-        figures=[figure for figure in drawn if figure is not None],
-        pictures=_galleries(files.scores, names) if files.scores is not None else [],
-        missing=files.missing if summary.ours else [],
-    )
+    return {
+        "number": best,
+        "parameters": _parameters(summary, best),
+        "beside": best != 0 and 0 in summary.params.index and summary.ours,
+        "again": _again(summary, best),
+        "layers": files.layers,
+        "figures": [figure for figure in drawn if figure is not None],
+        "pictures": _galleries(files.scores, names) if files.scores is not None else {},
+        "missing": files.missing if summary.ours else [],
+    }
 
 
 def class_names(summary: Summary, scores: Scores | None) -> list[str]:
@@ -96,6 +59,7 @@ def class_names(summary: Summary, scores: Scores | None) -> list[str]:
 
 
 def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
+    """Return each parameter's name, its value, and trial 0's."""
     rows = []
     for name, column in summary.params.items():
         if not pd.isna(column[best]):
@@ -105,7 +69,7 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
 
 
 def _again(summary: Summary, best: int) -> str:
-    """Return commands that write a space file in which nothing varies, and run it once."""
+    """Return commands that write a space file in which nothing varies, and run it once; empty if too little is recorded."""
     stored = summary.space.get("parameters")
     if not summary.ours or not isinstance(stored, dict):
         return ""
@@ -131,15 +95,15 @@ def _is_key(name: object) -> bool:
     return isinstance(name, str) and name.isidentifier() and name.isascii()
 
 
-def _galleries(scores: Scores, names: list[str]) -> list[Gallery]:
-    """Return the mistakes and the successes among the pictures that the worker chose, in its order."""
+def _galleries(scores: Scores, names: list[str]) -> dict[str, list[Picture]]:
+    """Return the mistakes and the successes among the pictures that the worker chose, in its order, each under a heading."""
     right = (scores.predicted == scores.labels)[scores.shown]
     wrong, correct = np.flatnonzero(~right), np.flatnonzero(right)
-    made = [
-        Gallery(f"Its {count(len(wrong), 'most confident mistake')}", _pictures(scores, names, wrong)),
-        Gallery(count(len(correct), "typical success", "typical successes"), _pictures(scores, names, correct)),
-    ]
-    return [gallery for gallery in made if gallery.pictures]
+    made = {
+        f"Its {count(len(wrong), 'most confident mistake')}": _pictures(scores, names, wrong),
+        count(len(correct), "typical success", "typical successes"): _pictures(scores, names, correct),
+    }
+    return {title: pictures for title, pictures in made.items() if pictures}
 
 
 def _pictures(scores: Scores, names: list[str], which: Integers) -> list[Picture]:
@@ -150,7 +114,7 @@ def _pictures(scores: Scores, names: list[str], which: Integers) -> list[Picture
         sure = percent(float(scores.confidence[row].max()), 0)
         said = f"{true}, predicted {predicted}" if true != predicted else true
         alt = f"Picture of {true}, predicted {predicted} with {sure} confidence"
-        found.append(Picture(_data_uri(scores.pictures[i]), alt, f"{said}, {sure}"))
+        found.append((_data_uri(scores.pictures[i]), alt, f"{said}, {sure}"))
     return found
 
 

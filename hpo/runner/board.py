@@ -191,6 +191,17 @@ def reached(target: float | None, best: tuple[int, float] | None, score: Score) 
     return f"target: trial {best[0]} reached {score.shown(best[1])}"
 
 
+def limit_reached(board: Board, options: RunOptions) -> str:
+    """Return which limit a run has reached, as the reason of its end; empty if none."""
+    if reason := reached(options.target, board.best, board.score):
+        return reason
+    if options.patience is not None and board.without_best >= options.patience:
+        return f"patience: {board.without_best} trials without a new best"
+    if options.timeout is not None and board.spent >= options.timeout:
+        return "timeout"
+    return ""
+
+
 class Watcher:
     """Whoever shows a run to a person: the runner calls, nothing comes back. This one shows nothing; views override it."""
 

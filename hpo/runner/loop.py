@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from hpo.folders import stored_checkpoint
 from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
-from hpo.runner.board import Board, Row
+from hpo.runner.board import Board, Row, limit_reached
 from hpo.runner.crew import TURN
-from hpo.runner.limits import limit_reached
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
 from hpo.system.failpoints import reach

@@ -8,7 +8,7 @@ import pytest
 from made import summarize
 from optuna.distributions import FloatDistribution, IntDistribution
 
-from hpo.report import figures
+from hpo.report import page
 from hpo.report.findings import find, result, search
 from hpo.report.rungs import agreements
 
@@ -486,7 +486,7 @@ def test_without_the_number_of_scored_images_there_is_no_interval():
 
 def test_no_line_breaks_between_a_number_and_its_unit():
     summary = summarize(made.fifty())
-    drawn = figures.of_search(summary) + figures.of_parameters(summary)
+    drawn = page.drawn(summary, page.SEARCH + page.SPACE)
     texts = [text for one in find(summary) for text in (one.text, one.basis)] + [
         text for one in drawn for text in (one.alt, one.note)
     ]
