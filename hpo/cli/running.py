@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path  # Typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,6 @@ from hpo.cli.options import Storage, Study, Text, command, option
 from hpo.errors import HpoError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hpo.objective import Score
     from hpo.runner.session import Outcome
     from hpo.settings import RunOptions, Settings

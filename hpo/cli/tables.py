@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -14,8 +15,6 @@ from hpo.cli.streams import err, out, visible
 from hpo.store.own import FOREIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from hpo.data.arrays import DataSet
     from hpo.doctor.diagnosis import Diagnosis
     from hpo.search_space import SearchSpace

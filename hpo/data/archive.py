@@ -16,8 +16,10 @@ import tarfile
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -25,10 +27,6 @@ import numpy as np
 from hpo.data.arrays import SIDE, DataSet, Labels, OnProgress, Pixels, Split, make_data_set
 from hpo.errors import DataError
 from hpo.system.files import atomic_file, read_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # torchvision's names too (a test compares them). Written out because importing torchvision takes two seconds,
 # and looking whether a file is there should not.

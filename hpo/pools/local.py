@@ -13,7 +13,8 @@ import queue
 import signal
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -22,9 +23,6 @@ from hpo.pools import Died, Event
 from hpo.system.children import python
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import IO
-
     from hpo.messages import Job, Verdict
     from hpo.objective import Objective
     from hpo.pools.devices import Seat

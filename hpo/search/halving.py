@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from hpo.objective import PLAIN
@@ -20,8 +21,6 @@ from hpo.search.plan import GO_ON, Judgement, Plan
 from hpo.store.schema import LEVELS, WAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
     from optuna.trial import FrozenTrial
 
     from hpo.objective import Score
