@@ -1,11 +1,13 @@
 """Entry point of `python -m hpo` and of the command `hpo`. Ctrl-C during imports ends without a traceback, too."""
 
+import gc
 import os
 import sys
 
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
+    gc.set_threshold(100_000, 20, 20)  # from 700: ten thousand trials were looked through for garbage again and again
     try:
         from hpo.cli.main import main as command
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
 from hpo.convnet import OBJECTIVE
-from hpo.dashboard import beside
 from hpo.errors import UsageError
 from hpo.objective import Objective, Score
-from hpo.runner import session
-from hpo.runner.board import Watcher, Watchers
-from hpo.runner.publishing import Publishing
 from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.store.record import StudyRecord
 
@@ -173,6 +171,13 @@ def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_
         kinds, write = _KINDS[name]
         if value is not None and not isinstance(value, kinds):
             raise UsageError(f"{name} should be {write}, but is a {type(value).__name__}.")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from hpo.dashboard import beside
+    from hpo.runner import session
+    from hpo.runner.board import Watcher, Watchers
+    from hpo.runner.publishing import Publishing
+
     shown = shown or Watcher()
     aside = ThreadPoolExecutor(1, "publication")  # its thread waits for the process
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli.streams import err, out, visible
+from hpo.store.schema import MEASURED
 
 LONG = 12  # characters: longer cells may wrap
 LONGEST = 200  # characters of a cell
@@ -121,12 +122,15 @@ def cell(column: str, value: object) -> str:
     """Format a value of a column: accuracies in per cent, counts with thousands separators."""
     if value is None:
         return ""
-    if isinstance(value, int) and not isinstance(value, bool) and column in ("n_parameters", "macs"):
-        return f"{value:,}"
-    if isinstance(value, float) and column in ("seconds", "images_per_second") and math.isfinite(value):
-        return f"{value:,.0f}"
-    text = plain(value)
+    text = (counted(value) if column in MEASURED else "") or plain(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def counted(value: object) -> str:
+    """Format a number as a count, with thousands separators; empty for anything else."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def plain(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from hpo.cli.rows import STYLES, Share, cell, plain, show_rows, to_json
+from hpo.cli.rows import STYLES, Share, cell, counted, plain, show_rows, to_json
 from hpo.cli.streams import err, out, visible
 from hpo.store.own import FOREIGN
+from hpo.store.schema import MEASURED
 
 if TYPE_CHECKING:
     from hpo.data.arrays import DataSet
@@ -36,7 +36,7 @@ def best(record: StudyRecord) -> None:
     trial, first = record.best, record.trials[0]
     settings, environment = record.settings, record.attributes.get("environment")
     n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
-    scored = f" on {_measured(n_scored) or '?'} {settings.score} images" if settings and record.has("score") else ""
+    scored = f" on {counted(n_scored) or '?'} {settings.score} images" if settings and record.has("score") else ""
     out().print(f"best: trial {trial.number}, {plain(score(trial.value, record))}{scored}")
     shown = [trial, first] if record.ours and first.number != trial.number else [trial]
     table = Table(box=None, padding=(0, 2))
@@ -47,8 +47,8 @@ def best(record: StudyRecord) -> None:
     table.add_row(record.measure, *("" if t.value is None else plain(score(t.value, record)) for t in shown))
     for name in trial.params:
         table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))
-    for key in ("n_parameters", "macs", "seconds") if record.ours else ():
-        measured = [_measured(t.user_attrs.get(key)) for t in shown]
+    for key in MEASURED if record.ours else ():
+        measured = [counted(t.user_attrs.get(key)) for t in shown]
         if any(measured):  # a stranger's objective may have no layers to count
             table.add_row(key, *measured)
     out().print(table)
@@ -57,10 +57,6 @@ def best(record: StudyRecord) -> None:
             "The winner was chosen on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
             style="dim",
         )
-
-
-def _measured(value: object) -> str:
-    return f"{value:,.0f}" if isinstance(value, (int, float)) and math.isfinite(value) else ""
 
 
 def study_row(record: StudyRecord) -> Row:
@@ -88,7 +84,7 @@ def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: s
     if form != "table":
         show_rows(rows, form, empty=empty)
         return
-    hidden = ("number", "started", "ended", "n_parameters", "macs", "images_per_second", "reason")
+    hidden = {"number", "started", "ended", "reason", *MEASURED} - {"seconds"}
     shown = [
         {"trial": row["number"]}
         | {key: value for key, value in row.items() if key not in hidden}

@@ -17,6 +17,7 @@ from hpo.report.findings import find
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
 from hpo.report.words import NOTHING, clipped, duration, flat, parameter, score, space_rows
+from hpo.store.schema import MEASURED
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
@@ -24,13 +25,7 @@ if TYPE_CHECKING:
 
 SEARCH = (history.history, history.curves, history.early_scores, trade.size, trade.time, history.distribution, timeline.timeline)
 SPACE = (parameters.importance, parameters.map_of_two, parameters.parallel)  # without the slices
-_MEASURED = {  # column: heading, digits
-    "seconds": ("seconds", 2),
-    "n_parameters": ("parameters", 0),
-    "macs": ("multiply-adds", 0),
-    "images_per_second": ("images/s", 1),
-    "worker": ("worker", 0),
-}
+_MEASURED = {**MEASURED, "worker": ("worker", 0)}
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 

@@ -29,7 +29,12 @@ VERSION = "v3.2.0.a"  # of the tables, as Optuna's Alembic names it
 LONGEST_NAME = 512  # characters of a study's name
 NOT_FOUND = "Record does not exist."  # what Optuna says of a study or trial that is gone
 
-MEASURED = ("seconds", "images_per_second", "n_parameters", "macs")  # attributes of a trial that are numbers
+MEASURED = {  # attributes of a trial that are numbers: heading and digits for people
+    "seconds": ("seconds", 2),
+    "images_per_second": ("images/s", 1),
+    "n_parameters": ("parameters", 0),
+    "macs": ("multiply-adds", 0),
+}
 STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
 
 # System attributes, which Optuna's dashboard does not show.
