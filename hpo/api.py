@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from hpo.convnet import OBJECTIVE
 from hpo.errors import UsageError
 from hpo.objective import Objective, Score
 from hpo.search_space import SearchSpace
-from hpo.settings import RunOptions, Settings
+from hpo.settings import TASK, RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
 
@@ -76,7 +77,8 @@ def run(
     if command is not None:
         objective = _of_command(command, score, space)
         space = None  # the objective has it
-    objective = _of_file(train) if train is not None else objective
+    if train is not None:
+        objective = _of_file(train, with_data=settings is not None and "dataset" in settings.model_fields_set)
     return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
 
@@ -133,10 +135,11 @@ def verdict(record: StudyRecord) -> str:
     return finding.text if finding else ""
 
 
-def _of_file(source: str) -> Objective:
+def _of_file(source: str, *, with_data: bool) -> Objective:
     from hpo.own.describe import of_file
 
-    return of_file(source)
+    objective = of_file(source)
+    return dataclasses.replace(objective, settings=TASK) if with_data else objective
 
 
 def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
@@ -152,7 +155,7 @@ def _stored(found: StudyRecord) -> Objective:
     """Return the objective of a study, as it is now where it is somebody's own file."""
     stored = found.objective
     if stored.kind == "train":
-        return _of_file(stored.source)
+        return _of_file(stored.source, with_data=found.has("dataset"))
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "

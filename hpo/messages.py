@@ -42,6 +42,7 @@ class Setup(_Message):
     settings: Settings
     objective: str  # the module that the worker loads, which knows how to train
     source: str = ""  # where somebody's own code is
+    with_data: bool = True  # whether the settings name a data set
     score: str = "score"  # what the study is judged by
     recipe: int  # version of what a training does beyond its point
     data_dir: Path

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import random
 import re
 import shutil
@@ -83,11 +84,50 @@ dropout = 0.0
 stem = "none"
 batch_size = 16
 """
+OWN = """
+import json, pathlib, sys, time
+
+def epochs(lr, n, done, quality):
+    for epoch in range(done + 1, n + 1):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        quality += (1 - quality) * lr
+        yield epoch, quality
+"""
+TRAIN = f"""{OWN}
+import hpo
+space = hpo.space(lr=hpo.real(0.1, 0.9, default=0.3))
+objective = hpo.maximize("accuracy", share=True)
+
+def train(config, data, resume):
+    for epoch, quality in epochs(config.lr, config.epochs, *(resume or (0, 0.1))):
+        yield hpo.Epoch(quality, state=(epoch, quality))
+"""
+PROGRAM = f"""{OWN}
+kept = pathlib.Path(sys.argv[3], "state")
+done, quality = json.loads(kept.read_text()) if kept.exists() else (0, 0.1)
+for epoch, quality in epochs(float(sys.argv[1]), int(sys.argv[2]), done, quality):
+    kept.with_suffix(".new").write_text(json.dumps([epoch, quality]))
+    kept.with_suffix(".new").replace(kept)
+    print(json.dumps({{"epoch": epoch, "accuracy": quality}}), flush=True)
+"""
+WHAT = {
+    "built-in": ("--space", "quick.toml", *DIGITS),
+    "train": ("--train", "own.py:train", "--no-report"),
+    "command": (
+        "--command",
+        f"{sys.executable} program.py {{lr}} {{epochs}} {{checkpoint}}",
+        "--space",
+        "own.toml",
+        "--no-report",
+    ),
+}
 EPOCHS, MORE = 3, 5  # of a trial; trials that a study is given on top when it has its total
 SPAN = 6  # seconds on the processor that a run with MORE trials to go takes: a busy machine stretches those of the clock
 
-_EPOCH = re.compile(rf"trial (\d+) epoch (\d+)/{EPOCHS}: ([\d.]+)%")
-_ENDED = re.compile(r"trial (\d+) (complete|pruned) ([\d.]+)%")
+_EPOCH = re.compile(rf"trial (\d+) epoch (\d+)/{EPOCHS}: ([\d.]+%?)")
+_ENDED = re.compile(r"trial (\d+) (complete|pruned) ([\d.]+%?)")
 
 
 @dataclass
@@ -95,6 +135,7 @@ class Campaign:
     """A study that is run again and again, whatever kills it.
 
     Attributes:
+        what: Is trained: the built-in network, a file of one's own, or a program.
         said: What each run printed.
         violations: What is not as it must be.
         total: Finished trials that are asked for.
@@ -106,6 +147,7 @@ class Campaign:
     study: str
     workers: int
     storage: str = "studies/hpo.db"
+    what: str = "built-in"
     said: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     total: int = MORE
@@ -115,7 +157,7 @@ class Campaign:
     def words(self, *more: object) -> tuple[object, ...]:
         """Return the command line of its runs."""
         where = ("--workers", self.workers, "--storage", self.storage, "--trials", self.total)
-        return ("run", self.study, *where, "--epochs", EPOCHS, "--space", "quick.toml", "-v", *DIGITS, *more)
+        return ("run", self.study, *where, "--epochs", EPOCHS, "-v", *WHAT[self.what], *more)
 
     def run(self, disturb: Callable[[Program], None] = lambda _: None, *, page: bool = False, **environment: str) -> int:
         """Run once, let `disturb` do its worst, and note what an oracle must know; return the exit code."""
@@ -146,7 +188,7 @@ class Campaign:
 
     def undisturbed(self) -> Campaign:
         """Return the same study, asked for the same totals, each run in one go."""
-        calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage)
+        calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage, self.what)
         for calm.total in (*self.totals, self.total):
             calm.run()
         return calm
@@ -272,16 +314,23 @@ def _unlike(record: StudyRecord, text: str) -> list[str]:
     found = []
     for n, state, value in _ENDED.findall(text):
         trial = trials.get(n)
-        if trial is None or trial.state.name.lower() != state or abs(100 * (trial.value or 0) - float(value)) > 0.006:
-            found.append(f"trial {n} was acknowledged as {state} {value} %, and is {trial}")
+        if trial is None or trial.state.name.lower() != state or not is_shown(trial.value or 0, value):
+            found.append(f"trial {n} was acknowledged as {state} {value}, and is {trial}")
     for n, epoch, value in _EPOCH.findall(text):
         stored = trials[n].intermediate_values.get(int(epoch)) if n in trials else None
-        if stored is None or abs(100 * stored - float(value)) > 0.006:
-            found.append(f"epoch {epoch} of trial {n} was acknowledged as {value} %, and is {stored}")
+        if stored is None or not is_shown(stored, value):
+            found.append(f"epoch {epoch} of trial {n} was acknowledged as {value}, and is {stored}")
     return found
 
 
+def is_shown(value: float, text: str) -> bool:
+    """Whether a text is what a person reads of a value."""
+    return text in (f"{value:.2%}", f"{value:.4g}")
+
+
 def _lost_weights(record: StudyRecord) -> list[str]:
+    if record.objective.kind:  # somebody's own state
+        return [] if record.checkpoint and record.checkpoint.exists() else ["what the best trial goes on from is gone"]
     from hpo.errors import StorageError
     from hpo.training import checkpoint
 
@@ -297,6 +346,9 @@ def new_hpo(folder: Path, cache: Path) -> Hpo:
     """Return a program in a folder that has the space of these campaigns."""
     hpo = Hpo(folder, cache)
     (folder / "quick.toml").write_text(QUICK)
+    (folder / "own.py").write_text(TRAIN)
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "own.toml").write_text("lr = { type = 'float', low = 0.1, high = 0.9, default = 0.3 }\n")
     return hpo
 
 
@@ -306,15 +358,16 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=0, help="at random moments, in all, shared by the numbers of workers")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--failpoints", type=int, default=0, help="times that each point kills")
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=["built-in"], help="what random kills strike")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         hpo = new_hpo(Path(folder), Path(folder) / "cache")
-        for workers in arguments.workers if arguments.kills else ():
-            campaign = Campaign(hpo, f"w{workers}", workers)
+        for workers, what in itertools.product(arguments.workers if arguments.kills else (), arguments.what):
+            campaign = Campaign(hpo, f"{what}-{workers}", workers, what=what)
             share = arguments.kills // len(arguments.workers)
-            bad += told(f"{workers} workers", lambda c=campaign, n=share: random_kills(c, n, arguments.seed))
+            bad += told(f"{what}, {workers} workers", lambda c=campaign, n=share: random_kills(c, n, arguments.seed))
         for repetition in range(arguments.failpoints):
             campaign = Campaign(hpo, f"points{repetition}", arguments.workers[repetition % len(arguments.workers)])
             campaign.storage = f"studies/points{repetition}.db"

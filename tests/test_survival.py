@@ -33,6 +33,15 @@ def test_nothing_is_lost_by_random_kills(hpo):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("what", ["train", "command"])
+def test_nothing_of_ones_own_code_is_lost_by_random_kills(hpo, what):
+    campaign = random_kills(Campaign(hpo, what, workers=1, what=what), kills=4, seed=1)
+    assert campaign.violations == []
+    assert campaign.results == campaign.undisturbed().results
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_by_a_kill_at_any_failpoint_and_the_search_is_that_of_an_undisturbed_run(hpo):
     campaign = failpoints(Campaign(hpo, "points", workers=1, storage="studies/points.db"), POINTS, seed=0)
     assert campaign.violations == []

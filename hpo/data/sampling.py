@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.errors import UsageError
+from hpo.settings import N_VALIDATION
 
 if TYPE_CHECKING:
-    from hpo.data.arrays import Indices, Labels
+    from hpo.data.arrays import DataSet, Indices, Labels, Split
+    from hpo.settings import Settings
 
 
 def take(labels: Labels, limit: int | None, seed: int) -> Indices:
@@ -51,6 +53,21 @@ def hold_out(labels: Labels, n: int, seed: int) -> tuple[Indices, Indices]:
     _, counts = np.unique(labels, return_counts=True)
     held_out = _choose(labels, _proportional_quota(counts, n), seed)
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held_out, assume_unique=True), held_out
+
+
+def chosen(data: DataSet, settings: Settings) -> tuple[Indices, Split, Indices]:
+    """Return which training images are trained on, the split that is scored, and which of its images are.
+
+    Raises:
+        UsageError: A limit does not fit the data.
+    """
+    train, score = data.train, data.test
+    trained, scored = np.arange(len(train)), np.arange(len(score))
+    if settings.score == "validation":
+        score = train
+        trained, scored = hold_out(train.labels, min(N_VALIDATION, len(train) // 10), settings.seed)
+    trained = trained[take(train.labels[trained], settings.limit_train, settings.seed)]
+    return trained, score, scored[take(score.labels[scored], settings.limit_test, settings.seed)]
 
 
 def _choose(labels: Labels, quota: Indices, seed: int) -> Indices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import platform
@@ -11,10 +12,13 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.data import datasets, sampling
+from hpo.data.arrays import Split
 from hpo.errors import StorageError, UsageError
 from hpo.messages import Epoch
 from hpo.objective import TrialError
@@ -26,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import ModuleType
 
+    from hpo.data.arrays import DataSet
     from hpo.messages import Setup
     from hpo.objective import Begin, Telling
     from hpo.parameters import Value
+    from hpo.settings import Settings
 
 _UNKEPT = "The state that is yielded may hold tensors, numpy arrays, numbers, text, and lists and dicts of these"
 _KNOWN = ("torch", "numpy", "sklearn", "lightning")  # whose versions are noted if a file uses them
@@ -67,13 +73,29 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     tell(f"importing {file.name}", 0, 0)
     train = describe.function(_imported(file), name)
     given = {"epochs": setup.settings.epochs, "device": setup.device}
+    data = datasets.load(setup.settings.dataset, setup.data_dir, progress=tell) if setup.with_data else None
+    chosen = data and _chosen(data, setup.settings)
 
     def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:
-        return Trial(train, file, Config({**point, **given, "seed": seed}), folder)
+        return Trial(partial(train, data=chosen), file, Config({**point, **given, "seed": seed}), folder)
 
     versions = {module: metadata.version(module) for module in _KNOWN if module in sys.modules and _is_installed(module)}
-    environment = {"file": str(file), "file_digest": hashlib.sha256(file.read_bytes()).hexdigest(), "device": setup.device}
+    environment: dict[str, Any] = {
+        "file": str(file),
+        "file_digest": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "device": setup.device,
+    }
+    if data and chosen:
+        environment |= {"data": data.source, "data_digest": data.digest, "classes": list(data.classes)}
+        environment |= {"n_train": len(chosen.train.labels), "n_scored": len(chosen.test.labels)}
     return environment | {"python": platform.python_version()} | versions, begin
+
+
+def _chosen(data: DataSet, settings: Settings) -> DataSet:
+    """Return a data set of the images that are trained on, and of those that are scored, as arrays."""
+    trained, score, scored = sampling.chosen(data, settings)
+    train = Split(data.train.images[trained], data.train.labels[trained])
+    return dataclasses.replace(data, train=train, test=Split(score.images[scored], score.labels[scored]))
 
 
 def _imported(file: Path) -> ModuleType:
@@ -94,6 +116,7 @@ class Trial:
 
     def __init__(self, train: Callable[..., Generator[Any, None, None]], file: Path, config: Config, folder: Path) -> None:
         self._train, self._file, self._config, self._folder = train, file, config, folder
+        self._name = getattr(train, "func", train).__name__
         self.measured: Mapping[str, int | float] = {}
         self.history: list[Epoch] = []
         self.passed_over: list[str] = []
@@ -133,7 +156,7 @@ class Trial:
                     with log.paused():
                         yield epoch
         if not self.history:
-            raise TrialError("empty", f"{self._train.__name__} ended without an epoch: it should yield hpo.Epoch(score).")
+            raise TrialError("empty", f"{self._name} ended without an epoch: it should yield hpo.Epoch(score).")
 
     @property
     def is_kept(self) -> bool:
@@ -145,7 +168,7 @@ class Trial:
         return self._last
 
     def _begun(self) -> Generator[Any, None, None]:
-        return self._train(self._config, None, self._resume)
+        return self._train(config=self._config, resume=self._resume)
 
     def _next(self, generator: Generator[Any, None, None]) -> declare.Epoch | None:
         """Return what is yielded next; None at the end."""
@@ -157,7 +180,7 @@ class Trial:
         if given is None or isinstance(given, declare.Epoch):
             return given
         name = type(given).__name__
-        raise TrialError("no epoch", f"{self._train.__name__} yielded a {name}: it should yield hpo.Epoch(score, state=…).")
+        raise TrialError("no epoch", f"{self._name} yielded a {name}: it should yield hpo.Epoch(score, state=…).")
 
     def _checked(self, given: declare.Epoch, seconds: float) -> Epoch:
         try:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from hpo.convnet import LATEST
-from hpo.data.datasets import MIRRORABLE, hold_out, take
-from hpo.settings import N_VALIDATION, Settings
+from hpo.data.datasets import MIRRORABLE
+from hpo.data.sampling import chosen
 from hpo.training.batches import Images
 from hpo.training.device import home_of_pixels
 
 if TYPE_CHECKING:
     from hpo.convnet import Recipe
     from hpo.data.datasets import DataSet
+    from hpo.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,14 @@ class Task:
         Raises:
             UsageError: A limit does not fit the data.
         """
-        train = data.train
+        train, (trained, score_split, scored) = data.train, chosen(data, settings)
         home = home_of_pixels(device, train.images.nbytes + data.test.images.nbytes, memory)
         memory -= train.images.nbytes + data.test.images.nbytes if home.type != "cpu" else 0
         pixels = torch.from_numpy(train.images).to(home)
         labels = torch.from_numpy(train.labels).to(device)
-        if settings.score == "validation":
-            rest, held_out = hold_out(train.labels, min(N_VALIDATION, len(train.labels) // 10), settings.seed)
-            trained = rest[take(train.labels[rest], settings.limit_train, settings.seed)]
-            scored = held_out[take(train.labels[held_out], settings.limit_test, settings.seed)]
+        if score_split is train:
             score = Images(pixels, labels, torch.from_numpy(scored).to(home))
         else:
-            trained = take(train.labels, settings.limit_train, settings.seed)
-            scored = take(data.test.labels, settings.limit_test, settings.seed)
-            score = Images.of(data.test.images, data.test.labels, scored, device, home)
+            score = Images.of(score_split.images, score_split.labels, scored, device, home)
         images = Images(pixels, labels, torch.from_numpy(trained).to(home))
         return cls(settings, data.classes, images, score, memory, recipe)

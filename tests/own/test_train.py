@@ -160,6 +160,24 @@ def test_code_that_changed_since_is_said_with_both_digests(mine, here):
     assert told.warnings == [said]
 
 
+def test_a_data_set_that_is_named_is_handed_over(here):
+    (here / "mine.py").write_text(
+        "import hpo\nspace = hpo.space(lr=hpo.real(0, 1))\n"
+        "def train(config, data, resume):\n"
+        "    print(data.train.images.shape, data.test.images.shape, data.train.labels.dtype, len(data.classes))\n"
+        "    yield hpo.Epoch(1)\n"
+    )
+    settings = hpo.Settings(dataset="digits", limit_train=200, score="validation", limit_test=50)
+    options = hpo.RunOptions(trials=1, workers=1, device="cpu")
+    record = hpo.run(train="mine.py", settings=settings, options=options).record
+    hpo.resume("mine", options=hpo.RunOptions(trials=2, workers=1, device="cpu"))
+    for number in (0, 1):
+        log = path_of(record.folder / f"trial-{number:05d}").read_text()
+        assert log == "(200, 32, 32, 3) (50, 32, 32, 3) int64 10\n"
+    assert record.attributes["environment"]["n_scored"] == 50
+    assert record.attributes["settings"]["dataset"] == "digits"
+
+
 def test_a_space_file_narrows_what_the_code_declares(here):
     (here / "mine.py").write_text(MINE)
     (here / "narrow.toml").write_text("width = 48\nlr = { type = 'float', low = 0.01, high = 0.1, default = 0.05 }\n")
