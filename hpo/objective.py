@@ -53,30 +53,24 @@ class Trial(Protocol):
     @property
     def measured(self) -> Mapping[str, int | float]:
         """What is known before the first epoch, by the name that is stored."""
-        ...
 
     @property
     def history(self) -> Sequence[Epoch]:
         """Epochs done: those that a checkpoint brought back."""
-        ...
 
     @property
     def passed_over(self) -> Sequence[str]:
         """For each checkpoint that was not used, a sentence that says why."""
-        ...
 
     @property
     def is_kept(self) -> bool:
         """Whether a checkpoint brings back the epochs done so far."""
-        ...
 
     def epochs(self, tick: Callable[[int, float, float], None]) -> Iterator[Epoch]:
         """Train on, yielding after each epoch once its checkpoint is on disk; `tick` says how far it is within one."""
-        ...
 
     def finish(self) -> Path | None:
         """Write what is to be kept of a trial that is done, and return the path of its last checkpoint, if it has one."""
-        ...
 
 
 class Score(NamedTuple):

@@ -36,28 +36,21 @@ class Pool(Protocol):
     @property
     def size(self) -> int:
         """Number of workers."""
-        ...
 
     def start(self) -> None:
         """Start the workers; each sends Ready or CannotWork."""
-        ...
 
     def send(self, worker: int, message: Job | Verdict) -> None:
         """Send a message to a worker; does nothing if the worker is dead, since its Died will be received."""
-        ...
 
     def receive(self, timeout: float) -> Event | None:
         """Return the next event, or None after `timeout` seconds of silence."""
-        ...
 
     def restart(self, worker: int) -> None:
         """Replace a worker, dead or alive, by a new one, which sends Ready."""
-        ...
 
     def end(self, worker: int) -> None:
         """End a worker for good; no further message of it is received."""
-        ...
 
     def close(self) -> None:
         """End all workers at once."""
-        ...
