@@ -15,8 +15,6 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// ---- figures
-
 function template(night) {
   const ink = night ? "#e4e7ea" : "#1c2126", line = night ? "#343a40" : "#dde1e4", card = night ? "#1b1f23" : "#ffffff";
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, title: { standoff: 8 },
@@ -79,8 +77,6 @@ function print(now) {
   printing = now;
   figures.forEach(show);
 }
-
-// ---- commands
 
 async function copy(code, button) {
   let copied = true;
