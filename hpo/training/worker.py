@@ -9,6 +9,7 @@ Standard output carries only messages; other output to it is redirected to stand
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -89,11 +90,14 @@ def main() -> None:
     setup = line.receive()
     if not isinstance(setup, Setup):
         raise TypeError(f"expected Setup, got {setup!r}")
+    gc.disable()  # what the imports of an objective make is no garbage: to look for some took a seventh of a worker's start
     try:
         environment, begin = _loaded(setup.objective).prepare(setup, line.tell)
     except HpoError as error:
         line.send(CannotWork(error=type(error).__name__, message=str(error)))
         return
+    gc.freeze()
+    gc.enable()
     line.send(Ready(environment=environment))
     while True:
         job = line.receive()
