@@ -159,7 +159,7 @@ def _stored(found: StudyRecord) -> Objective:
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "
-            f"hpo run {found.name} --command {shlex.quote(stored.source)}"
+            f"hpo run {found.name} {shlex.join(stored.options)}"
         )
     if not stored.loader:
         raise UsageError(

@@ -188,6 +188,11 @@ class Objective:
         return space.over(self.knobs) if space and self.knobs else space
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether it is hpo's own network, whose trials leave what the page shows of a network."""
+        return self.name in BUILT_IN and not self.source
+
+    @property
     def described(self) -> dict[str, str]:
         """What each knob is, in a few words; empty where there is nothing to say."""
         fields = self.knobs.model_fields if self.knobs else {}
@@ -207,6 +212,17 @@ class Objective:
         if not isinstance(space, dict) or not isinstance(parameters, dict):
             return space
         return {**space, "parameters": {name: {"type": "fixed", "value": v} for name, v in self.before.items()} | parameters}
+
+    @property
+    def options(self) -> list[str]:
+        """The options of a command that name it, where it is somebody's own code."""
+        match self.kind:
+            case "train":
+                return ["--train", self.source]
+            case "command":
+                return ["--command", self.source, f"--{self.score.direction}", self.score.name]
+            case _:
+                return []
 
     @property
     def stored(self) -> dict[str, str]:

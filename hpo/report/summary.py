@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from hpo.objective import FIRST
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
 from hpo.store.own import are_shares, best_first, is_our_study
-from hpo.store.trials import as_columns, stints, texts
+from hpo.store.trials import LARGEST, as_columns, stints, texts
 
 if TYPE_CHECKING:
     from hpo.objective import Objective
@@ -51,6 +52,7 @@ class Summary:
         trials: One row per trial; `hpo.store.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.store.trials.Trials`.
+        metrics: What the best trial measured beside its score, by name: a value for each epoch.
         folder: The study's folder, which records the images that each trial got right; None if unknown.
     """
 
@@ -67,6 +69,7 @@ class Summary:
     curves: pd.DataFrame
     distributions: dict[str, Distribution] = field(default_factory=dict)
     ended: str = ""
+    metrics: Mapping[str, list[float]] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -265,8 +268,18 @@ def summarize(record: StudyRecord) -> Summary:
         curves=raw.curves,
         distributions=raw.distributions,
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
+        metrics=_metrics(record.winner.user_attrs) if record.winner else {},
         folder=record.folder,
     )
+
+
+def _metrics(attributes: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the attributes that are lists of numbers; NaN where an epoch lacks one."""
+    found = {}
+    for name, values in attributes.items():
+        if isinstance(values, list) and values and all(type(value) in (int, float, NoneType) for value in values):
+            found[str(name)] = [math.nan if value is None or abs(value) > LARGEST else float(value) for value in values]
+    return found
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
         "layers": files.layers,
         "figures": [figure for figure in drawn if figure is not None],
         "pictures": _galleries(files.scores, names) if files.scores is not None else {},
-        "missing": files.missing if summary.ours else [],
+        "missing": files.missing if summary.ours and summary.objective.is_built_in else [],
     }
 
 
@@ -71,7 +71,8 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
 def _again(summary: Summary, best: int) -> str:
     """Return commands that write a space file in which nothing varies, and run it once; empty if too little is recorded."""
     stored = summary.space.get("parameters")
-    if not summary.ours or not isinstance(stored, dict):
+    known = summary.objective.is_built_in or summary.objective.kind
+    if not summary.ours or not isinstance(stored, dict) or not known:
         return ""
     fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}
     chosen = {name: summary.params[name][best] for name in summary.params if name in stored}
@@ -83,7 +84,8 @@ def _again(summary: Summary, best: int) -> str:
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
     said = [f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
-    words = [f"python -m hpo run {name}", "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
+    begin = f"python -m hpo run {name} {shlex.join(summary.objective.options)}".rstrip()
+    words = [begin, "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
     command = " \\\n  ".join(words)
     latest = summary.objective.recipe
     other = f"# This study has recipe {summary.recipe}; a new study has recipe {latest}, and scores may differ."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpo.store.schema import Distribution, Trial
 
 NUMBERS = (*MEASURED, "worker")
-OTHERS = ("reason", "checkpoint", "train_loss", "score_loss", "stints")
+OTHERS = ("reason", "checkpoint", "stints")
 LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 MOST_WORKERS = 1024  # as RunOptions allows
 LATEST = 1e11  # Unix time, seconds

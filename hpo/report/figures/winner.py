@@ -23,7 +23,7 @@ from hpo.report.figures.figure import (
     value_format,
     whole_axis,
 )
-from hpo.report.words import count, percent, score
+from hpo.report.words import clipped, count, percent, score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from hpo.report.artifacts import Scores
     from hpo.report.summary import Summary
 
-_LOSSES = (("train_loss", "training loss", COLORS["COMPLETE"]), ("score_loss", "loss on scored images", COLORS["PRUNED"]))
+_LOSSES = {"train_loss": "training loss", "score_loss": "loss on scored images"}  # of the built-in network
+_SHADES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
 MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
@@ -51,17 +52,18 @@ def learning(summary: Summary) -> Figure | None:
         first: pd.Series[float] = summary.curves.T[0].dropna()
         data.append(_line("trial 0, the default", [int(step) for step in first.index], first, REFERENCE_COLOR, dash="dash"))
     drawn = []
-    for key, title, color in _LOSSES:
-        losses = summary.trials[key][best]
-        if isinstance(losses, list) and losses and all(isinstance(one, int | float) for one in losses):
-            drawn.append(_line(title, list(range(1, len(losses) + 1)), losses, color, dash="dot") | {"yaxis": "y2"})
+    order = sorted(summary.metrics, key=lambda name: (name not in _LOSSES, name != "train_loss"))
+    for name, shade in zip(order, _SHADES, strict=False):
+        values, title = summary.metrics[name], _LOSSES.get(name, clipped(name, 40))
+        drawn.append(_line(title, list(range(1, len(values) + 1)), values, COLORS[shade], dash="dot") | {"yaxis": "y2"})
     layout: dict[str, Any] = {"xaxis": whole_axis("epoch", len(epochs)), "yaxis": value_axis(summary)}
     if drawn:
+        heading = "loss" if summary.metrics.keys() <= _LOSSES.keys() else ""
         beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
-        layout["yaxis2"] = axis("loss", rangemode="tozero", tickmode="auto", **beside)
+        layout["yaxis2"] = axis(heading, rangemode="tozero", tickmode="auto", **beside)
     smoothing = summary.label_smoothing
     note = ""
-    if len(drawn) == len(_LOSSES):
+    if summary.metrics.keys() >= _LOSSES.keys() and summary.objective.is_built_in:
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
         note = f"The two losses are different quantities: the training loss includes {smooth}dropout and augmentation."
     began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
