@@ -17,7 +17,7 @@ from running import Hpo
 from hpo.dashboard import beside
 from hpo.dashboard.note import note_of
 from hpo.report.summary import summarize
-from hpo.store import ledger
+from hpo.store import reader
 from hpo.store.database import locate
 from hpo.store.record import load
 
@@ -140,9 +140,9 @@ def test_errors_are_hpos_own_and_say_what_is_there(said):
 def test_meanwhile_another_process_publishes(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     run(study, 2)
-    assert "dashboard:note_ver" not in ledger.published(load("first", locate(str(tmp_path / "hpo.db"))))
+    assert "dashboard:note_ver" not in reader.published(load("first", locate(str(tmp_path / "hpo.db"))))
     beside.publish_beside("first", str(tmp_path / "hpo.db"))
-    assert "dashboard:note_ver" in ledger.published(load("first", locate(str(tmp_path / "hpo.db"))))
+    assert "dashboard:note_ver" in reader.published(load("first", locate(str(tmp_path / "hpo.db"))))
 
 
 def test_where_that_fails_its_last_words_are_the_reason_and_hold_no_password(tmp_path):

@@ -16,7 +16,7 @@ from hpo.report.document import as_json
 from hpo.report.figures import winner
 from hpo.report.summary import summarize
 from hpo.report.winner import class_names
-from hpo.store import ledger
+from hpo.store import ledger, reader
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def publish(record: StudyRecord) -> None:
     if record.settings is None:
         return
     summary = summarize(record)
-    before = ledger.published(record)
+    before = reader.published(record)
     values = note.of_study(note.note_of(summary), before) | note.of_trials(summary, before, record)
     drawn = _figures(summary, record)
     reach("publication.drawn")

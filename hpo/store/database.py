@@ -28,7 +28,6 @@ from hpo.system.failpoints import reach
 from hpo.system.files import GONE, beside, expanded, refusal
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.storages import RDBStorage
     from sqlalchemy import URL
     from sqlalchemy.engine import Engine
@@ -131,12 +130,10 @@ class Database:
             return recognize(self.location.path)
         import sqlalchemy
 
-        try:
-            with self.reading() as ask:
-                [[version]] = ask("SELECT version_num FROM alembic_version", {})
-        except (sqlalchemy.exc.ProgrammingError, ValueError):
-            return ""
-        return str(version)
+        with guarded(self.location), self.engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+                return ""
+            return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
 
 
 def open_database(location: Location, *, create: bool = False) -> Database:
@@ -173,14 +170,6 @@ def _storage(location: Location, *, make_tables: bool) -> RDBStorage:
 
             found = f"{location} was made by a newer Optuna than this, {__version__}."
             raise SchemaError(found, "update it: pip install -U optuna") from None
-
-
-def quiet_load(name: str, storage: RDBStorage) -> optuna.Study:
-    """Load a study without Optuna's lines on standard error."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.load_study(study_name=name, storage=storage)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
-from hpo.store import reader
 from hpo.store.database import guarded, open_database
 from hpo.store.schema import REFUSED, State
 from hpo.store.tables import (
@@ -263,15 +262,6 @@ class Ledger:
 def _now() -> datetime:
     """Return the time as Optuna stores it: UTC, without saying so."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-def published(record: StudyRecord) -> dict[str, Any]:
-    """Return a study's system attributes, where Optuna's dashboard keeps notes and artifacts.
-
-    Raises:
-        StorageError: The database refuses.
-    """
-    return reader.system_attributes(open_database(record.location), record.study_id)
 
 
 def publish(record: StudyRecord, values: Mapping[str, object], removed: Collection[str] = ()) -> None:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import StorageError
 from hpo.store import schema
-from hpo.store.database import guarded
+from hpo.store.database import guarded, open_database
 from hpo.store.schema import State, Trial
 
 if TYPE_CHECKING:
     from hpo.folders import Location
     from hpo.store.database import Ask, Database
+    from hpo.store.record import StudyRecord
     from hpo.store.schema import Distribution
 
     Sound = Callable[[Sequence[Any]], bool]  # whether a column may hold these values
@@ -64,14 +65,14 @@ def read(database: Database, name: str) -> Stored:
         return Stored(study[0], directions, attributes, stored.trials() if len(directions) == 1 else [])
 
 
-def system_attributes(database: Database, study_id: int) -> dict[str, Any]:
+def published(record: StudyRecord) -> dict[str, Any]:
     """Return a study's system attributes, where Optuna's dashboard keeps notes and artifacts.
 
     Raises:
-        StorageError: The database refuses.
+        StorageError: The database refuses, or holds one that cannot be right.
     """
-    with database.reading() as ask:
-        rows = _Study(ask, study_id).rows("study_system_attributes", "t.study_system_attribute_id")
+    with legible(record.location, record.name), open_database(record.location).reading() as ask:
+        rows = _Study(ask, record.study_id).rows("study_system_attributes", "t.study_system_attribute_id")
         return {key: json.loads(text) for key, text in rows}
 
 

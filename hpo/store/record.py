@@ -14,7 +14,7 @@ from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
 from hpo.store import schema
-from hpo.store.database import open_database, quiet_load
+from hpo.store.database import open_database
 from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.reader import legible, names, read, study_names, unreadable
 from hpo.store.schema import LONGEST_NAME, MEASURED, State
@@ -54,8 +54,11 @@ class StudyRecord:
     @cached_property
     def study(self) -> optuna.Study:
         """Optuna's own object, for everything that Optuna can do with a study."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # no lines of its own on standard error
         with legible(self.location, self.name):
-            return quiet_load(self.name, open_database(self.location).storage)
+            return optuna.load_study(study_name=self.name, storage=open_database(self.location).storage)
 
     @property
     def folder(self) -> Path:

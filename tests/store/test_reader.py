@@ -12,6 +12,7 @@ from hpo.errors import StorageError, UsageError
 from hpo.folders import Location
 from hpo.store.database import locate, open_database
 from hpo.store.definition import stored
+from hpo.store.reader import names
 from hpo.store.record import load, load_all
 
 ODD = [
@@ -166,3 +167,9 @@ def test_a_server_is_read_by_the_same_questions_as_a_file(two, tmp_path):
     assert [record.name for record in load_all(server)] == ["first", "second"]
     with pytest.raises(UsageError, match="Did you mean 'first'"):
         load("firts", server)
+
+
+def test_a_servers_tables_are_made_where_it_has_none(tmp_path):
+    server = Location(None, tmp_path, f"sqlite:///{tmp_path / 'new.db'}")
+    assert names(open_database(server, create=True)) == []
+    assert load_all(server) == []
