@@ -218,6 +218,7 @@ def _connect(url: URL, *, make_tables: bool) -> RDBStorage:
     import optuna
     import sqlalchemy
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of every study and trial on standard error
     storage = optuna.storages.RDBStorage(
         url.render_as_string(hide_password=False), engine_kwargs=_options(url), skip_table_creation=not make_tables
     )

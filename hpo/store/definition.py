@@ -115,7 +115,6 @@ def create(database: Database, made: Definition, levels: list[int]) -> None:
     name, objective, storage = made.name, made.objective, database.storage
     others = {*TASK} - {*objective.settings}
     with guarded(database.location):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(storage=storage, study_name=name, direction=objective.score.direction, load_if_exists=True)
         if [direction.name.lower() for direction in study.directions] != [objective.score.direction]:
             raise _not_ours(name, database.location)

@@ -56,7 +56,6 @@ class StudyRecord:
         """Optuna's own object, for everything that Optuna can do with a study."""
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # no lines of its own on standard error
         with legible(self.location, self.name):
             return optuna.load_study(study_name=self.name, storage=open_database(self.location).storage)
 

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from instant import new_study, run
 
 from hpo.errors import StorageError
+from hpo.search.study import WritableStudy
 from hpo.store import record
 from hpo.store.database import exists, locate, open_database
+from hpo.store.definition import stored
 
 
 def race(path: Path) -> list[str]:
@@ -197,6 +199,14 @@ def test_a_writer_waits_for_a_reader_that_holds_the_file(tmp_path):
     threading.Timer(0.3, reader.rollback).start()
     assert study.ask().number == 0
     reader.close()
+
+
+def test_optuna_says_nothing_of_its_own_when_a_study_is_continued(tmp_path, capfd):
+    location = new_study(tmp_path / "hpo.db").location
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    database = open_database(location)
+    assert WritableStudy(database, stored(database, "first")).ask().number == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_every_commit_is_synchronous(tmp_path):
