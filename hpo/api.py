@@ -188,7 +188,9 @@ def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_
         return aside.submit(beside.publish_beside, study, storage)
 
     watcher = Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))
-    given["objective"] = given["objective"] or OBJECTIVE
+    objective = given["objective"] = given["objective"] or OBJECTIVE
+    if objective.name == OBJECTIVE.name and objective is not OBJECTIVE:
+        raise UsageError(f"objective: {objective.name!r} is the name of hpo's own. Give it another.")
     try:
         return session.run(study, storage=storage, watcher=watcher, must_exist=must_exist, **given)
     finally:

@@ -116,6 +116,11 @@ def test_it_continues_with_its_own_objective_only(run):
         run(hpo.resume, objective=None)
 
 
+def test_the_name_of_the_built_in_network_is_taken(run):
+    with pytest.raises(UsageError, match="'convnet' is the name of hpo's own"):
+        run(settings=SETTINGS, objective=dataclasses.replace(toy.OBJECTIVE, name="convnet"))
+
+
 def test_a_worker_that_trains_it_does_not_load_torch():
     code = "import sys, toy, hpo.training.worker; print('torch' in sys.modules, 'optuna' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(toy.__file__).parent, capture_output=True, text=True, check=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from functools import cached_property
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +22,8 @@ from hpo import correct
 from hpo.objective import FIRST
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
-from hpo.store.own import are_shares, best_first, is_our_study
-from hpo.store.trials import LARGEST, as_columns, stints, texts
+from hpo.store.own import are_shares, best_first, is_our_study, metrics
+from hpo.store.trials import as_columns, stints, texts
 
 if TYPE_CHECKING:
     from hpo.objective import Objective
@@ -268,18 +267,9 @@ def summarize(record: StudyRecord) -> Summary:
         curves=raw.curves,
         distributions=raw.distributions,
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
-        metrics=_metrics(record.winner.user_attrs) if record.winner else {},
+        metrics=metrics(record.winner.user_attrs) if record.winner else {},
         folder=record.folder,
     )
-
-
-def _metrics(attributes: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return the attributes that are lists of numbers; NaN where an epoch lacks one."""
-    found = {}
-    for name, values in attributes.items():
-        if isinstance(values, list) and values and all(type(value) in (int, float, NoneType) for value in values):
-            found[str(name)] = [math.nan if value is None or abs(value) > LARGEST else float(value) for value in values]
-    return found
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpo.store.schema import STINTS
+from hpo.store.schema import NOTED, STINTS
 
 if TYPE_CHECKING:
     from hpo.messages import Epoch, Started
@@ -29,6 +29,7 @@ class OpenTrial:
     scores: dict[int, float] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     can_wait: bool = True
+    _single: set[str] = field(default_factory=set)  # attributes with one value for all epochs
 
     @property
     def epoch(self) -> int:
@@ -43,6 +44,7 @@ class OpenTrial:
     def started(self, worker: int, message: Started) -> None:
         """It is ready to train; what a checkpoint brings back is measured again."""
         self.attributes = {**self.stints, **message.measured, "worker": worker, "seconds": 0.0}
+        self._single = {*message.measured}
 
     def measured(self, epoch: Epoch) -> None:
         """Keep what is stored of an epoch beside its score."""
@@ -50,7 +52,8 @@ class OpenTrial:
         if epoch.images_per_second:
             self.attributes["images_per_second"] = epoch.images_per_second
         for name, value in epoch.metrics.items():
-            curve = self.attributes.setdefault(name, [])
+            key = f"{name} (metric)" if name in NOTED or name in self._single else name
+            curve = self.attributes.setdefault(key, [])
             curve += [None] * (epoch.number - 1 - len(curve))  # an epoch may lack a metric
             curve.append(value)
 

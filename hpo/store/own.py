@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from hpo.objective import of_study
 from hpo.settings import Settings
-from hpo.store.schema import REFUSED, State
+from hpo.store.schema import LARGEST, REFUSED, State
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -81,6 +82,15 @@ def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:
         if not reported or trial.value != reported[max(reported)]:
             return False
     return trial.distributions == varied
+
+
+def metrics(attributes: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the attributes of a trial that are lists of numbers, a value for each epoch; NaN where an epoch lacks one."""
+    found = {}
+    for name, values in attributes.items():
+        if isinstance(values, list) and values and all(type(value) in (int, float, NoneType) for value in values):
+            found[str(name)] = [math.nan if value is None or abs(value) > LARGEST else float(value) for value in values]
+    return found
 
 
 def state_of(trial: Tried, varied: Mapping[str, object] | None) -> str:

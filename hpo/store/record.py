@@ -15,7 +15,18 @@ from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
 from hpo.store import schema
 from hpo.store.database import open_database
-from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
+from hpo.store.own import (
+    FINISHED,
+    FOREIGN,
+    are_shares,
+    best_first,
+    is_our_study,
+    is_ours,
+    metrics,
+    ranked,
+    state_of,
+    stored_settings,
+)
 from hpo.store.reader import legible, names, read, study_names, unreadable
 from hpo.store.schema import LONGEST_NAME, MEASURED, State
 
@@ -215,12 +226,19 @@ class StudyRecord:
         }
         taken = before | after
         params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
+        if self.ours and not self.objective.is_built_in:  # after the last epoch; the built-in network's are on the page
+            ends = {name: values[-1] for name, values in metrics(trial.user_attrs).items()}
+            params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}
         return before | params | after
 
     @property
     def measure(self) -> str:
         """What a trial's value is called."""
-        return self.score.name if self.ours else "value"
+        name = self.score.name if self.ours else "value"
+        return f"{name} (score)" if name in _COLUMNS else name
+
+
+_COLUMNS = ("number", "state", "epochs", *MEASURED, "reason", "started", "ended")  # of every study
 
 
 def _sortable(value: object) -> tuple[bool, float, str]:

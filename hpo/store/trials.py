@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from hpo.store.own import state_of
-from hpo.store.schema import MEASURED
+from hpo.store.schema import LARGEST, MEASURED
 
 if TYPE_CHECKING:
     from hpo.store.schema import Distribution, Trial
 
 NUMBERS = (*MEASURED, "worker")
 OTHERS = ("reason", "checkpoint", "stints")
-LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 MOST_WORKERS = 1024  # as RunOptions allows
 LATEST = 1e11  # Unix time, seconds
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps

@@ -141,6 +141,29 @@ def test_what_is_no_epoch_fails_its_trial(mine, yielded, reason):
     assert outcome.record.trials[0].user_attrs["reason"].startswith(reason)
 
 
+def test_a_metric_keeps_its_values_whatever_it_is_called(mine):
+    text = HEAD + (
+        "    for n in range(3):\n"
+        "        metrics = {'seconds': n, 'state': n, 'reason': n} if n else {'state': 0.5}\n"
+        "        yield hpo.Epoch(n, metrics=metrics)\n"
+    )
+    record = mine(text, trials=1).record
+    attributes = record.trials[0].user_attrs
+    assert attributes["seconds (metric)"] == attributes["reason (metric)"] == [None, 1.0, 2.0]
+    assert attributes["state"] == [0.5, 1.0, 2.0]
+    assert isinstance(attributes["seconds"], float)
+    row = record.row(record.trials[0])
+    assert (row["state"], row["state (metric)"], row["seconds (metric)"], row["score"]) == ("complete", 2.0, 2.0, 2.0)
+
+
+def test_a_score_may_be_called_as_a_column_is(mine):
+    record = mine(
+        HEAD.replace("def train", "objective = hpo.minimize('state')\ndef train") + "    yield hpo.Epoch(1)\n", trials=1
+    ).record
+    assert record.row(record.trials[0])["state (score)"] == 1.0
+    assert record.rows(top=1)[0]["state"] == "complete"
+
+
 def test_code_that_needs_fewer_epochs_is_complete_with_its_last(mine):
     record = mine(f"{HEAD}    yield hpo.Epoch(1.5)\n", trials=1).record
     assert (record.best.value, record.best.last_step, record.measure) == (1.5, 1, "score")
