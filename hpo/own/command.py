@@ -22,8 +22,9 @@ import string
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hpo.errors import SpaceError, StorageError, UsageError, nearest
 from hpo.messages import Epoch
@@ -35,9 +36,6 @@ from hpo.system.failpoints import reach
 from hpo.system.files import expanded, refusal, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import BinaryIO
-
     from hpo.messages import Setup
     from hpo.objective import Begin, Score, Telling
     from hpo.parameters import Value

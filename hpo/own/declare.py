@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,8 +14,6 @@ from hpo.parameters import Choices, Fixed, FloatRange, IntRange
 from hpo.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.parameters import Parameter, Value
 
 SPACE = "own"  # what the space of a file is called where it has no other name

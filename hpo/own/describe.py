@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import create_model
@@ -23,9 +25,6 @@ from hpo.system.children import python
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-
     from hpo.search_space import Knobs
 
 LOADER = "hpo.own.train"

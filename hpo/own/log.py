@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Self, cast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self, cast
 
 from hpo.errors import StorageError
 from hpo.system.files import refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from typing import BinaryIO
 
 FOLDER = "logs"
 

@@ -6,15 +6,13 @@ import io
 import json
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.system.files import read_sealed, refusal, sealed, write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 KEPT = 2  # newest checkpoints: the last may be damaged by a disk
 _NUMPY = {("numpy", "ndarray"), ("numpy", "dtype")} | {

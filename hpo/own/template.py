@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hpo.errors import StorageError, UsageError
 from hpo.system.files import expanded, refusal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def write(file: Path) -> str:
