@@ -21,6 +21,8 @@ import typer.main
 from alembic.script import ScriptDirectory
 from hypothesis import settings
 
+from hpo.data import datasets
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,6 +51,21 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what the imports made: millions of objects, and none is garbage."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # instead of 700 new objects
+
+
+@pytest.fixture(scope="session")
+def _decoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which digits are decoded: each process that does so loads scikit-learn first."""
+    folder = tmp_path_factory.mktemp("decoded")
+    datasets.load("digits", folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory, _decoded: Path) -> Path:
+    """A module's own cache of data sets, which has digits."""
+    return shutil.copytree(_decoded, tmp_path_factory.mktemp("caches") / "cache")
 
 
 @pytest.fixture(scope="session", autouse=True)

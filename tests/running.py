@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import random
 import signal
 import struct
 import subprocess
@@ -70,8 +69,7 @@ class Program:
                 stderr=err,
                 preexec_fn=begin,  # noqa: PLW1509
             )
-        if hasattr(os, "sched_setaffinity"):  # one core, so one thread a worker: two wait for each other on a busy machine
-            os.sched_setaffinity(self.process.pid, {random.choice(sorted(os.sched_getaffinity(0)))})
+        on_one_core(self.process.pid)
 
     @property
     def out(self) -> str:
@@ -95,11 +93,11 @@ class Program:
         return psutil.Process(self.process.pid).children()
 
     def trains(self) -> Program:
-        """Wait until its workers, which are ready, have used seconds of CPU: they are in the middle of an epoch then."""
+        """Wait until its workers, which are ready, have used a second of CPU: they are in the middle of an epoch then."""
         self.says("epochs each at most")
         workers = self.children()
         before = [sum(process.cpu_times()[:2]) for process in workers]
-        while any(sum(p.cpu_times()[:2]) < seconds + 2 for p, seconds in zip(workers, before, strict=True)):
+        while any(sum(p.cpu_times()[:2]) < seconds + 1 for p, seconds in zip(workers, before, strict=True)):
             time.sleep(0.05)
         return self
 
@@ -167,6 +165,16 @@ class Hpo:
         for program in self._programs:
             program.process.kill()
             program.process.wait()
+
+
+def on_one_core(process: int = 0) -> None:
+    """Keep a process on the core of these tests: a worker has one thread there, while two wait for each other on a busy machine.
+
+    Tests that run beside these (`pytest -n 2`) have another core.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        cores, beside = sorted(os.sched_getaffinity(0)), os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        os.sched_setaffinity(process, {cores[int(beside) % len(cores)]})
 
 
 def usual_signals() -> None:

@@ -12,7 +12,7 @@ import pytest
 from instant import new_study, run
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
-from running import Hpo
+from running import Hpo, on_one_core
 
 from hpo.dashboard import beside
 from hpo.dashboard.note import note_of
@@ -75,11 +75,6 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def said(folder, cache):
     """What the script prints."""
     hpo = Hpo(folder, cache)
@@ -123,7 +118,9 @@ def test_the_command_on_the_page_trains_the_winner_again(said, folder, cache):
     page = (folder / said["page"]).read_text()
     command = html.unescape(re.search(r"the winner again</h3>.*?<code>(.*?)</code>", page, re.DOTALL)[1])
     python = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HPO_CACHE_DIR": str(cache)}
-    done = subprocess.run(["bash", "-ec", command], cwd=folder, env=os.environ | python, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-ec", command], cwd=folder, env=os.environ | python, capture_output=True, text=True, preexec_fn=on_one_core
+    )
     assert done.returncode == 0, done.stderr
     first = load("scripted", locate(str(folder / "scripted.db")))
     again = load("scripted-winner", locate(str(folder / "studies" / "hpo.db")))

@@ -12,8 +12,8 @@ from running import DIGITS, Hpo
 
 
 @pytest.fixture(scope="module")
-def hpo(tmp_path_factory):
-    program = Hpo(tmp_path_factory.mktemp("dashboard"), tmp_path_factory.mktemp("cache"))
+def hpo(tmp_path_factory, cache):
+    program = Hpo(tmp_path_factory.mktemp("dashboard"), cache)
     yield program
     program.close()
 

@@ -24,11 +24,6 @@ SIX = ("--trials", 6, "--epochs", 3, "--space", "short.toml", *DIGITS)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def hpo(tmp_path_factory, cache):
     program = Hpo(tmp_path_factory.mktemp("run"), cache)
     yield program

@@ -28,8 +28,8 @@ ESCAPE = re.compile(r"\x1b[^a-zA-Z]*[a-zA-Z]")
 
 
 @pytest.fixture(scope="module")
-def hpo(tmp_path_factory):
-    program = Hpo(tmp_path_factory.mktemp("terminals"), tmp_path_factory.mktemp("cache"))
+def hpo(tmp_path_factory, cache):
+    program = Hpo(tmp_path_factory.mktemp("terminals"), cache)
     run(new_study(program.folder / "studies" / "hpo.db"), 12)
     yield program
     program.close()

@@ -22,10 +22,10 @@ TINY = Config(depth=1, filters=4, batch_size=50).model_dump()
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
+def data_dir(tmp_path_factory, cache):
     """A folder for data, and a cache that belongs to these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HPO_CACHE_DIR", str(cache))
         yield tmp_path_factory.mktemp("data")
 
 

@@ -44,11 +44,6 @@ LOSSES = {  # of training and scoring by epoch, as that hpo had them in float32
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def unpacked(archive, name, folder):
     with tarfile.open(DATA / archive) as files:
         files.extractall(folder, filter="data")
@@ -108,7 +103,7 @@ def test_a_study_without_a_recipe_is_trained_as_by_the_hpo_that_made_it(old, cac
 def test_it_continues_by_command_from_its_checkpoint_and_remembers_its_recipe(old, cache, tmp_path):
     program = Hpo(tmp_path, cache)
     first = old.trials[1].intermediate_values
-    resumed = program.start("resume", "old", "--no-report", "-v")
+    resumed = program.start("resume", "old", "--workers", 1, "--no-report", "-v")
     assert resumed.ended(600) == 0, resumed.err
     assert "trial 1 continues after epoch 2/4" in resumed.err
     record = program.study("old")

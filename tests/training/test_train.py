@@ -24,9 +24,9 @@ EVERYTHING = config(
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
+def digits(tmp_path_factory, cache):
     """300 digits to train on and 100 to score."""
-    loaded = datasets.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+    loaded = datasets.load("digits", tmp_path_factory.mktemp("data"), cache)
     sizes = ((loaded.train, 300), (loaded.test, 100))
     return [Images.of(s.images, s.labels, datasets.take(s.labels, n, seed=0), torch.device("cpu")) for s, n in sizes]
 

@@ -25,8 +25,8 @@ LEARNED = config(norm="batch", lr=0.02, standardize=True, dropout=0.1)
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    return datasets.load("digits", tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache"))
+def digits(tmp_path_factory, cache):
+    return datasets.load("digits", tmp_path_factory.mktemp("data"), cache)
 
 
 @pytest.fixture(scope="module")

@@ -95,9 +95,9 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def new(tmp_path_factory):
+def new(tmp_path_factory, cache):
     """Start workers; whichever is left is killed."""
-    cache, workers = tmp_path_factory.mktemp("cache"), []
+    workers = []
 
     def start(**options):
         workers.append(Worker(tmp_path_factory.mktemp("worker"), cache, **options))
