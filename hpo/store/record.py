@@ -13,20 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
-from hpo.store import schema
+from hpo.store import own, schema
 from hpo.store.database import open_database
-from hpo.store.own import (
-    FINISHED,
-    FOREIGN,
-    are_shares,
-    best_first,
-    is_our_study,
-    is_ours,
-    metrics,
-    ranked,
-    state_of,
-    stored_settings,
-)
+from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.reader import legible, names, read, study_names, unreadable
 from hpo.store.schema import LONGEST_NAME, MEASURED, State
 
@@ -227,7 +216,7 @@ class StudyRecord:
         taken = before | after
         params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
         if self.ours and not self.objective.is_built_in:  # after the last epoch; the built-in network's are on the page
-            ends = {name: values[-1] for name, values in metrics(trial.user_attrs).items()}
+            ends = {name: values[-1] for name, values in own.metrics(trial.user_attrs).items()}
             params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}
         return before | params | after
 
