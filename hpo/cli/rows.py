@@ -129,7 +129,7 @@ def cell(column: str, value: object) -> str:
 def counted(value: object) -> str:
     """Format a number as a count, with thousands separators; empty for anything else."""
     if isinstance(value, float) and math.isfinite(value):
-        return f"{value:,.0f}"
+        return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else ""
 
 

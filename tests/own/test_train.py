@@ -11,7 +11,7 @@ from hostile import in_process
 
 import hpo
 from hpo.errors import UsageError
-from hpo.own import describe, template
+from hpo.own import describe
 from hpo.own.log import path_of
 
 MINE = """
@@ -272,14 +272,3 @@ def test_a_new_file_is_written_once():
     assert in_process("new", "my.py")[::2] == (2, "error: my.py is there already. Name another file, or move it away.\n")
     assert in_process("new", "my-own.py")[0] == in_process("new", "my")[0] == 2
     assert in_process("new", "missing/my.py")[0] == 4
-
-
-@pytest.mark.slow
-def test_a_new_file_is_searched_at_once(here):
-    template.write(here / "my.py")
-    options = hpo.RunOptions(trials=4, workers=2, device="cpu")
-    record = hpo.run(train="my.py", options=options, settings=hpo.Settings(epochs=6)).record
-    assert record.n_finished == 4
-    assert record.is_share
-    assert record.best.value > 0.6
-    assert len(record.best.user_attrs["train_loss"]) == 6
