@@ -78,7 +78,7 @@ def run(
         objective = _of_command(command, score, space)
         space = None  # the objective has it
     if train is not None:
-        objective = _of_file(train, with_data=settings is not None and "dataset" in settings.model_fields_set)
+        objective = _of_file(train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set))
     return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
 
@@ -155,7 +155,7 @@ def _stored(found: StudyRecord) -> Objective:
     """Return the objective of a study, as it is now where it is somebody's own file."""
     stored = found.objective
     if stored.kind == "train":
-        return _of_file(stored.source, with_data=found.has("dataset"))
+        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data"))
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "

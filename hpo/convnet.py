@@ -39,7 +39,7 @@ class Config(BaseModel):
     # The network.
     growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block relative to the block before")
     kernel: Literal[1, 3, 5, 7] = Field(3, description="kernel size of the blocks' convolutions, pixels")
-    stem: Literal["none", "whiten"] = Field("whiten", description="frozen 2x2 layer that whitens patches of the training images")
+    stem: Literal["none", "whiten"] = Field("whiten", description="frozen layer that whitens patches of the training images")
     norm: Literal["none", "batch", "group"] = Field("batch", description="normalization after each convolution")
     activation: Literal["relu", "gelu", "silu"] = "relu"
     pool: Literal["early", "late"] = Field("early", description="2x2 max pooling after a block's first or last convolution")
@@ -57,8 +57,8 @@ class Config(BaseModel):
     tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
     standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
-    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels")
-    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels")
+    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels of 32")
+    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels of 32")
 
 
 BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed

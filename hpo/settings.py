@@ -25,7 +25,10 @@ DATASETS = ("cifar10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
-TASK = ("dataset", "score", "limit_train", "limit_test")  # settings of what is trained; an objective says which of them it has
+FITS = ("crop", "pad", "stretch")
+PICTURES = ("data", "image_size", "fit", "skip_broken")  # settings of a person's own pictures, where there are some
+TASK = ("dataset", *PICTURES, "score", "limit_train", "limit_test")  # of what is trained; an objective says which of them it has
+PLACES = ("data",)  # settings that say where something lies: it may be moved, as long as it is the same
 DEFAULT_TRIALS = 50
 DATA_DIR = "data"
 N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score validation; a tenth of smaller sets
@@ -33,6 +36,7 @@ N_VALIDATION = 5_000  # images held out of CIFAR-10's training set by --score va
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _DEVICE = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
 _STUDY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def duration(text: str | float) -> float:
@@ -104,6 +108,18 @@ def _workers(value: str | int) -> str | int:
     return int(value)
 
 
+def _image_size(value: str | int) -> str | int:
+    if value == "auto":
+        return value
+    if not str(value).isdecimal() or len(str(value)) > 4 or not 8 <= int(value) <= 512:
+        raise ValueError("should be 'auto' or a number of pixels from 8 to 512")
+    return int(value)
+
+
+def _folder(value: Path) -> Path:
+    return Path(os.path.abspath(expanded(value)))  # noqa: PTH100  # a study is continued from anywhere; links stay
+
+
 def _share(given: float | str) -> float | str:
     """Read `0.93` and `93%`; pydantic refuses any other text."""
     number = given.removesuffix("%") if isinstance(given, str) else given
@@ -172,6 +188,17 @@ class Settings(Given):
     """What all trials of a study share. It is stored with the study."""
 
     dataset: Annotated[str, _one_of(*DATASETS), Option("Images to train on.", metavar="|".join(DATASETS))] = "cifar10"
+    data: Annotated[
+        Annotated[Path, AfterValidator(_folder)] | None,
+        Option("Your own pictures: a folder per class, {train,test}/CLASS/*, or a table path,label.", metavar="DIR"),
+    ] = None  # instead of a data set by its name
+    image_size: Annotated[
+        Literal["auto"] | int,
+        BeforeValidator(_image_size),
+        Option("Edge of your pictures in training, pixels; auto: from their sizes and number.", metavar="auto|N"),
+    ] = "auto"
+    fit: Annotated[str, _one_of(*FITS), Option("How your pictures become squares.", metavar="|".join(FITS))] = "crop"
+    skip_broken: Annotated[bool, Option("Go on without pictures that cannot be read.")] = False
     epochs: Annotated[int, Field(ge=1, le=10_000), Option("Epochs per trial (unless stopped early).")] = 10
     score: Annotated[str, _one_of(*SCORES), Option("Images that trials are scored on.", metavar="|".join(SCORES))] = "test"
     sampler: Annotated[str, _one_of(*SAMPLERS), Option("How configurations are chosen.", metavar="|".join(SAMPLERS))] = "tpe"
@@ -182,6 +209,32 @@ class Settings(Given):
     ] = None  # in the same database
     limit_train: Annotated[Count | None, Option("Train on N images only.", metavar="N")] = None  # as many of each class
     limit_test: Annotated[Count | None, Option("Score on N images only.", metavar="N")] = None  # likewise
+
+    @property
+    def images(self) -> str:
+        """The name of what is trained on, as a study's name: the data set's, or the folder's."""
+        if self.data is None:
+            return self.dataset
+        name = self.data.stem if self.data.suffix.lower() in (".csv", ".tsv") else self.data.name
+        return _NOT_IN_NAMES.sub("-", name).strip("-.")[:100] or "pictures"
+
+    def unused(self) -> set[str]:
+        """Return the settings that say nothing: of pictures where a data set is named, and its name where there are pictures."""
+        return {"dataset"} if self.data else {*PICTURES}
+
+    def check_given(self) -> None:
+        """Refuse settings of a new study that would say nothing.
+
+        Raises:
+            UsageError: Names them, and what to do.
+        """
+        if odd := sorted(self.unused() & self.model_fields_set - {"data"}):
+            option = "--" + odd[0].replace("_", "-")
+            raise UsageError(
+                f"{option} and --data name two sources of images. Leave one out."
+                if self.data
+                else f"{option} is for your own pictures. Name their folder: --data DIR"
+            )
 
 
 class RunOptions(Given):

@@ -50,6 +50,7 @@ class State(StrEnum):
 Text = Optional[str]  # noqa: UP045
 Whole = Optional[int]  # noqa: UP045
 File = Optional[Path]  # noqa: UP045
+Flag = Optional[bool]  # noqa: UP045
 States = Optional[list[State]]  # noqa: UP045
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
@@ -134,5 +135,7 @@ def _option_of(name: str, kind: Any, field: FieldInfo) -> inspect.Parameter:  # 
     names = [f"--{name.replace('_', '-')}", *([said.short] if said.short else [])]
     shown = option(*names, metavar=said.metavar, help=said.help if default is None else f"{said.help} Default: {default}.")
     kinds = {*(get_args(kind) or (kind,))} - {NoneType}
-    read = Whole if kinds == {int} else File if kinds == {Path} else Text  # the model reads any other value from its text
+    read = next(
+        (read for only, read in ((int, Whole), (Path, File), (bool, Flag)) if kinds == {only}), Text
+    )  # the model reads text
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[read, shown])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 32  # pixels: every image is SIDE x SIDE x 3
+SIDE = 32  # pixels: every image of a data set with a name is SIDE x SIDE x 3
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -33,7 +33,7 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: (N, 32, 32, 3) uint8. From the cache it is a copy-on-write memory map: all processes share its pages,
+        images: (N, edge, edge, 3) uint8. From the cache it is a copy-on-write memory map: all processes share its pages,
             and `torch.from_numpy` takes it without a warning.
         labels: (N,) int64, indices into the data set's classes.
     """
@@ -50,12 +50,13 @@ class DataSet:
     """A training and a test split over the same classes.
 
     Attributes:
-        name: As in `--dataset`.
+        name: As in `--dataset`, or the name of a person's folder.
         classes: Names, in the order of the labels.
         train: Images that networks are trained on.
         test: Images that networks are never trained on.
         digest: SHA-256 over pixels, labels and class names: two studies with the same digest used the same data.
         source: A sentence about where the data came from.
+        n_validation: How many of the training images, the last ones, were separated for validation by whoever made the data set.
     """
 
     name: str
@@ -64,6 +65,7 @@ class DataSet:
     test: Split
     digest: str
     source: str
+    n_validation: int = 0
 
 
 def make_data_set(name: str, classes: tuple[str, ...], train: Split, test: Split, source: str) -> DataSet:

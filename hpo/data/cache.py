@@ -14,21 +14,22 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.data.arrays import SIDE, DataSet, OnProgress, Split
+from hpo.data.arrays import DataSet, OnProgress, Split
 from hpo.errors import StorageError, UsageError
 from hpo.system.files import expanded, refusal, sync_folder
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 FORMAT = 1  # increase it when entries of older versions of hpo must not be read
 ABOUT = "about.json"
+ABANDONED = 7 * 86400  # seconds after which what a killed process has begun is not continued any more
 
 
 def default_folder() -> Path:
@@ -73,12 +74,32 @@ def entry(folder: Path, name: str, key: str) -> Path:
     return folder / f"{name}-{digest[:16]}"
 
 
+@contextlib.contextmanager
+def work_folder(folder: Path, name: str, key: str) -> Iterator[Path]:
+    """Give a source a folder for what it has begun, which is kept until it succeeds; what others left for a week is removed.
+
+    Raises:
+        StorageError: The cache cannot be written, or the disk is full.
+    """
+    work = entry(folder, f".{name}", key)
+    try:
+        for old in folder.glob(f".{name}-*"):
+            if old != work and time.time() - old.stat().st_mtime > ABANDONED:
+                shutil.rmtree(old, ignore_errors=True)
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
+    except OSError as error:
+        raise _refused(folder, error) from error
+    shutil.rmtree(work, ignore_errors=True)
+
+
 def open_entry(path: Path) -> DataSet | None:
     """Map an entry into memory; None if it is missing or damaged."""
     try:
         about = json.loads((path / ABOUT).read_bytes())
         train, test = (_open_split(path, split, about["sizes"]) for split in ("train", "test"))
-        return DataSet(about["name"], tuple(about["classes"]), train, test, about["digest"], about["source"])
+        told = about["digest"], about["source"], int(about.get("n_validation", 0))
+        return DataSet(about["name"], tuple(about["classes"]), train, test, *told)
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return None
 
@@ -115,12 +136,16 @@ def _write(folder: Path, data: DataSet) -> None:
         "test-labels.npy": data.test.labels,
     }
     for name, array in arrays.items():
-        with (folder / name).open("xb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
+        if isinstance(array, np.memmap) and Path(str(array.filename)).name == name:  # a source has written it already
+            Path(str(array.filename)).rename(folder / name)
+        else:
+            with (folder / name).open("xb") as file:
+                np.save(file, array, allow_pickle=False)
+        with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
     sizes = {name: (folder / name).stat().st_size for name in arrays}
-    about = {"name": data.name, "classes": data.classes, "digest": data.digest, "source": data.source, "sizes": sizes}
+    told = {key: getattr(data, key) for key in ("name", "classes", "digest", "source", "n_validation")}
+    about = {**told, "sizes": sizes}
     with (folder / ABOUT).open("x", encoding="utf-8") as text:
         json.dump(about, text, indent=1)
         text.flush()
@@ -134,7 +159,8 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
         if file.stat().st_size != sizes[file.name]:
             raise ValueError(f"the size of {file} has changed since it was written")
     opened = Split(np.load(images, mmap_mode="c"), np.load(labels))
-    if opened.images.shape != (len(opened.labels), SIDE, SIDE, 3) or opened.images.dtype != np.uint8:
+    n, *edges, channels = opened.images.shape
+    if (n, len(edges), channels) != (len(opened.labels), 2, 3) or opened.images.dtype != np.uint8 or edges[0] != edges[1]:
         raise ValueError(f"{images} does not contain images")
     return opened
 

@@ -1,8 +1,9 @@
 """Data sets as memory-mapped uint8 arrays: decoded only once, shared by all workers, no DataLoader.
 
-The public functions are here. `load` finds a source (sources.py), reads it through the cache (cache.py) and returns
-arrays (arrays.py); `take` and `hold_out` (sampling.py) choose among the images; `preview` draws some. None of them
-needs torch: torchvision is imported only for the checksums of a download or of a newly found archive.
+The public functions are here. `of` gives what a study's settings name: a data set by its name, or a folder of pictures. `load`
+finds a source (sources.py), reads it through the cache (cache.py) and returns arrays (arrays.py); `take` and `hold_out`
+(sampling.py) choose among the images; `preview` draws some. None of them needs torch: torchvision is imported only for the
+checksums of a download or of a newly found archive.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from hpo.data import cache, sources
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
+from hpo.data.pictures.listing import listed
+from hpo.data.pictures.source import Pictures, Wanted
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.settings import DATASETS
@@ -21,11 +24,13 @@ from hpo.system.files import atomic_file, expanded, refusal
 
 if TYPE_CHECKING:
     from hpo.data.archive import Archive
+    from hpo.settings import Settings
 
-__all__ = ["MIRRORABLE", "DataSet", "OnProgress", "Split", "hold_out", "load", "preview", "take", "verify"]
+__all__ = ["MIRRORABLE", "DataSet", "OnProgress", "Split", "hold_out", "load", "load_pictures", "of", "preview", "take", "verify"]
 
 MIRRORABLE = ("cifar10",)  # a mirrored image still belongs to its class; a mirrored digit does not
 
+PICTURES = "pictures"  # prefix in the cache of what people's folders hold
 CELL = 3 * SIDE  # pixels: an image in the preview
 CAPTION = 20  # pixels: the line of text below it
 GAP = 8  # pixels
@@ -53,12 +58,61 @@ def load(
     folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, archive)
     if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
-        return data
+        return _here(source, data)
     with cache.locked(folder, name, progress):
-        # Another process may have downloaded and decoded it while this one waited.
+        # Another process may have downloaded it while this one waited.
         source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
-        entry = cache.entry(folder, name, source.key)
-        return cache.open_entry(entry) or cache.store(entry, source.read(progress))
+        return _read(source, folder, name, progress)
+
+
+def load_pictures(root: Path, wanted: Wanted, cache_dir: Path | None = None, progress: OnProgress = silent) -> DataSet:
+    """Return the pictures in a person's folder. The first process that needs them decodes them, in all cores.
+
+    Args:
+        root: The folder, or a table of pictures.
+        wanted: Size, fit, seed of the split.
+        cache_dir: Folder for decoded arrays; None for `cache.default_folder()`.
+        progress: Called during the steps that take time.
+
+    Raises:
+        DataError: There are no pictures, some cannot be read, or their classes make no task; says what to do.
+        StorageError: The cache cannot be written.
+    """
+    folder = cache_dir or cache.default_folder()
+    source = Pictures(listed(root), wanted)
+    if data := cache.open_entry(cache.entry(folder, PICTURES, source.key)):
+        return source.here(data)
+    with cache.locked(folder, PICTURES, progress):
+        return _read(source, folder, PICTURES, progress)
+
+
+def of(settings: Settings, data_dir: Path, cache_dir: Path | None = None, progress: OnProgress = silent) -> DataSet:
+    """Return the images that a study's settings name. Errors are those of `load` and `load_pictures`."""
+    if settings.data is None:
+        return load(settings.dataset, data_dir, cache_dir, progress)
+    return load_pictures(settings.data, wanted(settings), cache_dir, progress)
+
+
+def wanted(settings: Settings) -> Wanted:
+    """Return what settings ask of a folder of pictures."""
+    size = None if settings.image_size == "auto" else int(settings.image_size)
+    name = settings.data.stem if settings.data else ""
+    return Wanted(name, size, settings.fit, settings.skip_broken, settings.seed)
+
+
+def _read(source: sources.Source | Pictures, folder: Path, name: str, progress: OnProgress) -> DataSet:
+    """Return a source's data from the cache, where another process may have put it by now, or read it. The lock is held."""
+    entry = cache.entry(folder, name, source.key)
+    if data := cache.open_entry(entry):
+        return _here(source, data)
+    if not isinstance(source, Pictures):
+        return cache.store(entry, source.read(progress))
+    with cache.work_folder(folder, name, source.work_key) as work:
+        return _here(source, cache.store(entry, source.read(progress, work)))
+
+
+def _here(source: sources.Source | Pictures, data: DataSet) -> DataSet:
+    return source.here(data) if isinstance(source, Pictures) else data
 
 
 def verify(data: DataSet) -> None:
@@ -92,7 +146,8 @@ def preview(data: DataSet, path: Path) -> None:
     for i, index in enumerate(chosen):
         x, y = GAP + i % 8 * (CELL + GAP), GAP + i // 8 * (CELL + CAPTION + GAP)
         image = Image.fromarray(data.train.images[index])
-        sheet.paste(image.resize((CELL, CELL), Image.Resampling.NEAREST), (x, y))
+        how = Image.Resampling.NEAREST if image.width <= CELL else Image.Resampling.BICUBIC
+        sheet.paste(image.resize((CELL, CELL), how), (x, y))
         caption = data.classes[data.train.labels[index]]
         while draw.textlength(caption, font) > CELL:
             caption = caption.rstrip("…")[:-1] + "…"

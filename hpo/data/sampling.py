@@ -65,7 +65,10 @@ def chosen(data: DataSet, settings: Settings) -> tuple[Indices, Split, Indices]:
     trained, scored = np.arange(len(train)), np.arange(len(score))
     if settings.score == "validation":
         score = train
-        trained, scored = hold_out(train.labels, min(N_VALIDATION, len(train) // 10), settings.seed)
+        if data.n_validation:  # whoever made the data set has chosen them
+            trained, scored = np.split(trained, [len(train) - data.n_validation])
+        else:
+            trained, scored = hold_out(train.labels, min(N_VALIDATION, len(train) // 10), settings.seed)
     trained = trained[take(train.labels[trained], settings.limit_train, settings.seed)]
     return trained, score, scored[take(score.labels[scored], settings.limit_test, settings.seed)]
 

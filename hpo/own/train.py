@@ -73,7 +73,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     tell(f"importing {file.name}", 0, 0)
     train = describe.function(_imported(file), name)
     given = {"epochs": setup.settings.epochs, "device": setup.device}
-    data = datasets.load(setup.settings.dataset, setup.data_dir, progress=tell) if setup.with_data else None
+    data = datasets.of(setup.settings, setup.data_dir, progress=tell) if setup.with_data else None
     chosen = data and _chosen(data, setup.settings)
 
     def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:

@@ -24,7 +24,7 @@ from hpo.system.files import read_regular
 if TYPE_CHECKING:
     from hpo.report.stats import Floats
 
-MAX_EDGE = 64  # pixels along a picture's edge; larger pictures would make the page too large
+MAX_EDGE = 128  # pixels along a picture's edge; larger pictures would make the page too large
 MAX_PICTURES = 200
 MAX_CLASSES = 256  # a confusion matrix of more classes cannot be read
 MAX_LAYERS = 1_000

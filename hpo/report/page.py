@@ -63,7 +63,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         deciding=bool(summary.deciding),
         winner=winner,
         command=summary.command,
-        about={"Settings": flat(summary.settings), "Environment": _without_place(flat(summary.environment))},
+        about={"Settings": _without_folder(flat(summary.settings)), "Environment": _without_place(flat(summary.environment))},
         space_name=str(summary.space.get("name", "")),
         space_rows=space_rows(summary),
     )
@@ -117,7 +117,7 @@ def _file_name(name: str) -> str:
 
 
 def _lead(summary: Summary) -> list[str]:
-    what = [str(summary.settings[key]) for key in ("dataset",) if key in summary.settings]
+    what = [_folder_name(summary.settings[key]) for key in ("dataset", "data") if summary.settings.get(key)]
     scored = {"validation": " on the held-out validation images", "test": " on the test set"}
     goal = summary.objective.score.name + scored.get(str(summary.settings.get("score", "")), "")
     what += [goal] if summary.ours else []
@@ -143,6 +143,15 @@ def _tiles(summary: Summary) -> dict[str, str]:
     if summary.ours and epochs:
         tiles["epochs"] = f"{epochs:,}"
     return tiles
+
+
+def _folder_name(path: object) -> str:
+    """Return the last part of a path, from whatever system."""
+    return re.split(r"[\\/]", str(path))[-1]
+
+
+def _without_folder(settings: dict[str, str]) -> dict[str, str]:
+    return settings | {"data": _folder_name(settings["data"])} if "data" in settings else settings
 
 
 def _without_place(environment: dict[str, str]) -> dict[str, str]:

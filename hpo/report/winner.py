@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Picture = tuple[str, str, str]  # data URI, description, caption
 
 # Settings that are needed to train the winner again.
-NEEDED_SETTINGS = ("dataset", "epochs", "score", "seed", "limit_train", "limit_test")
+NEEDED_SETTINGS = ("dataset", "data", "image_size", "fit", "skip_broken", "epochs", "score", "seed", "limit_train", "limit_test")
+SHARP = 64  # pixels: pictures with a longer edge are put into the page as JPEG, which takes a fifth of the space
 
 
 def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
@@ -82,7 +83,11 @@ def _again(summary: Summary, best: int) -> str:
         if _is_key(name)
     ]
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
-    said = [f"{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
+    said = [
+        key if value is True else f"{key} {shlex.quote(str(value))}"
+        for key, value in options.items()
+        if value not in (None, False)
+    ]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
     begin = f"python -m hpo run {name} {shlex.join(summary.objective.options)}".rstrip()
     words = [begin, "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
@@ -124,5 +129,6 @@ def _data_uri(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    kind, how = ("png", {}) if len(pixels) <= SHARP else ("jpeg", {"quality": 85})
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind, **how)
+    return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode()

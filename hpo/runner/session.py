@@ -19,7 +19,7 @@ from hpo.runner.loop import Runner
 from hpo.runner.signals import CODES, stopping_by_signals
 from hpo.search import study
 from hpo.search.warm_start import warm_start
-from hpo.settings import DEFAULT_TRIALS, RunOptions, Settings, data_folder, study_name
+from hpo.settings import DEFAULT_TRIALS, PLACES, RunOptions, Settings, data_folder, study_name
 from hpo.store import definition, place, record, sqlite
 from hpo.store.database import exists, locate, open_database
 from hpo.store.definition import Definition
@@ -81,7 +81,7 @@ def run(
     if options.target is not None:
         objective.score.check(options.target)
     if name is None:
-        name = objective.study or (settings.dataset if "dataset" in objective.settings else objective.name)
+        name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
     asked = _Asked(
         study_name(name),
         locate(storage),
@@ -97,13 +97,15 @@ def run(
         before = asked.stored(must_exist=must_exist)
         lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
-            settings, options = before.settings, _remembered(options, before.options)
+            settings, options = _where(before, asked.given), _remembered(options, before.options)
             found = record.load(asked.name, asked.location)
             if found.objective.digest != objective.digest:
                 watcher.warned(_changed(found.objective, objective))
             if reason := _nothing_left(found, options):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
+        else:
+            settings.check_given()
         recipe = before.recipe if before is not None else objective.recipe
         starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)
@@ -118,7 +120,8 @@ def run(
         _take(lock, asked.name, stack)
         writable = asked.opened(settings, recipe, starts, environment, pool.size)
         kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
-        writable.note("options", {**kept, "data_dir": str(data_dir.absolute())})
+        places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
+        writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
         runner = Runner(writable, crew, options, watcher)
         runners.append(runner)
@@ -187,7 +190,7 @@ class _Asked:
             )
             return study.create(database, made)
         before.check_same(self.objective, self.given, self.space)
-        if (before.settings, before.recipe) != (settings, recipe):
+        if (_where(before, settings.model_dump()), before.recipe) != (settings, recipe):
             raise UsageError(
                 f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
             )
@@ -215,6 +218,12 @@ def _check_place(location: Location, watcher: Watcher) -> None:
     place.check(location.path)
     if risk := place.risk(location.path):
         watcher.warned(risk)
+
+
+def _where(before: Definition, given: Mapping[str, Any]) -> Settings:
+    """Return a study's settings with the places that are named now, or were when it was run last."""
+    named = {key: given.get(key) or before.options.get(key) for key in PLACES if getattr(before.settings, key)}
+    return before.settings.model_copy(update={key: Path(place) for key, place in named.items() if isinstance(place, (str, Path))})
 
 
 def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:

@@ -7,13 +7,14 @@ must be what hpo writes. A run asks this before its workers start; a study that 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from hpo.errors import SpaceError, StorageError, UsageError, explain
 from hpo.objective import FIRST, of_study
-from hpo.settings import TASK, RunOptions
+from hpo.settings import PLACES, TASK, RunOptions
 from hpo.store import reader, schema
 from hpo.store.database import guarded
 from hpo.store.own import is_ours, stored_settings
@@ -75,7 +76,11 @@ class Definition:
                 f"Continue it with its own objective, or give the new study a name: hpo run {self.name}-2"
             )
         stored_values = self.settings.model_dump()
-        differences = [f"{k} = {stored_values[k]!r}, and you asked for {v!r}" for k, v in wanted.items() if stored_values[k] != v]
+        differences = [
+            f"{k} = {_said(stored_values[k])}, and you asked for {_said(v)}"
+            for k, v in wanted.items()
+            if stored_values[k] != v and not (k in PLACES and stored_values[k])  # what lies there is compared by its digest
+        ]
         if space is not None:
             for key, parameter in self.space.parameters.items():
                 asked = space.parameters.get(key)  # an objective may have lost a knob since
@@ -113,7 +118,7 @@ def create(database: Database, made: Definition, levels: list[int]) -> None:
     import optuna
 
     name, objective, storage = made.name, made.objective, database.storage
-    others = {*TASK} - {*objective.settings}
+    others = ({*TASK} - {*objective.settings}) | made.settings.unused()
     with guarded(database.location):
         study = optuna.create_study(storage=storage, study_name=name, direction=objective.score.direction, load_if_exists=True)
         if [direction.name.lower() for direction in study.directions] != [objective.score.direction]:
@@ -212,6 +217,10 @@ def _check_trials(made: Definition, trials: Sequence[Trial]) -> None:
         for epoch, value in reported:
             if not (1 <= epoch <= made.settings.epochs and score.allows(value)):  # not a number is neither
                 raise ValueError(f"the {score.name} of trial {trial.number} after epoch {epoch} is {value}")
+
+
+def _said(value: object) -> str:
+    return str(value) if isinstance(value, Path) else repr(value)
 
 
 def _brief(parameter: Parameter) -> str:

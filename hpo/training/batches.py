@@ -110,16 +110,22 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
     mirrored = (torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)).to(home)
     generator = torch.Generator().manual_seed(seed + epoch)
     order = torch.randperm(len(images), generator=generator).to(home)
-    shifts = torch.randint(-config.shift, config.shift + 1, (len(images), 2), generator=generator).to(home)
+    shift, cutout = (pixels_of(n, images.pixels.shape[1]) for n in (config.shift, config.cutout))
+    shifts = torch.randint(-shift, shift + 1, (len(images), 2), generator=generator).to(home)
     corners = torch.rand((len(images), 2), generator=generator).to(home)
     for part in _parts(order, config.batch_size):
         index = images.chosen[part]
-        pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if config.shift else None)
+        pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if shift else None)
         pixels, labels = images.batch(pixels, index)
         inputs = scale(pixels)
-        if config.cutout:
-            _blank(inputs, corners[part].to(inputs.device), config.cutout, scale.blank)
+        if cutout:
+            _blank(inputs, corners[part].to(inputs.device), cutout, scale.blank)
         yield inputs, labels
+
+
+def pixels_of(knob: int, edge: int) -> int:
+    """Return the pixels that a knob means, which is given in 32nds of an image's edge."""
+    return knob * edge // 32
 
 
 def n_batches(images: int, size: int) -> int:

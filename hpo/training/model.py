@@ -1,12 +1,13 @@
 """ConvNet: the network that a Config describes.
 
-    stem     frozen 2x2 whitening of the images' patches (or none)
+    stem     frozen 2x2 whitening of the images' patches (or none); of images above 64 pixels, of patches that do not overlap
     block    conv · norm · activation · dropout · conv · norm · activation, with one 2x2 maximum in it; `depth` times
     head     flatten · linear · activation · dropout · linear, or global maximum · dropout · linear
 
 The maximum is taken before normalization and activation: with an increasing activation (ReLU), and a norm of positive scale or
 none, this is the same function on a quarter of the data. Whitening stem and early pooling are those of cifar10-airbench
-(Keller Jordan, 2024, arXiv:2404.00498). The memory layout is channels_last.
+(Keller Jordan, 2024, arXiv:2404.00498). Photographs are cut into patches whose pixels become channels, as vision transformers do:
+the blocks begin at 64 pixels or fewer, and cost what they cost on small images. The memory layout is channels_last.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BLOCK_DROPOUT = 0.6  # times `dropout`, inside the blocks: the tutorial's ratio of 0.3 to 0.5
 BN_MOMENTUM = 0.4  # weight of the newest batch in the running statistics (airbench): torch's 0.1 is too slow for short trainings
 LOGIT_SCALE = 1 / 9  # after a global maximum (airbench): keeps the first losses and gradients small
+BLOCKS_EDGE = 64  # pixels: largest edge that the first block gets
+DIRECTIONS = 48  # principal directions of patches that are kept: all of 4x4 patches in colour
 WHITEN_EPS = 5e-4  # added to the patches' eigenvalues (airbench)
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
@@ -42,9 +45,14 @@ class ConvNet(nn.Module):
     def __init__(self, config: Config, n_classes: int, channels: int = 3, edge: int = 32, recipe: Recipe = LATEST) -> None:
         super().__init__()
         self.stem: nn.Module = nn.Identity()
+        patch = patch_edge(edge)
         if config.stem == "whiten":
-            self.stem = nn.Sequential(Whiten(channels), nn.GELU())
-            channels, edge = 2 * 4 * channels, edge - 1
+            whiten = Whiten(channels, patch)
+            self.stem = nn.Sequential(whiten, nn.GELU())
+            channels, edge = whiten.out_channels, edge - 1 if patch == 1 else edge // patch
+        elif patch > 1:
+            self.stem = Patches(patch)
+            channels, edge = channels * patch * patch, edge // patch
         blocks: list[nn.Module] = []
         for index in range(config.depth):
             if edge < 2:
@@ -62,6 +70,11 @@ class ConvNet(nn.Module):
         """Return logits (N, n_classes)."""
         logits: Tensor = self.head(self.blocks(self.stem(images)))
         return logits
+
+
+def patch_edge(edge: int) -> int:
+    """Return the edge of the patches that images are cut into before the blocks: 1 up to 64 pixels, 2 up to 128, 4 up to 256."""
+    return 1 << max(0, math.ceil(math.log2(edge / BLOCKS_EDGE)))
 
 
 def _width(config: Config, index: int, recipe: Recipe) -> int:
@@ -112,10 +125,18 @@ def _head(config: Config, channels: int, edge: int, n_classes: int) -> nn.Sequen
 
 
 class Whiten(nn.Conv2d):
-    """Frozen 2x2 convolution to 2 x 4 x channels: the patches' principal directions with unit variance, and their negatives."""
+    """Frozen convolution to the patches' principal directions with unit variance, and their negatives.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, 2 * 4 * channels, kernel_size=2, bias=False)
+    Args:
+        channels: Of the images.
+        patch: 1: patches of 2x2 pixels at every position, which become 2 x 4 x channels; else patches of this edge side by side,
+            of which at most 48 directions are kept.
+    """
+
+    def __init__(self, channels: int, patch: int = 1) -> None:
+        edge = max(2, patch)
+        n = min(channels * edge * edge, DIRECTIONS)
+        super().__init__(channels, 2 * n, kernel_size=edge, stride=patch, bias=False)
         self.weight.requires_grad_(False)
 
     @torch.no_grad()
@@ -123,7 +144,10 @@ class Whiten(nn.Conv2d):
         """Compute the filters from batches of images (B, channels, H, W), scaled as for the network."""
         products, n_patches = torch.zeros((), dtype=torch.float64, device=self.weight.device), 0
         for images in batches:
-            patches = images.float().contiguous().unfold(2, 2, 1).unfold(3, 2, 1)  # (B, channels, H-1, W-1, 2, 2)
+            (edge, _), (step, _) = self.kernel_size, self.stride
+            patches = (
+                images.float().contiguous().unfold(2, edge, step).unfold(3, edge, step)
+            )  # (B, channels, rows, columns, e, e)
             flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.weight[0].numel()).double()
             products = products + flat.T @ flat
             n_patches += len(flat)
@@ -132,8 +156,21 @@ class Whiten(nn.Conv2d):
         vectors = torch.where(
             vectors.sum(0) < 0, -vectors, vectors
         )  # eigh does not fix the sign; the same data give the same net
-        filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, *self.weight.shape[1:])
+        filters = (vectors / (values + WHITEN_EPS).sqrt()).T.reshape(-1, *self.weight.shape[1:])[-self.out_channels // 2 :]
         self.weight.copy_(torch.cat((filters, -filters)).flip(0))
+
+
+class Patches(nn.Module):
+    """(N, C, H, W) to (N, C x patch², H / patch, W / patch): each patch becomes channels; an incomplete one is cut off."""
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the patches."""
+        height, width = (edge // self.patch * self.patch for edge in x.shape[2:])
+        return nn.functional.pixel_unshuffle(x[:, :, :height, :width], self.patch).contiguous(memory_format=torch.channels_last)
 
 
 class Dropout(nn.Module):
@@ -239,8 +276,10 @@ def _output_shape(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return a layer's output shape for an image of `shape`; a forward pass on the meta device would load torch's compiler."""
     match module:
         case nn.Conv2d():
-            lost = module.kernel_size[0] - 1 - 2 * int(module.padding[0])
-            return (module.out_channels, shape[1] - lost, shape[2] - lost)
+            lost, step = module.kernel_size[0] - 2 * int(module.padding[0]), module.stride[0]
+            return (module.out_channels, (shape[1] - lost) // step + 1, (shape[2] - lost) // step + 1)
+        case Patches():
+            return (shape[0] * module.patch**2, shape[1] // module.patch, shape[2] // module.patch)
         case nn.MaxPool2d():
             return (shape[0], shape[1] // 2, shape[2] // 2)
         case FlattenLast():

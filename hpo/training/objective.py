@@ -36,13 +36,13 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
     device = opened(setup.device)
     try:
-        loaded = datasets.load(setup.settings.dataset, setup.data_dir, progress=tell)
+        loaded = datasets.of(setup.settings, setup.data_dir, progress=tell)
         task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise DeviceError(
-            f"{setup.device} has no memory left for the images of {setup.settings.dataset}. "
+            f"{setup.device} has no memory left for the images of {setup.settings.images}. "
             f"Use fewer workers, --workers 1, or another device."
         ) from None
 
@@ -59,6 +59,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "classes": list(task.classes),
         "n_train": len(task.train),
         "n_scored": len(task.score),
+        "image_size": task.train.pixels.shape[1],
         "channels": _channels(task),
         "device": model_name(device),
         "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",

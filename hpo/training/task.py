@@ -38,7 +38,7 @@ class Task:
     @property
     def mirrorable(self) -> bool:
         """Whether a mirrored image is of the same class; otherwise `flip` and `tta` are off for every configuration."""
-        return self.settings.dataset in MIRRORABLE
+        return self.settings.data is not None or self.settings.dataset in MIRRORABLE
 
     @classmethod
     def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:

@@ -18,7 +18,7 @@ from hpo.convnet import BEFORE
 from hpo.errors import SpaceError, StorageError, UsageError
 from hpo.messages import Epoch
 from hpo.objective import FIRST, TrialError
-from hpo.settings import Settings
+from hpo.settings import PLACES, Settings
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hpo.convnet import Config
     from hpo.training.task import Task
 
+THUMBNAIL = 128  # pixels: largest edge of these pictures
 N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
 # What restoring from a file of other content raises.
 _NO_STATE = (UsageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
@@ -115,7 +116,7 @@ class Trial:
         return {
             "config": self.config.model_dump(),
             "seed": self.seed,
-            "settings": self.task.settings.model_dump(),
+            "settings": self.task.settings.model_dump(exclude={*PLACES}),
             "recipe": self.task.recipe.version,
         }
 
@@ -174,7 +175,7 @@ class Trial:
         logits = self._training.logits.float().cpu().numpy()
         labels = score.labels[score.chosen].cpu().numpy()
         shown = _pictured(logits, labels)
-        pictures = score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy()
+        pictures = _thumbnails(score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy())
         try:
             with atomic_file(self.folder / "scores.npz") as file:
                 np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
@@ -202,7 +203,7 @@ def _epoch(number: float, train_loss: float, score_loss: float, accuracy: float,
 def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's identity, with the fields that an older hpo did not have."""
     identity: dict[str, Any] = state["identity"]
-    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump()
+    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump(exclude={*PLACES})
     return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
 
 
@@ -223,6 +224,16 @@ def training_bytes(size: Size, config: Config, device: torch.device) -> int:
     training = 2 * config.batch_size * size.activation_bytes
     scoring = scoring_batch(device) * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
     return 4 * copies * size.n_parameters + max(training, scoring)
+
+
+def _thumbnails(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures of at most 128 pixels, which is what the page has room for."""
+    if pictures.shape[1] <= THUMBNAIL:
+        return pictures
+    from PIL import Image
+
+    size = (THUMBNAIL, THUMBNAIL)
+    return np.stack([np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in pictures])
 
 
 def _pictured(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

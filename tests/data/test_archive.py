@@ -18,6 +18,7 @@ from hpo.data import sources
 from hpo.data.archive import FILENAME, FOLDER, Archive, PickledBatches, official
 from hpo.data.arrays import silent
 from hpo.data.datasets import load
+from hpo.data.pictures.source import Pictures
 from hpo.errors import DataError
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def test_batches_come_before_a_tree_and_the_unpacked_folder_before_the_archive(
     tmp_path: Path, cifar: SmallCifar, grow_tree: Callable[..., Path]
 ) -> None:
     grow_tree(tmp_path)
-    assert isinstance(sources.find("cifar10", tmp_path), sources.Tree)
+    assert isinstance(sources.find("cifar10", tmp_path), Pictures)
     cifar.put_tar(tmp_path)
     assert sources.find("cifar10", tmp_path) == PickledBatches(tmp_path / FILENAME)
     cifar.put_folder(tmp_path)

@@ -171,7 +171,7 @@ def test_of_processes_that_load_at_once_one_decodes_and_none_needs_torch(tmp_pat
     outputs = [process.communicate(timeout=60)[0].splitlines() for process in processes]
     assert len({lines[-1] for lines in outputs}) == 1
     assert outputs[0][-1].endswith(" False")
-    assert sum("decoding images" in lines for lines in outputs) == 1
+    assert sum("decoding images to 32x32" in lines for lines in outputs) == 1
 
 
 @pytest.mark.cifar10

@@ -27,7 +27,7 @@ def test_a_tree_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
                 path = tmp_path / split / name / f"{i}{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (32, 32), (100 * label, 50 * i, 7)).save(path)
-    data = sources.scan(tmp_path).read(silent)
+    data = sources.tree(tmp_path).read(silent, tmp_path / "work")
     assert data.classes == ("ant", "bee")
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
     colours = data.test.images[:, 16, 16].astype(int)
@@ -39,20 +39,20 @@ def test_grey_and_palette_images_become_rgb(tmp_path: Path, grow_tree: Callable[
     root = grow_tree(tmp_path) / "cifar10"
     Image.new("L", (32, 32), 90).save(root / "test" / "cat" / "0000.png")
     Image.new("RGB", (32, 32), (9, 8, 7)).quantize().save(root / "test" / "cat" / "0001.png")
-    images = sources.scan(root).read(silent).test.images
+    images = sources.tree(root).read(silent, tmp_path / "work").test.images
     assert images[:2, 0, 0].tolist() == [[90, 90, 90], [9, 8, 7]]
 
 
 def test_dot_files_and_other_files_are_ignored(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     root = grow_tree(tmp_path) / "cifar10"
-    before = sources.scan(root)
+    before = sources.tree(root)
     (root / ".complete").touch()
     (root / "train" / "README.txt").touch()
     (root / "train" / ".thumbnails").mkdir()
     (root / "train" / "cat" / "._0000.png").touch()
     (root / "train" / "cat" / "Thumbs.db").touch()
     (root / "train" / "cat" / "folder.png").mkdir()
-    assert sources.scan(root) == before
+    assert sources.tree(root).key == before.key
 
 
 @pytest.mark.parametrize("name", ["with space", "Kätzchen 猫", "100% {a}?#"])
@@ -74,21 +74,21 @@ def test_a_damaged_image_is_named(tmp_path: Path, grow_tree: Callable[..., Path]
     path = grow_tree(tmp_path) / "cifar10" / "train" / "dog" / "0001.png"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"dog.0001\.png cannot be read as an image"):
-        sources.scan(tmp_path / "cifar10").read(silent)
+        sources.tree(tmp_path / "cifar10").read(silent, tmp_path / "work")
 
 
 def test_a_truncated_image_is_named(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     path = grow_tree(tmp_path) / "cifar10" / "train" / "dog" / "0001.png"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match=r"dog.0001\.png cannot be read as an image"):
-        sources.scan(tmp_path / "cifar10").read(silent)
+        sources.tree(tmp_path / "cifar10").read(silent, tmp_path / "work")
 
 
 @pytest.mark.parametrize("size", [(32, 31), (64, 64), (1, 1)])
 def test_an_image_of_another_size_is_named(tmp_path: Path, grow_tree: Callable[..., Path], size: tuple[int, int]) -> None:
     Image.new("RGB", size).save(grow_tree(tmp_path) / "cifar10" / "test" / "frog" / "0000.png")
     with pytest.raises(DataError, match=rf"frog.0000\.png is {size[0]}x{size[1]} pixels"):
-        sources.scan(tmp_path / "cifar10").read(silent)
+        sources.tree(tmp_path / "cifar10").read(silent, tmp_path / "work")
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -99,36 +99,37 @@ def test_a_missing_split_is_named(tmp_path: Path, grow_tree: Callable[..., Path]
         sources.find("cifar10", tmp_path)
 
 
-def test_an_empty_split_is_named(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match="train has no class folders"):
-        sources.scan(tmp_path)
+def test_a_tree_without_pictures_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+    with pytest.raises(DataError, match="has no pictures in its folders"):
+        sources.tree(tmp_path)
 
 
 def test_train_and_test_must_have_the_same_classes(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     root = grow_tree(tmp_path) / "cifar10"
     (root / "test" / "dog").rename(root / "test" / "horse")
     with pytest.raises(DataError, match="same classes; only one of them has dog, horse"):
-        sources.scan(root)
+        sources.tree(root)
 
 
-def test_a_class_without_images_is_named(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
+def test_a_class_without_images_is_no_class(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     root = grow_tree(tmp_path) / "cifar10"
     for split in ("train", "test"):
         (root / split / "newt").mkdir()
-    with pytest.raises(DataError, match="newt has no images"):
-        sources.scan(root)
+    assert sources.tree(root).listing.classes == ("cat", "dog", "frog")
+    assert sources.tree(root).listing.passed_over == ["newt/ (no pictures)"]
 
 
 def test_the_key_changes_with_any_file(tmp_path: Path, grow_tree: Callable[..., Path]) -> None:
     root = grow_tree(tmp_path) / "cifar10"
-    keys = [sources.scan(root).key]
+    keys = [sources.tree(root).key]
     os.utime(root / "train" / "cat" / "0000.png", (0, 0))
-    keys.append(sources.scan(root).key)
+    keys.append(sources.tree(root).key)
     (root / "train" / "cat" / "0000.png").rename(root / "train" / "cat" / "9.png")
-    keys.append(sources.scan(root).key)
+    keys.append(sources.tree(root).key)
     (root / "train" / "cat" / "9.png").unlink()
-    keys.append(sources.scan(root).key)
+    keys.append(sources.tree(root).key)
     assert len(set(keys)) == len(keys)
 
 
@@ -154,4 +155,4 @@ def test_a_class_whose_name_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Pa
     for split in ("train", "test"):
         (root / split / "cat").rename(root / split / "caf\udce9")  # as Python spells a byte that is no UTF-8
     with pytest.raises(DataError, match=r"class folder whose name is not UTF-8: 'caf\\udce9'\. Rename it\."):
-        sources.scan(root)
+        sources.tree(root)

@@ -160,7 +160,7 @@ def test_measuring_allocates_nothing():
 
 @pytest.mark.parametrize(
     ("depth", "stem", "edge", "width"),
-    [(6, "none", 32, 1), (5, "whiten", 32, 1), (4, "none", 8, 1), (8, "none", 128, 1)],
+    [(6, "none", 32, 1), (5, "whiten", 32, 1), (4, "none", 8, 1), (7, "none", 128, 1)],
 )
 def test_a_network_that_is_too_deep_for_its_images_is_refused_with_the_reason(depth, stem, edge, width):
     with pytest.raises(SpaceError, match=rf"depth = {depth}: after {depth - 1} blocks the image is {width} pixel wide"):
@@ -278,3 +278,32 @@ def test_whitening_of_grey_and_of_blank_images_is_finite():
 
 def test_whitening_is_frozen():
     assert [name for name, p in ConvNet(Config(), 10).named_parameters() if not p.requires_grad] == ["stem.0.weight"]
+
+
+@pytest.mark.parametrize("stem", ["whiten", "none"])
+@pytest.mark.parametrize(
+    ("edge", "first"), [(8, 8), (32, 32), (64, 64), (65, 32), (100, 50), (128, 64), (150, 37), (224, 56), (512, 64)]
+)
+def test_blocks_of_photographs_begin_at_64_pixels_or_fewer_and_cost_what_is_counted(edge, first, stem):
+    configuration = Config(depth=2, filters=4, stem=stem)
+    net = ConvNet(configuration, 5, edge=edge)
+    with torch.no_grad():
+        reached = net.stem(torch.rand(1, 3, edge, edge)).shape[-1]
+    assert reached == (first - 1 if stem == "whiten" and edge <= 64 else first)
+    assert measure(configuration, 5, edge=edge)[:3] == counted(net, edge)
+
+
+@pytest.mark.parametrize(("patch", "directions"), [(1, 12), (2, 12), (4, 48), (8, 48)])
+def test_patches_that_do_not_overlap_are_whitened_too(patch, directions):
+    smooth = torch.nn.functional.interpolate(
+        torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0)), size=64, mode="bilinear"
+    )
+    whiten = Whiten(3, patch)
+    whiten.fit([smooth + 0.3 * torch.rand(smooth.shape, generator=torch.Generator().manual_seed(1))])
+    outputs = whiten(smooth + 0.3 * torch.rand(smooth.shape, generator=torch.Generator().manual_seed(1)))
+    assert outputs.shape[1] == 2 * directions
+    flat = outputs[:, :directions].permute(0, 2, 3, 1).reshape(-1, directions)
+    products = flat.T @ flat / len(flat)
+    off = products - torch.diag(products.diagonal())
+    assert off.abs().max() < 0.02
+    assert 0.5 < products.diagonal().min() <= products.diagonal().max() < 1.01
