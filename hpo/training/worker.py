@@ -16,7 +16,8 @@ import signal
 import threading
 import traceback
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO
 
 from hpo.errors import HpoError, StorageError, UsageError
 from hpo.messages import (
@@ -36,9 +37,6 @@ from hpo.messages import (
 from hpo.objective import TrialError
 
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import BinaryIO
-
     from hpo.messages import FromWorker, ToWorker
     from hpo.objective import Begin
 
