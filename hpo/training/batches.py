@@ -124,8 +124,8 @@ def training_batches(images: Images, config: Config, scale: Scale, epoch: int, s
 
 
 def pixels_of(knob: int, edge: int) -> int:
-    """Return the pixels that a knob means, which is given in 32nds of an image's edge."""
-    return knob * edge // 32
+    """Return the pixels that a knob means: itself, or in images larger than 32 pixels that part of the edge."""
+    return knob * max(edge, 32) // 32
 
 
 def n_batches(images: int, size: int) -> int:
