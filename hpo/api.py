@@ -155,7 +155,7 @@ def _stored(found: StudyRecord) -> Objective:
     """Return the objective of a study, as it is now where it is somebody's own file."""
     stored = found.objective
     if stored.kind == "train":
-        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data"))
+        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data") or found.has("data"))
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "

@@ -27,7 +27,6 @@ PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
 FITS = ("crop", "pad", "stretch")
 PICTURES = ("data", "image_size", "fit", "skip_broken")  # settings of a person's own pictures, where there are some
-TASK = ("dataset", *PICTURES, "score", "limit_train", "limit_test")  # of what is trained; an objective says which of them it has
 PLACES = ("data",)  # settings that say where something lies: it may be moved, as long as it is the same
 DEFAULT_TRIALS = 50
 DATA_DIR = "data"
@@ -184,8 +183,8 @@ class Given(BaseModel):
             raise UsageError("; ".join(explain(error, "--"))) from None
 
 
-class Settings(Given):
-    """What all trials of a study share. It is stored with the study."""
+class ImageSettings(Given):
+    """Which images a study's trials are trained and scored on. Code of somebody's own may have none of these."""
 
     dataset: Annotated[str, _one_of(*DATASETS), Option("Images to train on.", metavar="|".join(DATASETS))] = "cifar10"
     data: Annotated[
@@ -199,14 +198,7 @@ class Settings(Given):
     ] = "auto"
     fit: Annotated[str, _one_of(*FITS), Option("How your pictures become squares.", metavar="|".join(FITS))] = "crop"
     skip_broken: Annotated[bool, Option("Go on without pictures that cannot be read.")] = False
-    epochs: Annotated[int, Field(ge=1, le=10_000), Option("Epochs per trial (unless stopped early).")] = 10
     score: Annotated[str, _one_of(*SCORES), Option("Images that trials are scored on.", metavar="|".join(SCORES))] = "test"
-    sampler: Annotated[str, _one_of(*SAMPLERS), Option("How configurations are chosen.", metavar="|".join(SAMPLERS))] = "tpe"
-    pruner: Annotated[str, _one_of(*PRUNERS), Option("How poor trials are stopped.", metavar="|".join(PRUNERS))] = "halving"
-    seed: Annotated[int, Field(ge=0, lt=2**63), Option("Seed of all random numbers.")] = 0
-    warm_start: Annotated[
-        Annotated[str, AfterValidator(study_name)] | None, Option("Start with the best trials of that study.", metavar="STUDY")
-    ] = None  # in the same database
     limit_train: Annotated[Count | None, Option("Train on N images only.", metavar="N")] = None  # as many of each class
     limit_test: Annotated[Count | None, Option("Score on N images only.", metavar="N")] = None  # likewise
 
@@ -235,6 +227,25 @@ class Settings(Given):
                 if self.data
                 else f"{option} is for your own pictures. Name their folder: --data DIR"
             )
+
+
+class SearchSettings(Given):
+    """How a study searches."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000), Option("Epochs per trial (unless stopped early).")] = 10
+    sampler: Annotated[str, _one_of(*SAMPLERS), Option("How configurations are chosen.", metavar="|".join(SAMPLERS))] = "tpe"
+    pruner: Annotated[str, _one_of(*PRUNERS), Option("How poor trials are stopped.", metavar="|".join(PRUNERS))] = "halving"
+    seed: Annotated[int, Field(ge=0, lt=2**63), Option("Seed of all random numbers.")] = 0
+    warm_start: Annotated[
+        Annotated[str, AfterValidator(study_name)] | None, Option("Start with the best trials of that study.", metavar="STUDY")
+    ] = None  # in the same database
+
+
+class Settings(SearchSettings, ImageSettings):
+    """What all trials of a study share. It is stored with the study."""
+
+
+TASK = tuple(ImageSettings.model_fields)  # an objective says whether it has them
 
 
 class RunOptions(Given):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hpo.parameters import Value
     from hpo.search.memory import Memory
-    from hpo.settings import Settings
+    from hpo.settings import SearchSettings
 
     Fit = Callable[[Mapping[str, Value]], Mapping[str, Value]]
 
@@ -42,7 +42,7 @@ class Mirror:
         name: str,
         memory: Memory,
         direction: Literal["maximize", "minimize"],
-        settings: Settings,
+        settings: SearchSettings,
         varied: Mapping[str, BaseDistribution],
         system: Mapping[str, Any],
         levels: Sequence[int],

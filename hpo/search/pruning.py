@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hpo.search.mirror import Mirror
     from hpo.search.open_trial import OpenTrial
-    from hpo.settings import Settings
+    from hpo.settings import SearchSettings
 
 
 class Pruning(Plan):
@@ -48,7 +48,7 @@ class Pruning(Plan):
         return self._mirror.attributes(number).get(UNEARNED) if number in self._spared else None
 
 
-def make_pruner(settings: Settings, levels: Sequence[int]) -> BasePruner:
+def make_pruner(settings: SearchSettings, levels: Sequence[int]) -> BasePruner:
     """Return the study's pruner, as far as it is Optuna's (halving is in halving.py); it stops nobody before the first level."""
     match settings.pruner if levels else "none":
         case "median":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from hpo.search.memory import Part
-    from hpo.settings import Settings
+    from hpo.settings import SearchSettings
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
 
@@ -48,7 +48,7 @@ class FlatTPE(optuna.samplers.TPESampler):
         return dict(self._flat)
 
 
-def make_sampler(settings: Settings, flat: Mapping[str, BaseDistribution], number: int) -> BaseSampler:
+def make_sampler(settings: SearchSettings, flat: Mapping[str, BaseDistribution], number: int) -> BaseSampler:
     """Return the study's sampler on a space for trial `number`."""
     purpose = f"sampler after {settings.warm_start}" if settings.warm_start else "sampler"  # else it repeats that study's draws
     seed = derived_seed(settings.seed, purpose, number)
