@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.options import File, Form, Format, States, Storage, Study, Text, Whole, option
-from hpo.errors import StorageError, UsageError
+from hpo.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
@@ -118,28 +118,42 @@ def space(
     return 0
 
 
-@app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png")
+@app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png    hpo data --data birds")
 def data(
-    dataset: Annotated[str, typer.Argument(metavar="[DATASET]", help="cifar10 or digits.")] = "cifar10",
+    dataset: Annotated[
+        Text, typer.Argument(metavar="[DATASET]", help="cifar10 or digits. Default: cifar10.", show_default=False)
+    ] = None,
+    folder: Annotated[File, option("--data", metavar="DIR", help="Your own pictures, as in hpo run.")] = None,
+    image_size: Annotated[Text, option("--image-size", metavar="auto|N", help="As in hpo run. Default: auto.")] = None,
+    fit: Annotated[Text, option("--fit", metavar="crop|pad|stretch", help="As in hpo run. Default: crop.")] = None,
+    seed: Annotated[Whole, option("--seed", help="Of the split, where there is none. Default: 0.")] = None,
     data_dir: Annotated[
         File, option("--data-dir", metavar="DIR", help="Folder for data sets. Default: $HPO_DATA_DIR, data.")
     ] = None,
     preview: Annotated[File, option("--preview", metavar="FILE.png", help="Write a labelled grid of 64 training images.")] = None,
 ) -> int:
-    """Download a data set if necessary, verify it and describe it."""
+    """Download a data set if necessary, verify it and describe it; of your own pictures say what is wrong with them."""
     from hpo.cli import streams, tables
     from hpo.cli.views import watching
     from hpo.data import datasets as sets
-    from hpo.settings import data_folder
+    from hpo.settings import Settings, data_folder
 
+    settings = Settings.of(dataset=dataset, data=folder, image_size=image_size, fit=fit, seed=seed)
+    settings.check_given()
+    found = None
     with watching(quiet=False, verbose=False) as watcher:
-        loaded = sets.load(dataset, data_folder(data_dir), progress=watcher.preparing)
+        if settings.data:
+            loaded, found = sets.inspected(settings.data, sets.wanted(settings), watcher.preparing)
+        else:
+            loaded = sets.load(settings.dataset, data_folder(data_dir), progress=watcher.preparing)
     sets.verify(loaded)
     tables.show_data(loaded)
+    if found:
+        tables.show_inspection(found)
     if preview:
-        sets.preview(loaded, preview)
+        sets.preview(loaded, preview, found.twins if found else ())
         streams.err().print(f"wrote {preview}")
-    return 0
+    return DataError.exit_code if found and found.broken else 0
 
 
 @app.command(epilog="Examples:  hpo dashboard    hpo dashboard --open    hpo dashboard --port 8080")

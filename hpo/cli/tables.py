@@ -16,6 +16,7 @@ from hpo.store.schema import MEASURED
 
 if TYPE_CHECKING:
     from hpo.data.arrays import DataSet
+    from hpo.data.pictures.inspection import Inspection
     from hpo.doctor.diagnosis import Diagnosis
     from hpo.search_space import SearchSpace
     from hpo.store.record import StudyRecord
@@ -149,6 +150,46 @@ def show_data(data: DataSet) -> None:
     for name, split in (("training", data.train), ("test", data.test)):
         facts[name] = f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}"
     _show_facts(facts | {"classes": plain(", ".join(data.classes)), "digest": data.digest})
+
+
+def show_inspection(found: Inspection) -> None:
+    """Print what there is to say of a person's pictures: counts, sizes, and what is wrong."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    parts = ("training", "validation", "test")
+    shown = [i for i, _ in enumerate(parts) if any(counts[i] for counts in found.counts.values())]
+    table.add_column("class")
+    for i in shown:
+        table.add_column(parts[i], justify="right")
+    for name, counts in found.counts.items():
+        table.add_row(plain(name), *(f"{counts[i]:,}" for i in shown))
+    out().print(table)
+    short, long = found.sides.min(1), found.sides.max(1)
+    out().print(f"sides: short {_spread(short)}, long {_spread(long)} pixels (smallest, median, largest)")
+    _show_some("broken", [f"{path} {why}" for path, why in found.broken])
+    _show_some("passed over", found.passed_over)
+    _show_some("for tests and in training too", [f"{pair.test} = {pair.train}" for pair in found.equal])
+    _show_some("for tests, and nearly the same in training", [f"{pair.test} ~ {pair.train}" for pair in found.near])
+    if found.repeated:
+        out().print(f"copies of other pictures on the same side: {found.repeated:,}")
+    if found.torn:
+        out().print(f"equal pictures of several classes: {found.torn:,}")
+
+
+def _spread(values: Any) -> str:  # noqa: ANN401  # an array of whole numbers
+    return f"{min(values)}, {sorted(values)[len(values) // 2]}, {max(values)}"
+
+
+def _show_some(what: str, lines: Sequence[str]) -> None:
+    """Print how many there are, and the first ten."""
+    if not lines:
+        return
+    out().print(f"{what}: {len(lines):,}")
+    for line in lines[:10]:
+        out().print(
+            f"  {visible(line.encode(errors='backslashreplace').decode())}", markup=False, highlight=False, soft_wrap=True
+        )
+    if len(lines) > 10:
+        out().print(f"  … and {len(lines) - 10:,} more")
 
 
 def show_space(space: SearchSpace, described: Mapping[str, str]) -> None:

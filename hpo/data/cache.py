@@ -25,7 +25,7 @@ from hpo.system.files import expanded, refusal, sync_folder
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FORMAT = 1  # increase it when entries of older versions of hpo must not be read
 ABOUT = "about.json"
@@ -104,8 +104,8 @@ def open_entry(path: Path) -> DataSet | None:
         return None
 
 
-def store(path: Path, data: DataSet) -> DataSet:
-    """Write an entry and return it as `open_entry` does. The caller must hold the lock.
+def store(path: Path, data: DataSet, more: Sequence[Path] = ()) -> DataSet:
+    """Write an entry, with `more` files that are moved into it, and return it as `open_entry` does. The caller holds the lock.
 
     Raises:
         StorageError: The cache cannot be written, or the disk is full.
@@ -116,6 +116,8 @@ def store(path: Path, data: DataSet) -> DataSet:
             if leftover.exists():
                 shutil.rmtree(leftover)
         aside.mkdir(parents=True)
+        for file in more:
+            file.rename(aside / file.name)
         _write(aside, data)
         aside.rename(path)
         sync_folder(path.parent)

@@ -8,6 +8,7 @@ checksums of a download or of a newly found archive.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,17 @@ import numpy as np
 
 from hpo.data import cache, sources
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
+from hpo.data.pictures.inspection import Inspection, inspect
 from hpo.data.pictures.listing import listed
-from hpo.data.pictures.source import Pictures, Wanted
+from hpo.data.pictures.source import KEPT, Pictures, Wanted
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.settings import DATASETS
 from hpo.system.files import atomic_file, expanded, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpo.data.archive import Archive
     from hpo.settings import Settings
 
@@ -57,8 +61,8 @@ def load(
         raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
     folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, archive)
-    if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
-        return _here(source, data)
+    if source and (data := _opened(source, cache.entry(folder, name, source.key))):
+        return data
     with cache.locked(folder, name, progress):
         # Another process may have downloaded it while this one waited.
         source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
@@ -80,10 +84,19 @@ def load_pictures(root: Path, wanted: Wanted, cache_dir: Path | None = None, pro
     """
     folder = cache_dir or cache.default_folder()
     source = Pictures(listed(root), wanted)
-    if data := cache.open_entry(cache.entry(folder, PICTURES, source.key)):
-        return source.here(data)
+    if data := _opened(source, cache.entry(folder, PICTURES, source.key)):
+        return data
     with cache.locked(folder, PICTURES, progress):
         return _read(source, folder, PICTURES, progress)
+
+
+def inspected(root: Path, wanted: Wanted, progress: OnProgress = silent) -> tuple[DataSet, Inspection]:
+    """Return a folder's pictures without the broken ones, and what there is to say of it. Errors are those of `load_pictures`."""
+    wanted = replace(wanted, skip_broken=True)
+    data = load_pictures(root, wanted, None, progress)
+    source = Pictures(listed(root), wanted)
+    progress("comparing the images", 0, 0)
+    return data, inspect(source, data, cache.entry(cache.default_folder(), PICTURES, source.key))
 
 
 def of(settings: Settings, data_dir: Path, cache_dir: Path | None = None, progress: OnProgress = silent) -> DataSet:
@@ -103,16 +116,17 @@ def wanted(settings: Settings) -> Wanted:
 def _read(source: sources.Source | Pictures, folder: Path, name: str, progress: OnProgress) -> DataSet:
     """Return a source's data from the cache, where another process may have put it by now, or read it. The lock is held."""
     entry = cache.entry(folder, name, source.key)
-    if data := cache.open_entry(entry):
-        return _here(source, data)
+    if data := _opened(source, entry):
+        return data
     if not isinstance(source, Pictures):
         return cache.store(entry, source.read(progress))
     with cache.work_folder(folder, name, source.work_key) as work:
-        return _here(source, cache.store(entry, source.read(progress, work)))
+        return source.here(cache.store(entry, source.read(progress, work), [work / name for name in KEPT]), entry)
 
 
-def _here(source: sources.Source | Pictures, data: DataSet) -> DataSet:
-    return source.here(data) if isinstance(source, Pictures) else data
+def _opened(source: sources.Source | Pictures, entry: Path) -> DataSet | None:
+    data = cache.open_entry(entry)
+    return source.here(data, entry) if data and isinstance(source, Pictures) else data
 
 
 def verify(data: DataSet) -> None:
@@ -130,25 +144,33 @@ def verify(data: DataSet) -> None:
         )
 
 
-def preview(data: DataSet, path: Path) -> None:
+def preview(data: DataSet, path: Path, twins: Sequence[tuple[int, int]] = ()) -> None:
     """Draw 64 random training images with their classes, eight per row, as a PNG at `path`.
+
+    Below them come pairs of a training and a test image that are `twins`, as positions in both: at most 16 pairs, four per row.
 
     Raises:
         StorageError: `path` cannot be written.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    chosen = np.random.RandomState(0).permutation(len(data.train))[:64]
+    chosen: list[tuple[Split | None, int, str]]
+    chosen = [(data.train, int(index), "") for index in np.random.RandomState(0).permutation(len(data.train))[:64]]
+    chosen += [(None, 0, "")] * (-len(chosen) % 8 if twins else 0)
+    for first, second in twins[:16]:
+        chosen += [(data.train, first, "train: "), (data.test, second, "test: ")]
     rows = -(-len(chosen) // 8)
     sheet = Image.new("RGB", (8 * (CELL + GAP) + GAP, rows * (CELL + CAPTION + GAP) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
-    for i, index in enumerate(chosen):
+    for i, (split, index, said) in enumerate(chosen):
+        if split is None:
+            continue
         x, y = GAP + i % 8 * (CELL + GAP), GAP + i // 8 * (CELL + CAPTION + GAP)
-        image = Image.fromarray(data.train.images[index])
+        image = Image.fromarray(split.images[index])
         how = Image.Resampling.NEAREST if image.width <= CELL else Image.Resampling.BICUBIC
         sheet.paste(image.resize((CELL, CELL), how), (x, y))
-        caption = data.classes[data.train.labels[index]]
+        caption = said + data.classes[split.labels[index]]
         while draw.textlength(caption, font) > CELL:
             caption = caption.rstrip("…")[:-1] + "…"
         draw.text((x + CELL / 2, y + CELL + CAPTION / 2), caption, "black", font, anchor="mm")

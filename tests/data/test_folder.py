@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from running import Hpo
 
+from hpo.cli.main import main
 from hpo.data.arrays import silent
-from hpo.data.datasets import load, load_pictures
+from hpo.data.datasets import inspected, load, load_pictures, preview
 from hpo.data.pictures import decoding
 from hpo.data.pictures.listing import TEST, TRAIN, VALIDATION, listed
 from hpo.data.pictures.picture import Unusable, decode
@@ -514,3 +516,95 @@ def test_cifar10_through_a_folder_is_the_built_in_cifar10(tmp_path: Path, grow_t
 def test_a_picture_of_another_size_is_broken_where_the_size_is_known(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="is 12x12 pixels; every image must be 32x32"):
         decode(saved(tmp_path / "x.png", noise(0)), 32, "crop", exact=True)
+
+
+def test_pictures_skipped_once_are_refused_the_next_time_nobody_says_so(tmp_path: Path) -> None:
+    root = grow(tmp_path / "insects")
+    (root / "ant" / "99.png").write_bytes(b"")
+    loaded(root, tmp_path / "cache", skip_broken=True)
+    with pytest.raises(DataError, match=r"ant/99\.png .* it is empty"):
+        loaded(root, tmp_path / "cache")
+
+
+def test_copies_on_both_sides_are_found_equal_and_nearly_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    root = tmp_path / "insects"
+    for side, offset in (("train", 0), ("test", 500)):
+        for label, name in enumerate(("ant", "bee")):
+            for i in range(10):
+                smooth = noise(offset + 100 * label + i, 6).resize((40, 40), Image.Resampling.BICUBIC)
+                saved(root / side / name / f"{i}.png", smooth)
+    saved(root / "train" / "bee" / "copy.bmp", Image.open(root / "test" / "ant" / "3.png"))
+    saved(root / "train" / "ant" / "like.jpg", Image.open(root / "test" / "ant" / "5.png").resize((60, 60)), quality=70)
+    data, found = inspected(root, Wanted("insects", 32))
+    assert [(pair.train, pair.test) for pair in found.equal] == [("train/bee/copy.bmp", "test/ant/3.png")]
+    assert [(pair.train, pair.test) for pair in found.near] == [("train/ant/like.jpg", "test/ant/5.png")]
+    assert found.counts == {"ant": (11, 0, 10), "bee": (11, 0, 10)}
+    assert (found.torn, found.repeated, len(found.sides)) == (1, 0, 42)
+    preview(data, tmp_path / "preview.png", found.twins)
+    with Image.open(tmp_path / "preview.png") as picture:
+        assert picture.size == (8 * 104 + 8, 4 * 124 + 8)  # 22 pictures in three rows, and a row of pairs
+
+
+def test_the_command_data_says_what_is_wrong_with_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
+    root = grow(tmp_path / "insects")
+    (root / "ant" / "99.png").write_bytes(b"")
+    (root / "ant" / "notes.txt").touch()
+    assert main(["data", "--data", str(root)]) == 3
+    out = " ".join(capsys.readouterr().out.split())
+    assert "ant 8 2 bee 8 2" in out
+    assert "short 12, 12, 12, long 12, 12, 12 pixels" in out
+    assert "broken: 1 ant/99.png cannot be read as an image: it is empty" in out
+    assert "passed over: 1 ant/notes.txt" in out
+    (root / "ant" / "99.png").unlink()
+    assert main(["data", "--data", str(root), "--image-size", "8", "--preview", str(tmp_path / "p.png")]) == 0
+    assert (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--data", "x", "--dataset", "digits"], "--dataset and --data name two sources of images. Leave one out"),
+        (["run", "--image-size", "64"], "--image-size is for your own pictures. Name their folder: --data DIR"),
+        (["run", "--data", "x", "--image-size", "7"], "--image-size = '7': should be 'auto' or a number of pixels from 8 to 512"),
+        (["run", "--data", "x", "--fit", "corp"], "Did you mean 'crop'"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_folder_is_tuned_reported_continued_where_it_was_moved_and_refused_once_it_is_changed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    hpo = Hpo(tmp_path / "run", tmp_path / "cache")
+    root = grow(tmp_path / "My insects!", 30)
+    few = ("--workers", 1, "--epochs", 2, "--space", "short.toml")
+    try:
+        first = hpo("run", "--data", root, "--trials", 2, *few)
+        assert first.ended() == 0, first.err
+        record = hpo.study("My-insects")
+        assert (record.n_finished, record.attributes["environment"]["classes"]) == (2, ["ant", "bee"])
+        assert record.attributes["environment"]["image_size"] == 12
+        assert {"data", "image_size", "fit", "skip_broken"} <= record.attributes["settings"].keys()
+        assert "dataset" not in record.attributes["settings"]
+        page = (tmp_path / "run" / "reports" / "My-insects.html").read_text()
+        assert "My insects!" in page
+        moved = root.rename(tmp_path / "moved")
+        again = hpo("run", "My-insects", "--data", moved, "--trials", 3, "--no-report")
+        assert again.ended() == 0, again.err
+        assert "decoding" not in again.err
+        saved(moved / "ant" / "new.png", noise(77))
+        changed = hpo("resume", "My-insects", "--trials", 4, "--no-report")
+        assert changed.ended() == 2
+        assert "was run with data_digest" in changed.err
+        assert hpo.study("My-insects").n_finished == 3
+    finally:
+        hpo.close()

@@ -109,7 +109,7 @@ def decode_all(work: Work, names: Sequence[str], folder: Path, progress: OnProgr
     n_bytes = int(np.prod(shape))
     rows: list[Row | None] = [None] * len(names)
     if target.exists() and target.stat().st_size == n_bytes:
-        _read_journal(folder / JOURNAL, rows)
+        rows = read_journal(folder, len(names))
     else:
         (folder / JOURNAL).unlink(missing_ok=True)
         with target.open("wb") as file:
@@ -147,11 +147,14 @@ def _save(pixels: IO[bytes], journal: IO[str], notes: list[str]) -> None:
     notes.clear()
 
 
-def _read_journal(path: Path, rows: list[Row | None]) -> None:
+def read_journal(folder: Path, n: int) -> list[Row | None]:
+    """Return what is noted of each of `n` pictures; None of those that are not decoded yet."""
+    rows: list[Row | None] = [None] * n
     with contextlib.suppress(OSError, ValueError, TypeError):  # the last line may be half of one
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in (folder / JOURNAL).read_text(encoding="utf-8").splitlines():
             first, part = json.loads(line)
             rows[first : first + len(part)] = part
+    return rows
 
 
 def _each(

@@ -7,6 +7,7 @@ Names and order do not matter, so that a renamed or moved folder is split in the
 from __future__ import annotations
 
 import hashlib
+import json
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.data.arrays import DataSet, Split, make_data_set
-from hpo.data.pictures.decoding import Decoded, Work, decode_all, short_sides
+from hpo.data.pictures.decoding import JOURNAL, Work, decode_all, short_sides
 from hpo.data.pictures.listing import TEST, TRAIN, VALIDATION, Broken, Listing
 from hpo.errors import DataError
 
@@ -29,6 +30,8 @@ FEWEST = 8  # pictures of a class
 LARGEST, SMALLEST = 224, 32  # pixels: what is chosen as an image's edge
 AN_EPOCH = 50_000 * 32 * 32  # pixels: CIFAR-10's, which a laptop trains in a minute or two
 NAMED = 10  # broken pictures that a message names
+BROKEN = "broken.json"  # beside the arrays, in the work folder and in the cache
+KEPT = (BROKEN, JOURNAL)  # files of a work folder that an entry of the cache keeps
 ROOT = "{root}"  # stands for the folder in what the cache keeps
 COPIED = 256  # pictures at a time, so that memory stays flat
 
@@ -67,15 +70,21 @@ class Pictures:
     def key(self) -> str:
         """Identifies the result in the cache, wherever the folder is."""
         seed = self.wanted.seed if self.listing.splits is None else 0
-        return repr((self.work_key, self.wanted.skip_broken, seed, self.wanted.fewest))
+        return repr((self.work_key, seed, self.wanted.fewest))
 
     @property
     def work_key(self) -> str:
         """Identifies what is decoded, whoever asks for it."""
         return repr((self.listing.key, self.wanted.size, self.wanted.fit, self.wanted.exact))
 
-    def here(self, data: DataSet) -> DataSet:
-        """Return a data set of the cache with this folder's name and place: it may have been moved since."""
+    def here(self, data: DataSet, entry: Path) -> DataSet:
+        """Return a data set of the cache with this folder's name and place: it may have been moved since.
+
+        Raises:
+            DataError: It was made without pictures that are broken, and nobody said to skip them now.
+        """
+        if not self.wanted.skip_broken and (broken := broken_of(entry)):
+            raise DataError(_refused(self.listing, broken))
         return replace(data, name=self.wanted.name, source=data.source.replace(ROOT, str(self.listing.root)))
 
     def read(self, progress: OnProgress, work: Path) -> DataSet:
@@ -95,7 +104,8 @@ class Pictures:
             raise DataError(_refused(listing, broken))
         whole = np.array([bool(digest) for digest in decoded.digests], bool)
         _check_counts(listing, whole, wanted.fewest)
-        train, test, n_validation = self._sides(decoded, whole)
+        train, test, n_validation = self.sides(decoded.digests)
+        (work / BROKEN).write_text(json.dumps(broken))
         progress("writing decoded images", 0, 0)
         splits = [
             _written(work / f"{name}-images.npy", decoded.pixels, order) for name, order in (("train", train), ("test", test))
@@ -105,13 +115,13 @@ class Pictures:
         data = make_data_set(wanted.name, listing.classes, Split(splits[0], labels[0]), Split(splits[1], labels[1]), said)
         return replace(data, n_validation=n_validation)
 
-    def _sides(self, decoded: Decoded, whole: np.ndarray) -> tuple[Indices, Indices, int]:
+    def sides(self, digests: list[str]) -> tuple[Indices, Indices, int]:
         """Return the positions of training images, those for validation last; of test images; and the number for validation."""
-        given = self.listing.splits
+        given, whole = self.listing.splits, np.array([bool(digest) for digest in digests], bool)
         if given is not None:
             train, validation, test = (np.flatnonzero((given == side) & whole) for side in (TRAIN, VALIDATION, TEST))
             return np.concatenate((train, validation)), test, len(validation)
-        train, test = split(decoded.digests, self.listing.labels, self.wanted.seed)
+        train, test = split(digests, self.listing.labels, self.wanted.seed)
         return train, test, 0
 
     def _said(self, size: int, why: str, broken: list[Broken], n_train: int, n_test: int) -> str:
@@ -121,6 +131,14 @@ class Pictures:
         made = f", {n_test:,} of them split off for tests by content and seed" if listing.splits is None else ""
         without = f", {len(broken):,} broken ones left out" if broken else ""
         return f"{n_train + n_test:,} pictures, {listing.layout}, {size}x{size} pixels{why}{made}{without}, in {ROOT}."
+
+
+def broken_of(entry: Path) -> list[Broken]:
+    """Return the broken pictures that an entry of the cache was made without."""
+    try:
+        return [Broken(path, why) for path, why in json.loads((entry / BROKEN).read_bytes())]
+    except (OSError, ValueError):
+        return []
 
 
 def chosen_size(short: list[int]) -> tuple[int, str]:
