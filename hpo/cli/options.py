@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType, NoneType
@@ -16,8 +17,6 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pydantic.fields import FieldInfo
 
 Function = TypeVar("Function", bound="Callable[..., int]")

@@ -7,7 +7,8 @@ tree of images, `cifar10/{train,test}/<class>/*`, which is read like anybody's f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -17,9 +18,6 @@ from hpo.data.pictures.listing import listed
 from hpo.data.pictures.source import Pictures, Wanted
 from hpo.data.sampling import hold_out
 from hpo.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TREE = "cifar10"  # the folder of an image tree, in the data folder
 

@@ -11,10 +11,11 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hpo.data import datasets, sampling
@@ -27,9 +28,6 @@ from hpo.own.log import logged
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from types import ModuleType
-
     from hpo.data.arrays import DataSet
     from hpo.messages import Setup
     from hpo.objective import Begin, Telling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,6 @@ from hpo.report.words import NOTHING, clipped, count, parameter, percent
 from hpo.search_space import toml
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hpo.report.artifacts import Integers, Scores
     from hpo.report.figures.figure import Figure
     from hpo.report.summary import Summary

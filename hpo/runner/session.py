@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +29,6 @@ from hpo.system.files import refusal
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Value

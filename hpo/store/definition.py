@@ -6,6 +6,7 @@ must be what hpo writes. A run asks this before its workers start; a study that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,6 @@ from hpo.store.own import is_ours, stored_settings
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from hpo.folders import Location
     from hpo.objective import Objective
     from hpo.parameters import Parameter, Value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,9 +18,6 @@ from hpo.training.task import Task
 from hpo.training.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from hpo.data.arrays import DataSet
     from hpo.messages import Setup
     from hpo.objective import Begin, Telling

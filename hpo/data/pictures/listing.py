@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,9 +22,6 @@ import numpy as np
 from hpo.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
     from hpo.data.arrays import Labels
 
 TRAIN, VALIDATION, TEST = 0, 1, 2

@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,9 +20,6 @@ from hpo.data.pictures.listing import formats
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from PIL.Image import Image
 
     from hpo.data.arrays import Pixels

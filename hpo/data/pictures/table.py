@@ -5,16 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from hpo.data.pictures.listing import Broken, Listing, PictureFile, given, split_named
 from hpo.errors import DataError
 from hpo.system.files import read_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SEPARATORS = {".csv": (",", ";"), ".tsv": ("\t",)}
 COLUMNS = {
