@@ -81,13 +81,8 @@ def run(
         objective.score.check(options.target)
     if name is None:
         name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
-    asked = _Asked(
-        study_name(name),
-        locate(storage),
-        {key: getattr(settings, key) for key in settings.model_fields_set},
-        objective,
-        objective.whole(space),
-    )
+    given = {key: getattr(settings, key) for key in settings.model_fields_set}
+    asked = _Asked(study_name(name), locate(storage), given, objective, objective.whole(space))
     watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
@@ -122,14 +117,19 @@ def run(
         places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
         writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
-        runner = Runner(writable, crew, options, watcher)
-        runners.append(runner)
-        watcher.opened(runner.board)
-        reason = runner.run()
-        writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
-        reach("run.stopped")
-        watcher.closing(runner.board)
+        reason = _conducted(Runner(writable, crew, options, watcher), writable, watcher, runners)
     return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)
+
+
+def _conducted(runner: Runner, writable: study.WritableStudy, watcher: Watcher, stopped_by_signals: list[Runner]) -> str:
+    """Run a study that is prepared, note why that ended, and return it."""
+    stopped_by_signals.append(runner)
+    watcher.opened(runner.board)
+    reason = runner.run()
+    writable.note("stopped", {"reason": reason, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+    reach("run.stopped")
+    watcher.closing(runner.board)
+    return reason
 
 
 @dataclass(frozen=True)
