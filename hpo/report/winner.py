@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ def _again(summary: Summary, best: int) -> str:
         if _is_key(name)
     ]
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
+    if folder := options["--data"]:
+        options["--data"] = re.split(r"[\\/]", str(folder))[-1]  # pages are passed on
     said = [
         key if value is True else f"{key} {shlex.quote(str(value))}"
         for key, value in options.items()
