@@ -181,7 +181,9 @@ def test_ctrl_c_during_the_start_ends_without_a_traceback(hpo, moment):
     program = hpo.start("run", f"early-{moment}", *RUN)
     assert uses(program, moment)  # seconds of CPU: on a busy machine those of the clock are over before Python has begun
     program.signal(signal.SIGINT)
-    assert program.ended(seconds=20) in (130, -signal.SIGINT)
+    code = program.ended(seconds=20)
+    before_hpo = "site.py" in program.err or "runpy" in program.err  # Python itself, which passes over it or ends with 1
+    assert code in (130, -signal.SIGINT) or before_hpo, (code, program.err)
     assert "Traceback" not in program.err.partition("site.py")[0]
 
 
