@@ -269,7 +269,7 @@ def replay(job: tuple[str, int, Path, int]) -> Outcome:
             settings[key] = value
     pool = ReplayPool(table, n_workers)
     if rungs:
-        study.Rungs = lambda epochs, _: OtherRungs(epochs, rungs, pool.cost)
+        study.Rungs = lambda epochs, *_: OtherRungs(epochs, rungs, pool.cost)
     notes = Notes(table, pool)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         writable = new_study(Path(folder, "hpo.db"), space=space, **settings)
