@@ -2,15 +2,21 @@
 
 import gc
 import os
+import signal
 import sys
 
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     gc.set_threshold(100_000, 20, 20)  # from 700: ten thousand trials were looked through for garbage again and again
-    try:
-        from hpo.cli.main import main as command
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody ignores it, as nohup does
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once: in an import, an interrupt may become any other error
+    from hpo.cli.main import main as command
 
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return command()
     except KeyboardInterrupt:
         return 130
