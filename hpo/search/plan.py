@@ -7,6 +7,7 @@ which of them never will (`hopeless`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -35,7 +36,7 @@ class Judgement(NamedTuple):
 GO_ON = Judgement("go on")
 
 
-class Plan:
+class Plan(ABC):
     """Decides who trains on. Unless a plan says otherwise, nobody waits.
 
     Trials that are spared, of the points that a space names, are trained to the end whatever they score.
@@ -46,21 +47,21 @@ class Plan:
 
     waiting: Mapping[int, OpenTrial] = MappingProxyType({})
 
-    def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
+    def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:  # noqa: B027  # a plan in which nobody waits has nothing to do
         """Take note of a trial of the database; `opened` if it is running: it waits if it did before."""
 
+    @abstractmethod
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
         """Return what a trial shall do after an epoch whose score it knows; one that shall wait, waits from now on.
 
         An epoch may be judged again: after a crash, or when a checkpoint brings it back.
         """
-        raise NotImplementedError
 
     def next(self, *, last: bool = False) -> OpenTrial | None:  # noqa: ARG002  # nobody waits
         """Return the waiting trial that may go on now; `last` if no trial begins any more."""
         return None
 
-    def resume(self, trial: OpenTrial) -> None:
+    def resume(self, trial: OpenTrial) -> None:  # noqa: B027  # a plan in which nobody waits has nothing to do
         """Let a waiting trial go on."""
 
     def hopeless(self, total: int | None) -> list[OpenTrial]:  # noqa: ARG002  # nobody waits
@@ -71,9 +72,9 @@ class Plan:
         """
         return []
 
-    def end(self, number: int, *, failed: bool) -> None:
+    def end(self, number: int, *, failed: bool) -> None:  # noqa: B027  # a plan in which nobody waits has nothing to do
         """Take note that a trial has ended."""
 
+    @abstractmethod
     def stopped_at(self, number: int) -> int | None:
         """Return the epoch after which a trial is as good as stopped, though it waits or is trained on; None for any other."""
-        raise NotImplementedError
