@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import toy
+from watchers import Interrupted, Told
 
 import hpo
 from hpo.cli.main import main
@@ -16,27 +17,6 @@ from hpo.errors import UsageError
 from hpo.objective import Score
 
 SETTINGS = hpo.Settings(epochs=3)
-
-
-class Interrupted(hpo.Watcher):
-    """Ends its run at the fifth epoch, as Ctrl-C pressed twice does."""
-
-    epochs = 0
-
-    def epoch(self, *_):
-        self.epochs += 1
-        if self.epochs == 5:
-            raise KeyboardInterrupt
-
-
-class Resumed(hpo.Watcher):
-    """Remembers which trials went on, and after which epoch."""
-
-    def __init__(self):
-        self.trials = []
-
-    def resumed(self, _board, trial, epoch):
-        self.trials.append((trial.number, epoch))
 
 
 @pytest.fixture
@@ -54,7 +34,7 @@ def run(tmp_path, monkeypatch):
 def test_it_runs_prunes_resumes_and_reports(run, capsys):
     with pytest.raises(KeyboardInterrupt):
         run(settings=SETTINGS, watcher=Interrupted())
-    resumed = Resumed()
+    resumed = Told()
     record = run(hpo.resume, watcher=resumed).record
     assert (2, 1) in resumed.trials  # trial 1 waits after its first step, so that the fifth is trial 2's first
     assert record.counts["complete"] + record.counts["pruned"] == 12

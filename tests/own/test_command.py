@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hostile import in_process
+from watchers import Interrupted
 
 import hpo
 from hpo.errors import SpaceError, UsageError
@@ -77,15 +78,6 @@ def test_one_that_keeps_nothing_is_stopped_and_never_started_twice():
     record = run(WORDS, trials=12).record
     assert record.counts["pruned"] >= 4
     assert [log.count("begin") for log in logs(record)] == [1] * 12
-
-
-class Interrupted(hpo.Watcher):
-    epochs = 0
-
-    def epoch(self, *_):
-        self.epochs += 1
-        if self.epochs == 5:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("here")

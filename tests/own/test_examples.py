@@ -6,20 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from watchers import Interrupted
 
 import hpo
 from hpo.own import template
 
 EXAMPLES = Path(__file__).parent / "examples"
-
-
-class Interrupted(hpo.Watcher):
-    epochs = 0
-
-    def epoch(self, *_):
-        self.epochs += 1
-        if self.epochs == 4:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.slow
@@ -33,7 +25,7 @@ def test_an_example_is_searched_and_an_interrupted_one_ends_as_an_undisturbed_on
     options = hpo.RunOptions(trials=4, workers=1, device="cpu")
     settings = hpo.Settings(epochs=6)
     with pytest.raises(KeyboardInterrupt):
-        hpo.run(train="mine.py", settings=settings, options=options, watcher=Interrupted())
+        hpo.run(train="mine.py", settings=settings, options=options, watcher=Interrupted(at=4))
     found = hpo.resume("mine", options=options).record
     calm = hpo.run("calm", train="mine.py", settings=settings, options=options).record
     assert found.n_finished == 4

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hostile import in_process
+from watchers import Interrupted, Told
 
 import hpo
 from hpo.errors import UsageError
@@ -45,30 +46,6 @@ def mine(here):
         return hpo.run(train="mine.py:train", settings=hpo.Settings(epochs=10), options=given)
 
     return run
-
-
-class Interrupted(hpo.Watcher):
-    """Ends its run at the fifth epoch, as Ctrl-C pressed twice does."""
-
-    epochs = 0
-
-    def epoch(self, *_):
-        self.epochs += 1
-        if self.epochs == 5:
-            raise KeyboardInterrupt
-
-
-class Told(hpo.Watcher):
-    """Remembers warnings, and which trials went on after which epoch."""
-
-    def __init__(self):
-        self.warnings, self.trials = [], []
-
-    def warned(self, text):
-        self.warnings.append(text)
-
-    def resumed(self, _board, trial, epoch):
-        self.trials.append((trial.number, epoch))
 
 
 def test_it_is_searched_and_the_smaller_loss_is_the_better(mine):
