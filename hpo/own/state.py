@@ -12,9 +12,9 @@ from typing import Any
 
 from hpo.errors import StorageError
 from hpo.messages import Epoch
-from hpo.system.files import read_sealed, refusal, sealed, write_atomically
+from hpo.system.checkpoints import write
+from hpo.system.files import read_sealed
 
-KEPT = 2  # newest checkpoints: the last may be damaged by a disk
 _NUMPY = {("numpy", "ndarray"), ("numpy", "dtype")} | {
     (f"numpy.{core}.{module}", name)
     for core in ("_core", "core")
@@ -53,14 +53,7 @@ def save(folder: Path, identity: object, history: Sequence[Epoch], state: object
     """
     head = json.dumps({"identity": identity, "history": history, "kind": "torch" if "torch" in sys.modules else "plain"}).encode()
     content = head + b"\n" + _packed(state, check=check)
-    path = folder / f"epoch-{history[-1].number:04d}.ckpt"
-    try:
-        write_atomically(path, sealed(content))
-        for old in newest_first(folder)[KEPT:]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {refusal(error, path)}") from error
-    return path
+    return write(folder, history[-1].number, content)
 
 
 def load(path: Path, identity: object) -> tuple[list[Epoch], Any]:
@@ -78,11 +71,6 @@ def load(path: Path, identity: object) -> tuple[list[Epoch], Any]:
         return history, _unpacked(body, told["kind"])
     except (ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise StorageError(f"{path} contains no state of this training.") from error
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the paths of a trial's checkpoints, damaged ones included."""
-    return sorted(folder.glob("epoch-[0-9][0-9][0-9][0-9]*.ckpt"), key=lambda path: int(path.stem[6:]), reverse=True)
 
 
 def _packed(state: object, *, check: bool) -> bytes:

@@ -25,6 +25,7 @@ from hpo.messages import Epoch
 from hpo.objective import TrialError
 from hpo.own import declare, describe, state
 from hpo.own.log import logged
+from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Trial:
         self._identity = {**config, "device": None}  # a state trains on anywhere
         self._last: Path | None = None
         self._resume: Any = None
-        for path in state.newest_first(folder):
+        for path in checkpoints.newest_first(folder):
             try:
                 self.history, self._resume = state.load(path, self._identity)
                 self._last = path

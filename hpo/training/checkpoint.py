@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hpo.errors import StorageError
-from hpo.system.failpoints import reach
-from hpo.system.files import read_sealed, refusal, sealed, write_atomically
-
-KEPT = 2
-
-_NAME = re.compile(r"epoch-(\d+)\.ckpt")
+from hpo.system.checkpoints import KEPT, write
+from hpo.system.files import read_sealed
 
 
 def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> Path:
@@ -32,16 +27,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> P
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getbuffer()
-    path = folder / f"epoch-{epoch:04d}.ckpt"
-    try:
-        write_atomically(path, sealed(content))
-        reach("checkpoint.written")
-        for old in newest_first(folder)[keep:]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write the checkpoint {path} ({len(content):,} bytes): {refusal(error, path)}") from error
-    return path
+    return write(folder, epoch, buffer.getbuffer(), keep)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -58,11 +44,3 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise StorageError(f"{path} contains no state of a training.")
     return state
-
-
-def newest_first(folder: Path) -> list[Path]:
-    """Return the paths of a trial's checkpoints, damaged ones included."""
-    if not folder.is_dir():
-        return []
-    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(numbered, reverse=True)]

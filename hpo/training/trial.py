@@ -21,6 +21,7 @@ from hpo.errors import SpaceError, StorageError, UsageError
 from hpo.messages import Epoch
 from hpo.objective import FIRST, TrialError
 from hpo.settings import PLACES, Settings
+from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint
@@ -82,7 +83,7 @@ class Trial:
 
     def _continue(self) -> None:
         """Continue from the newest checkpoint that is undamaged and of this trial."""
-        for path in checkpoint.newest_first(self.folder):
+        for path in checkpoints.newest_first(self.folder):
             try:
                 state = checkpoint.load(path)
                 if _identity_of(state) == self._identity():

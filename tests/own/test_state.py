@@ -15,6 +15,7 @@ import torch
 from hpo.errors import StorageError
 from hpo.messages import Epoch
 from hpo.own import state
+from hpo.system import checkpoints
 from hpo.system.files import sealed
 
 HISTORY = [Epoch(1, 0.5, 0.1), Epoch(2, float("inf"), 0.1, 0.0, {"loss": float("nan")})]
@@ -53,7 +54,7 @@ assert "torch" not in sys.modules
 def test_the_newest_two_are_kept(tmp_path):
     for n in range(1, 5):
         state.save(tmp_path, IDENTITY, [Epoch(i, 0.5, 0.1) for i in range(1, n + 1)], n, check=False)
-    assert [path.name for path in state.newest_first(tmp_path)] == ["epoch-0004.ckpt", "epoch-0003.ckpt"]
+    assert [path.name for path in checkpoints.newest_first(tmp_path)] == ["epoch-0004.ckpt", "epoch-0003.ckpt"]
 
 
 @pytest.mark.parametrize("kind", ["plain", "torch"])
