@@ -48,8 +48,9 @@ def best(record: StudyRecord) -> None:
     table.add_row(record.measure, *("" if t.value is None else plain(score(t.value, record)) for t in shown))
     for name in trial.params:
         table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))
+    noted = [record.notes(t) for t in shown]
     for key in MEASURED if record.ours else ():
-        measured = [counted(t.user_attrs.get(key)) for t in shown]
+        measured = [counted(notes.get(key)) for notes in noted]
         if any(measured):  # a stranger's objective may have no layers to count
             table.add_row(key, *measured)
     out().print(table)

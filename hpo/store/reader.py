@@ -49,8 +49,13 @@ class Stored(NamedTuple):
     trials: list[Trial]  # by number; empty where there are several objectives
 
 
-def read(database: Database, name: str) -> Stored:
+def read(database: Database, name: str, *, notes: bool = True) -> Stored:
     """Read a study.
+
+    Args:
+        database: Where it is.
+        name: The study's.
+        notes: Whether to read what programs noted of each trial, which is a third of everything; else that is empty.
 
     Raises:
         StorageError: The database refuses, has no such study any more, or holds a value of it that cannot be right.
@@ -62,7 +67,18 @@ def read(database: Database, name: str) -> Stored:
         stored = _Study(ask, study[0])
         directions = [direction for _, direction in stored.rows("study_directions", "t.objective")]
         attributes = {key: json.loads(text) for key, text in stored.rows("study_user_attributes", "t.study_user_attribute_id")}
-        return Stored(study[0], directions, attributes, stored.trials() if len(directions) == 1 else [])
+        return Stored(study[0], directions, attributes, stored.trials(notes=notes) if len(directions) == 1 else [])
+
+
+def notes(record: StudyRecord, trial_id: int) -> dict[str, Any]:
+    """Return what programs noted of one trial.
+
+    Raises:
+        StorageError: The database refuses, or holds a value that cannot be right.
+    """
+    with legible(record.location, record.name), open_database(record.location).reading() as ask:
+        rows = _Study(ask, record.study_id).rows("trial_user_attributes", "t.key", trial_id)
+        return {key: _value(text) for _, key, text in rows}
 
 
 def published(record: StudyRecord) -> dict[str, Any]:
@@ -174,18 +190,22 @@ class _Study(NamedTuple):
     ask: Ask
     study_id: int
 
-    def rows(self, table: str, order: str) -> Iterator[Any]:
-        """Go through the rows that a table has of the study or of its trials."""
-        return chain.from_iterable(self._rows(table, order))
+    def rows(self, table: str, order: str, trial_id: int | None = None) -> Iterator[Any]:
+        """Go through the rows that a table has of the study, of its trials, or of one trial."""
+        return chain.from_iterable(self._rows(table, order, trial_id))
 
-    def _rows(self, table: str, order: str) -> Iterator[list[Any]]:
+    def _rows(self, table: str, order: str, trial_id: int | None) -> Iterator[list[Any]]:
         columns = _COLUMNS[table]
         selected = ", ".join(f"t.{name}" for name in columns)  # behind a dot, no name is a word of MySQL's
         whose = "t.study_id = :study"
         if table.startswith("trial_"):
-            whose = "t.trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
+            whose = (
+                "t.trial_id IN (SELECT trial_id FROM trials WHERE study_id = :study)"
+                if trial_id is None
+                else "t.trial_id = :trial"
+            )
         query = f"SELECT {selected} FROM {table} t WHERE {whose} ORDER BY {order}"  # noqa: S608  # our own words
-        found = self.ask(query, {"study": self.study_id})
+        found = self.ask(query, {"study": self.study_id} if trial_id is None else {"trial": trial_id})
         while rows := found.fetchmany(_AT_ONCE):
             for (name, is_sound), column in zip(columns.items(), zip(*rows, strict=True), strict=True):
                 if not is_sound(column):
@@ -197,7 +217,10 @@ class _Study(NamedTuple):
         """Go through a table trial by trial; each row begins with the trial's id."""
         return groupby(self.rows(table, f"t.trial_id, t.{order}"), itemgetter(0))
 
-    def trials(self) -> list[Trial]:
+    def _attributes(self, table: str) -> dict[int, dict[str, Any]]:
+        return {trial: {intern(key): _value(text) for _, key, text in rows} for trial, rows in self.by_trial(table, "key")}
+
+    def trials(self, *, notes: bool) -> list[Trial]:
         """Read the trials; what a run adds meanwhile to trials that it begins meanwhile is left out."""
         begun = list(self.rows("trials", "t.number"))
         for (_, number, *_), (_, following, *_) in pairwise(begun):
@@ -216,10 +239,8 @@ class _Study(NamedTuple):
             params[trial] = {n: one.to_external_repr(x) for (n, one), x in zip(space.items(), numbers, strict=True)}
         steps = self.by_trial("trial_intermediate_values", "step")
         curves = {trial: {step: _number(value, kind) for _, step, value, kind in rows} for trial, rows in steps}
-        user, system = (
-            {trial: {intern(key): _value(text) for _, key, text in rows} for trial, rows in self.by_trial(table, "key")}
-            for table in ("trial_user_attributes", "trial_system_attributes")
-        )
+        user = self._attributes("trial_user_attributes") if notes else {}
+        system = self._attributes("trial_system_attributes")
         return [
             Trial(
                 number,

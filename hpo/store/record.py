@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
-from hpo.store import own, schema
+from hpo.store import own, reader, schema
 from hpo.store.database import open_database
 from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.reader import legible, names, read, study_names, unreadable
@@ -42,6 +42,7 @@ class StudyRecord:
         maximize: Whether more is better.
         attributes: The study's: settings, space, environment, command, stopped.
         trials: All trials by number.
+        noted: Whether these came with what programs noted of each (`user_attrs`); `notes` returns it in any case.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StudyRecord:
     maximize: bool
     attributes: Mapping[str, Any] = field(repr=False)
     trials: list[Trial] = field(repr=False)
+    noted: bool = True
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -154,13 +156,21 @@ class StudyRecord:
     @property
     def checkpoint(self) -> Path | None:
         """The best trial's last checkpoint, there or not; None without a best trial."""
-        stored = self.winner.user_attrs.get("checkpoint") if self.winner else None
+        stored = self.notes(self.winner).get("checkpoint") if self.winner else None
         return folders.checkpoint(self.location, self.name, stored)
 
     @property
     def winner_folder(self) -> Path | None:
         """The best trial's own folder, with its checkpoint and what the report shows of it."""
         return self.checkpoint.parent if self.checkpoint else None
+
+    def notes(self, trial: Trial) -> Mapping[str, Any]:
+        """Return what programs noted of a trial.
+
+        Raises:
+            StorageError: It was not loaded with the study, and cannot be read now.
+        """
+        return trial.user_attrs if self.noted else reader.notes(self, trial.trial_id)
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row per trial: number, state, accuracy, parameters, and what was measured."""
@@ -199,7 +209,7 @@ class StudyRecord:
 
     def row(self, trial: Trial) -> dict[str, Any]:
         """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
-        state = self.state(trial)
+        state, notes = self.state(trial), self.notes(trial)
         foreign = f"{trial.state.name.lower()} by another program" if state == FOREIGN else None
         before = {
             "number": trial.number,
@@ -208,15 +218,15 @@ class StudyRecord:
             "epochs": trial.last_step or 0,
         }
         after = {
-            **{key: trial.user_attrs.get(key) for key in MEASURED},
-            "reason": trial.user_attrs.get("reason", foreign),
+            **{key: notes.get(key) for key in MEASURED},
+            "reason": notes.get("reason", foreign),
             "started": _iso(trial.datetime_start),
             "ended": _iso(trial.datetime_complete),
         }
         taken = before | after
         params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
         if self.ours and not self.objective.is_built_in:  # after the last epoch; the built-in network's are on the page
-            ends = {name: values[-1] for name, values in own.metrics(trial.user_attrs).items()}
+            ends = {name: values[-1] for name, values in own.metrics(notes).items()}
             params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}
         return before | params | after
 
@@ -240,8 +250,13 @@ def _iso(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
 
 
-def load(name: str, location: Location) -> StudyRecord:
+def load(name: str, location: Location, *, notes: bool = True) -> StudyRecord:
     """Return a stored study.
+
+    Args:
+        name: The study's.
+        location: The database.
+        notes: Whether to read at once what programs noted of every trial (see `StudyRecord.notes`).
 
     Raises:
         UsageError: No such study, or one of several objectives.
@@ -252,18 +267,21 @@ def load(name: str, location: Location) -> StudyRecord:
     if name not in known:
         hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
         raise UsageError(f"there is no study {name!r} in {location}.{hint}")
-    found = _loaded(name, database)
+    found = _loaded(name, database, notes=notes)
     if isinstance(found, int):
         raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
     return found
 
 
-def load_all(location: Location, problems: dict[str | bytes, StorageError] | None = None) -> list[StudyRecord]:
+def load_all(
+    location: Location, problems: dict[str | bytes, StorageError] | None = None, *, notes: bool = True
+) -> list[StudyRecord]:
     """Return all studies of one objective, by name.
 
     Args:
         location: The database.
         problems: Gets an error for each study that cannot be read, by its name; None: the first one is raised.
+        notes: As for `load`.
 
     Raises:
         StorageError: The database cannot be used.
@@ -275,7 +293,7 @@ def load_all(location: Location, problems: dict[str | bytes, StorageError] | Non
     records = []
     for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
         try:
-            found = _loaded(name, database)
+            found = _loaded(name, database, notes=notes)
             if isinstance(found, StudyRecord):
                 records.append(found)
         except StorageError as error:
@@ -289,10 +307,10 @@ def _is_name(name: str | bytes) -> bool:
     return isinstance(name, str) and len(name) <= LONGEST_NAME
 
 
-def _loaded(name: str, database: Database) -> StudyRecord | int:
+def _loaded(name: str, database: Database, *, notes: bool) -> StudyRecord | int:
     """Return a study, or the number of its objectives where that is not one."""
-    found = read(database, name)
+    found = read(database, name, notes=notes)
     if len(found.directions) != 1:
         return len(found.directions)
     maximize = found.directions == ["MAXIMIZE"]
-    return StudyRecord(name, database.location, found.study_id, maximize, found.attributes, found.trials)
+    return StudyRecord(name, database.location, found.study_id, maximize, found.attributes, found.trials, notes)

@@ -90,3 +90,10 @@ def test_what_was_trained_is_shown_to_the_watcher(tmp_path):
     notes = Notes()
     run(new_study(tmp_path / "hpo.db", sampler="random", pruner="none"), 2, watcher=notes)
     assert notes.ends == [(0, "complete"), (1, "complete")]
+
+
+def test_a_study_loaded_without_what_was_noted_says_the_same_of_a_trial(study):
+    found = record.load("first", study.location, notes=False)
+    assert not any(trial.user_attrs for trial in found.trials)
+    assert [found.row(trial) for trial in found.trials] == [study.row(trial) for trial in study.trials]
+    assert found.checkpoint == study.checkpoint
