@@ -12,7 +12,7 @@ from hpo.convnet import OBJECTIVE
 from hpo.errors import UsageError
 from hpo.objective import Objective, Score
 from hpo.search_space import SearchSpace
-from hpo.settings import TASK, RunOptions, Settings
+from hpo.settings import IMAGES, RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
 
@@ -139,7 +139,7 @@ def _of_file(source: str, *, with_data: bool) -> Objective:
     from hpo.own.describe import of_file
 
     objective = of_file(source)
-    return dataclasses.replace(objective, settings=TASK) if with_data else objective
+    return dataclasses.replace(objective, settings=IMAGES) if with_data else objective
 
 
 def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
@@ -189,7 +189,7 @@ def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_
 
     watcher = Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))
     objective = given["objective"] = given["objective"] or OBJECTIVE
-    if objective.name == OBJECTIVE.name and objective is not OBJECTIVE:
+    if objective.name == OBJECTIVE.name and objective.judged_by(OBJECTIVE.score.name) != OBJECTIVE:
         raise UsageError(f"objective: {objective.name!r} is the name of hpo's own. Give it another.")
     try:
         return session.run(study, storage=storage, watcher=watcher, must_exist=must_exist, **given)

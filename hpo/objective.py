@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from hpo.errors import HpoError, SpaceError, UsageError, nearest
 from hpo.search_space import SearchSpace
+from hpo.settings import metric_of
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:
@@ -187,6 +188,12 @@ class Objective:
             return self.space(space)
         return space.over(self.knobs) if space and self.knobs else space
 
+    def judged_by(self, metric: str) -> Objective:
+        """Return it with a metric of images as its score, where a study may choose one."""
+        if "metric" not in self.settings or metric == self.score.name:
+            return self
+        return replace(self, score=self.score._replace(name=metric))
+
     @property
     def is_built_in(self) -> bool:
         """Whether it is hpo's own network, whose trials leave what the page shows of a network."""
@@ -242,7 +249,7 @@ def of_study(attributes: Mapping[str, Any]) -> Objective:
     name = told.get("name", "")
     if name in BUILT_IN:
         found: Objective = import_module(BUILT_IN[name]).OBJECTIVE
-        return found
+        return found.judged_by(metric_of(attributes.get("settings")))
     version = attributes.get("recipe")
     score = Score(told.get("score", "score"), told.get("unit", ""), told.get("direction") != "minimize")
     return Objective(

@@ -25,6 +25,7 @@ DATASETS = ("cifar10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")
+METRICS = ("accuracy", "balanced-accuracy", "macro-f1")
 FITS = ("crop", "pad", "stretch")
 PICTURES = ("data", "image_size", "fit", "skip_broken")  # settings of a person's own pictures, where there are some
 PLACES = ("data",)  # settings that say where something lies: it may be moved, as long as it is the same
@@ -81,6 +82,12 @@ def data_folder(given: Path | None = None, remembered: Path | None = None) -> Pa
     if given is None and remembered is not None and remembered.is_dir():
         return remembered
     return expanded(given or os.environ.get("HPO_DATA_DIR") or DATA_DIR)
+
+
+def metric_of(stored: object) -> str:
+    """Return the metric in the settings of a study; those of an older hpo name none, and mean the accuracy."""
+    found = stored.get("metric") if isinstance(stored, dict) else None
+    return found if found in METRICS else METRICS[0]
 
 
 def _one_of(*known: str) -> AfterValidator:
@@ -199,6 +206,9 @@ class ImageSettings(Given):
     fit: Annotated[str, _one_of(*FITS), Option("How your pictures become squares.", metavar="|".join(FITS))] = "crop"
     skip_broken: Annotated[bool, Option("Go on without pictures that cannot be read.")] = False
     score: Annotated[str, _one_of(*SCORES), Option("Images that trials are scored on.", metavar="|".join(SCORES))] = "test"
+    metric: Annotated[
+        str, _one_of(*METRICS), Option("What counts on them; balanced and macro: each class as much.", metavar="|".join(METRICS))
+    ] = "accuracy"
     limit_train: Annotated[Count | None, Option("Train on N images only.", metavar="N")] = None  # as many of each class
     limit_test: Annotated[Count | None, Option("Score on N images only.", metavar="N")] = None  # likewise
 
@@ -246,6 +256,7 @@ class Settings(SearchSettings, ImageSettings):
 
 
 TASK = tuple(ImageSettings.model_fields)  # an objective says whether it has them
+IMAGES = tuple(name for name in TASK if name != "metric")  # those of code that says itself what counts
 
 
 class RunOptions(Given):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hpo.cli.rows import STYLES, Share, cell, counted, plain, show_rows, to_json
 from hpo.cli.streams import err, out, visible
+from hpo.settings import METRICS
 from hpo.store.own import FOREIGN
 from hpo.store.schema import MEASURED
 
@@ -32,6 +33,12 @@ def score(value: float | None, record: StudyRecord) -> float | None:
     return Share(value) if value is not None and record.is_share and 0 <= value <= 1 else value
 
 
+def told(row: Row, record: StudyRecord) -> Row:
+    """Return a trial's row for a table: its value, and an accuracy beside it, as a person reads them."""
+    shares = {record.measure, METRICS[0]}
+    return {key: score(value, record) if key in shares and isinstance(value, float) else value for key, value in row.items()}
+
+
 def best(record: StudyRecord) -> None:
     """Print the best trial as a table; in hpo's own studies next to trial 0, the default point."""
     trial, first = record.best, record.trials[0]
@@ -46,6 +53,9 @@ def best(record: StudyRecord) -> None:
     if first in shown[1:]:
         table.add_column("trial 0 (default)", justify="right")
     table.add_row(record.measure, *("" if t.value is None else plain(score(t.value, record)) for t in shown))
+    rows = [told(record.row(t), record) for t in shown]
+    if record.ours and record.objective.is_built_in and METRICS[0] in rows[0].keys() - {record.measure}:
+        table.add_row(METRICS[0], *(plain(row.get(METRICS[0], "")) for row in rows))
     for name in trial.params:
         table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))
     noted = [record.notes(t) for t in shown]
@@ -56,7 +66,8 @@ def best(record: StudyRecord) -> None:
     out().print(table)
     if settings and record.has("score") and settings.score == "test" and record.n_finished > 1:
         err().print(
-            "The winner was chosen on the test set, so its accuracy is optimistic; --score validation keeps the test set unread.",
+            f"The winner was chosen on the test set, so its {record.score.name} is optimistic; "
+            "--score validation keeps the test set unread.",
             style="dim",
         )
 
@@ -89,8 +100,7 @@ def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: s
     hidden = {"number", "started", "ended", "reason", *MEASURED} - {"seconds"}
     shown = [
         {"trial": row["number"]}
-        | {key: value for key, value in row.items() if key not in hidden}
-        | {record.measure: score(row[record.measure], record)}
+        | {key: value for key, value in told(row, record).items() if key not in hidden}
         | {"state": "not hpo's" if row["state"] == FOREIGN else row["state"]}
         for row in rows
     ]
@@ -132,8 +142,7 @@ def show_trial(record: StudyRecord, number: int, form: str) -> None:
     if form != "table":
         show_rows([row | {"curve": list(record.trials[number].intermediate_values.values())}], form, empty="")
         return
-    row = {key: score(value, record) if key == record.measure else value for key, value in row.items()}
-    _show_facts({visible(key): cell(key, value) for key, value in row.items() if value is not None})
+    _show_facts({visible(key): cell(key, value) for key, value in told(row, record).items() if value is not None})
 
 
 def _show_facts(facts: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ from hpo import correct
 from hpo.objective import FIRST
 from hpo.report import gains
 from hpo.report.importance import Importance, importances
+from hpo.settings import METRICS, metric_of
 from hpo.store.own import are_shares, best_first, is_our_study, metrics
 from hpo.store.trials import as_columns, stints, texts
 
@@ -181,9 +182,19 @@ class Summary:
     @cached_property
     def n_scored(self) -> int | None:
         """Number of images of which each score is the share that was right; None where it is none."""
+        counted = self.is_share and self.maximize and self.score_name == METRICS[0]
+        return self.n_images if counted else None
+
+    @property
+    def n_images(self) -> int | None:
+        """Number of scored images; None if unknown."""
         n = self.environment.get("n_scored")
-        known = isinstance(n, int) and not isinstance(n, bool) and n > 0
-        return n if known and self.is_share and self.maximize else None
+        return n if isinstance(n, int) and not isinstance(n, bool) and n > 0 else None
+
+    @property
+    def metric(self) -> str:
+        """What of the answers to scored images counts, where it is a study on images."""
+        return metric_of(self.settings)
 
     @cached_property
     def tutorial(self) -> float | None:

@@ -16,6 +16,7 @@ from hpo.report.artifacts import read_artifacts
 from hpo.report.figures import winner as figures
 from hpo.report.words import NOTHING, clipped, count, parameter, percent
 from hpo.search_space import toml
+from hpo.settings import METRICS
 
 if TYPE_CHECKING:
     from hpo.report.artifacts import Integers, Scores
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 Picture = tuple[str, str, str]  # data URI, description, caption
 
 # Settings that are needed to train the winner again.
-NEEDED_SETTINGS = ("dataset", "data", "image_size", "fit", "skip_broken", "epochs", "score", "seed", "limit_train", "limit_test")
+NEEDED_SETTINGS = (
+    "dataset", "data", "image_size", "fit", "skip_broken", "epochs", "score", "metric", "seed", "limit_train", "limit_test",
+)  # fmt: skip
 SHARP = 64  # pixels: pictures with a longer edge are put into the page as JPEG, which takes a fifth of the space
 
 
@@ -88,7 +91,7 @@ def _again(summary: Summary, best: int) -> str:
     said = [
         key if value is True else f"{key} {shlex.quote(str(value))}"
         for key, value in options.items()
-        if value not in (None, False)
+        if value not in (None, False) and (key, value) != ("--metric", METRICS[0])
     ]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
     begin = f"python -m hpo run {name} {shlex.join(summary.objective.options)}".rstrip()

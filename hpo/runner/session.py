@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,8 @@ def run(
     settings, options = settings or Settings(), options or RunOptions()
     if options.target is not None:
         objective.score.check(options.target)
+    if "metric" in settings.model_fields_set - {*objective.settings}:
+        raise UsageError(f"--metric is for hpo's own networks: {objective.name} says itself what counts. Leave it out.")
     if name is None:
         name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
     given = {key: getattr(settings, key) for key in settings.model_fields_set}
@@ -100,6 +102,8 @@ def run(
             _take(lock, asked.name, stack)
         else:
             settings.check_given()
+        objective = objective.judged_by(settings.metric)
+        asked = replace(asked, objective=objective)
         recipe = before.recipe if before is not None else objective.recipe
         starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)

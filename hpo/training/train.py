@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from hpo.convnet import LATEST
 from hpo.messages import Epoch
+from hpo.metrics import ACCURACY, measured
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.device import fast_dtype, scoring_batch
 from hpo.training.model import ConvNet, Whiten
@@ -49,9 +50,17 @@ class Training:
     """
 
     def __init__(
-        self, config: Config, train: Images, score: Images, n_classes: int, n_epochs: int, seed: int, recipe: Recipe = LATEST
+        self,
+        config: Config,
+        train: Images,
+        score: Images,
+        n_classes: int,
+        n_epochs: int,
+        seed: int,
+        recipe: Recipe = LATEST,
+        metric: str = ACCURACY,
     ) -> None:
-        self.config, self.train, self.score, self.recipe = config, train, score, recipe
+        self.config, self.train, self.score, self.recipe, self.metric = config, train, score, recipe, metric
         self.n_epochs, self.seed = n_epochs, seed
         self.epoch = 0
         self.logits = torch.empty(0)
@@ -131,14 +140,14 @@ class Training:
             began = time.perf_counter()
             train_loss = self._train_epoch(self.epoch + 1, tick or _silent)
             trained = time.perf_counter()
-            score_loss, accuracy = self._score()
+            score_loss, score, beside = self._score()
             self.epoch += 1
             yield Epoch(
                 self.epoch,
-                accuracy,
+                score,
                 seconds=time.perf_counter() - began,
                 images_per_second=len(self.train) / (trained - began),
-                metrics={"train_loss": train_loss, "score_loss": score_loss},
+                metrics={"train_loss": train_loss, "score_loss": score_loss, **beside},
             )
 
     def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
@@ -177,8 +186,8 @@ class Training:
         return loss.detach()
 
     @torch.inference_mode()
-    def _score(self) -> tuple[float, float]:
-        """Return mean loss and accuracy on the scored images, dropout off."""
+    def _score(self) -> tuple[float, float, dict[str, float]]:
+        """Return mean loss and score on the scored images, dropout off, and what is measured beside them."""
         scored = self.scored.eval()
         logits, labels = [], []
         device = self.score.device
@@ -191,7 +200,11 @@ class Training:
         loss = nn.functional.cross_entropy(self.logits, truth).item()
         if not math.isfinite(loss):
             raise DivergedError
-        return loss, (self.logits.argmax(1) == truth).float().mean().item()
+        predicted = self.logits.argmax(1)
+        if self.metric == ACCURACY:
+            return loss, (predicted == truth).float().mean().item(), {}
+        answers = truth.cpu().numpy(), predicted.cpu().numpy()
+        return loss, measured(self.metric, *answers), {ACCURACY: measured(ACCURACY, *answers)}
 
 
 def learning_rate(config: Config, progress: float) -> float:

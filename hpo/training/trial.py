@@ -19,6 +19,7 @@ from hpo import correct
 from hpo.convnet import BEFORE
 from hpo.errors import SpaceError, StorageError, UsageError
 from hpo.messages import Epoch
+from hpo.metrics import ACCURACY
 from hpo.objective import FIRST, TrialError
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
@@ -79,7 +80,8 @@ class Trial:
         task, config = self.task, self.config
         if not task.mirrorable:
             config = config.model_copy(update={"flip": False, "tta": False})
-        return Training(config, task.train, task.score, len(task.classes), task.settings.epochs, self.seed, task.recipe)
+        settings, n_classes = task.settings, len(task.classes)
+        return Training(config, task.train, task.score, n_classes, settings.epochs, self.seed, task.recipe, settings.metric)
 
     def _continue(self) -> None:
         """Continue from the newest checkpoint that is undamaged and of this trial."""
@@ -190,14 +192,19 @@ class Trial:
 
 def _row(epoch: Epoch) -> tuple[float, ...]:
     """Return an epoch as a checkpoint has it."""
-    losses = epoch.metrics["train_loss"], epoch.metrics["score_loss"]
-    return epoch.number, *losses, epoch.score, epoch.images_per_second, epoch.seconds
+    losses, accuracy = (epoch.metrics["train_loss"], epoch.metrics["score_loss"]), epoch.metrics.get(ACCURACY)
+    beside = () if accuracy is None else (accuracy,)  # where it is not the score
+    return epoch.number, *losses, epoch.score, epoch.images_per_second, epoch.seconds, *beside
 
 
-def _epoch(number: float, train_loss: float, score_loss: float, accuracy: float, speed: float, seconds: float) -> Epoch:
+def _epoch(
+    number: float, train_loss: float, score_loss: float, score: float, speed: float, seconds: float, *beside: float
+) -> Epoch:
     """Return the epoch of a checkpoint's row."""
-    metrics = {"train_loss": float(train_loss), "score_loss": float(score_loss)}
-    return Epoch(int(number), float(accuracy), float(seconds), float(speed), metrics)
+    metrics = {"train_loss": float(train_loss), "score_loss": float(score_loss)} | dict(
+        zip((ACCURACY,), map(float, beside), strict=False)
+    )
+    return Epoch(int(number), float(score), float(seconds), float(speed), metrics)
 
 
 def _identity_of(state: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hpo import correct
 from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
+from hpo.metrics import measured
 from hpo.objective import TrialError
 from hpo.settings import Settings
 from hpo.training import checkpoint
@@ -289,3 +290,20 @@ def test_every_epoch_is_finite_numbers_and_an_accuracy_between_0_and_1(done):
 
 def test_plain_settings_are_enough(task, tmp_path):
     assert Trial(task, PLAIN, 0, tmp_path).history == []
+
+
+@pytest.mark.parametrize("metric", ["balanced-accuracy", "macro-f1"])
+def test_another_metric_is_the_score_and_the_accuracy_is_beside_it_also_of_epochs_that_a_checkpoint_brings_back(
+    digits, done, tmp_path, metric
+):
+    task = Task.of(SETTINGS.model_copy(update={"metric": metric}), digits, CPU, GIB)
+    first = Trial(task, LEARNED, 7, tmp_path)
+    next(first.epochs())
+    trial = Trial(task, LEARNED, 7, tmp_path)
+    assert trial.history == first.history
+    assert len([*trial.epochs()]) == 2
+    with np.load(trial.finish().parent / "scores.npz") as scores:
+        labels, predicted = scores["labels"], scores["logits"].argmax(1)
+    assert trial.history[-1].score == measured(metric, labels, predicted)
+    accuracies = [epoch.metrics["accuracy"] for epoch in trial.history]
+    assert accuracies == pytest.approx([epoch.score for epoch in done[0].history])  # the training is the same

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 def size(summary: Summary) -> Figure | None:
     """Draw the score against the number of parameters."""
-    return _trade(summary, "n_parameters", "size", "Accuracy and size", "parameters")
+    return _trade(summary, "n_parameters", "size", "size", "parameters")
 
 
 def time(summary: Summary) -> Figure | None:
     """Draw the score against training seconds."""
-    return _trade(summary, "seconds", "time", "Accuracy and training time", "training seconds")
+    return _trade(summary, "seconds", "time", "training time", "training seconds")
 
 
-def _trade(summary: Summary, cost: str, name: str, title: str, noun: str) -> Figure | None:
+def _trade(summary: Summary, cost: str, name: str, what: str, noun: str) -> Figure | None:
+    title = f"{summary.score_name[:1].upper()}{summary.score_name[1:]} and {what}"
     known = summary.finished[np.isfinite(summary.finished[cost]) & (summary.finished[cost] > 0)]
     if len(known) < 2 or known[cost].nunique() < 2:
         return None

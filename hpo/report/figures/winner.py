@@ -24,6 +24,7 @@ from hpo.report.figures.figure import (
     whole_axis,
 )
 from hpo.report.words import clipped, count, percent, score
+from hpo.settings import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,14 +52,16 @@ def learning(summary: Summary) -> Figure | None:
     if best != 0 and summary.default_value is not None:
         first: pd.Series[float] = summary.curves.T[0].dropna()
         data.append(_line("trial 0, the default", [int(step) for step in first.index], first, REFERENCE_COLOR, dash="dash"))
-    drawn = []
+    drawn: list[dict[str, Any]] = []
     order = sorted(summary.metrics, key=lambda name: (name not in _LOSSES, name != "train_loss"))
     for name, shade in zip(order, _SHADES, strict=False):
         values, title = summary.metrics[name], _LOSSES.get(name, clipped(name, 40))
-        drawn.append(_line(title, list(range(1, len(values) + 1)), values, COLORS[shade], dash="dot") | {"yaxis": "y2"})
+        beside_score = summary.is_share and name == METRICS[0]  # of the same kind
+        line = _line(title, list(range(1, len(values) + 1)), values, COLORS[shade], dash="dot")
+        (data if beside_score else drawn).append(line | ({} if beside_score else {"yaxis": "y2"}))
     layout: dict[str, Any] = {"xaxis": whole_axis("epoch", len(epochs)), "yaxis": value_axis(summary)}
     if drawn:
-        heading = "loss" if summary.metrics.keys() <= _LOSSES.keys() else ""
+        heading = "loss" if summary.metrics.keys() <= _LOSSES.keys() | {METRICS[0]} else ""
         beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
         layout["yaxis2"] = axis(heading, rangemode="tozero", tickmode="auto", **beside)
     smoothing = summary.label_smoothing
