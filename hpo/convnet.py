@@ -1,41 +1,30 @@
-"""The built-in objective: a convolutional network on images; its parameters, its presets, the versions of its recipe. No torch.
+"""The built-in network: its parameters, its presets, and the objective that is made of them. No torch.
 
-A `Config` describes a network and its training completely; the presets, spaces over it, are the files in presets/. To add a
-parameter, add a field here with its bounds and the value that `basic` fixes it to, and the line in training/ that obeys it.
-What a training does beyond its Config is a `Recipe`: a study stores the version that it was made with (none: version 1), and
-continues by it. To change what a training of the same Config does, add a version: a field of `Recipe` that describes the
-change, and one branch in training. A field of Config that is younger than a stored space gets its value from `BEFORE`, which
-trains as before.
+A `Config` describes a network and its training completely: what any network is trained with (recipe.py), and what this one is
+built from. The presets, spaces over it, are the files in presets/.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from hpo.objective import FIRST, SHARE, Objective, Score
+from hpo.objective import FIRST_BUILT_IN, SHARE, Objective, Score
+from hpo.recipe import BEFORE, LATEST, TrainingConfig, steps
 from hpo.settings import TASK
 
-if TYPE_CHECKING:
-    from hpo.parameters import Value
 
-
-class Config(BaseModel):
-    """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Architecture(BaseModel):
+    """What the network is built from."""
 
     # The four parameters that the project is about.
     depth: int = Field(3, ge=1, le=8, description="blocks of two convolutions")
     filters: int = Field(32, ge=1, le=2048, description="filters of the first block")
     dropout: float = Field(0.05, ge=0, le=0.95, description="rate before the last layer; inside the blocks 0.6 of it")
-    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
+    lr: float  # here for its place among the four
     # The network.
     growth: float = Field(2.0, ge=0.25, le=8, description="filters of a block relative to the block before")
     kernel: Literal[1, 3, 5, 7] = Field(3, description="kernel size of the blocks' convolutions, pixels")
@@ -44,57 +33,12 @@ class Config(BaseModel):
     activation: Literal["relu", "gelu", "silu"] = "relu"
     pool: Literal["early", "late"] = Field("early", description="2x2 max pooling after a block's first or last convolution")
     hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global max pooling")
-    # The training.
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
-    batch_size: int = Field(128, ge=1, le=65536, description="images per step")
-    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
-    # The images.
-    tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
-    standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
-    flip: bool = Field(default=True, description="mirror half of the training images")
-    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels of 32")
-    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels of 32")
 
 
-BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed
+class Config(TrainingConfig, Architecture):
+    """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How trainings of one version differ from other versions.
-
-    Attributes:
-        version: The number that a study stores.
-        adamw_decay: Factor between `weight_decay` and AdamW's weight decay.
-        width_step: Blocks that grow have a multiple of this many filters, if the first block has.
-        joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
-        stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
-        blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
-    """
-
-    version: int
-    adamw_decay: float
-    width_step: int
-    joined_counts: bool
-    stem_shuffled: bool
-    blank_is_mean: bool
-
-
-_FIRST = Recipe(FIRST, adamw_decay=1.0, width_step=1, joined_counts=True, stem_shuffled=False, blank_is_mean=False)
-_SECOND = Recipe(2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True)
-
-RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND)}
-LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
-
-
-def of_version(version: object) -> Recipe | None:
-    """Return the recipe of a stored version, or None if this hpo does not know it."""
-    return RECIPES.get(version) if isinstance(version, int) else None
+    lr: float = Field(0.2, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -104,13 +48,8 @@ def _preset(name: str) -> dict[str, Any]:
 PRESETS = {name: _preset(name) for name in ("basic", "wide", "tutorial")}
 
 
-def _steps(point: Mapping[str, Value], environment: Mapping[str, Any]) -> int | None:
-    n_train, batch_size = environment.get("n_train"), point["batch_size"]
-    return math.ceil(n_train / int(batch_size)) if isinstance(n_train, int) and n_train > 0 else None
-
-
 OBJECTIVE = Objective(
-    name="convnet",
+    name=FIRST_BUILT_IN,
     knobs=Config,
     presets=PRESETS,
     score=Score(name="accuracy", unit=SHARE),
@@ -118,5 +57,5 @@ OBJECTIVE = Objective(
     settings=TASK,
     recipe=LATEST.version,
     before=BEFORE,
-    steps=_steps,
+    steps=steps,
 )

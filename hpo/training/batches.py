@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from hpo.convnet import LATEST
+from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpo.convnet import Config, Recipe
+    from hpo.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,9 @@ def _per_channel(values: Tensor) -> Tensor:
     return values.float().view(1, -1, 1, 1)
 
 
-def training_batches(images: Images, config: Config, scale: Scale, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def training_batches(
+    images: Images, config: TrainingConfig, scale: Scale, epoch: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64, on the images' device.
 
     All randomness depends on (seed, epoch) alone, so a repeated epoch has the same batches.

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hpo.convnet import LATEST
 from hpo.errors import SpaceError
+from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
-    from hpo.convnet import Config, Recipe
+    from hpo.convnet import Config
+    from hpo.recipe import Recipe
 
 BLOCK_DROPOUT = 0.6  # times `dropout`, inside the blocks: the tutorial's ratio of 0.3 to 0.5
 BN_MOMENTUM = 0.4  # weight of the newest batch in the running statistics (airbench): torch's 0.1 is too slow for short trainings

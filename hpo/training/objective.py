@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hpo.convnet import Config, of_version
 from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
+from hpo.recipe import of_version
+from hpo.training import networks
 from hpo.training.device import fast_dtype, model_name, opened, out_of_memory
 from hpo.training.task import Task
 from hpo.training.trial import Trial
@@ -33,10 +34,11 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     recipe = of_version(setup.recipe)
     if recipe is None:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
+    model = setup.source or networks.CONVNET
     device = opened(setup.device)
     try:
         loaded = datasets.of(setup.settings, setup.data_dir, progress=tell)
-        task = Task.of(setup.settings, loaded, device, setup.memory, recipe)
+        task = Task.of(setup.settings, loaded, device, setup.memory, recipe, model)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -46,7 +48,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
         ) from None
 
     def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:
-        return Trial(task, Config.model_validate(point), seed, folder)
+        return Trial(task, networks.configuration(model, point), seed, folder)
 
     return _environment(task, loaded, device), begin
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hpo.convnet import LATEST
+from hpo.recipe import LATEST
 from hpo.training.device import has_fused_optimizers
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from hpo.convnet import Config, Recipe
+    from hpo.recipe import Recipe, TrainingConfig
 
 ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
 
 
-def make_optimizer(net: nn.Module, config: Config, device: torch.device, recipe: Recipe = LATEST) -> torch.optim.Optimizer:
+def make_optimizer(
+    net: nn.Module, config: TrainingConfig, device: torch.device, recipe: Recipe = LATEST
+) -> torch.optim.Optimizer:
     """Return the optimizer of a configuration for the trained parameters of `net`, without decay of biases and norms."""
     trained = [p for p in net.parameters() if p.requires_grad]
     decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)

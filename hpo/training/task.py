@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hpo.convnet import LATEST
 from hpo.data.datasets import MIRRORABLE
 from hpo.data.sampling import chosen
+from hpo.objective import FIRST_BUILT_IN
+from hpo.recipe import LATEST
 from hpo.training.batches import Images
 from hpo.training.device import home_of_pixels
 
 if TYPE_CHECKING:
-    from hpo.convnet import Recipe
     from hpo.data.datasets import DataSet
+    from hpo.recipe import Recipe
     from hpo.settings import Settings
 
 
@@ -25,7 +26,8 @@ class Task:
 
     Attributes:
         memory: Bytes that one training may use on the device.
-        recipe: The parts of training that no Config describes.
+        recipe: The parts of training that no configuration describes.
+        model: The network, as a study stores it (networks.py).
     """
 
     settings: Settings
@@ -34,6 +36,7 @@ class Task:
     score: Images
     memory: int
     recipe: Recipe = LATEST
+    model: str = FIRST_BUILT_IN
 
     @property
     def mirrorable(self) -> bool:
@@ -41,7 +44,15 @@ class Task:
         return self.settings.data is not None or self.settings.dataset in MIRRORABLE
 
     @classmethod
-    def of(cls, settings: Settings, data: DataSet, device: torch.device, memory: int, recipe: Recipe = LATEST) -> Task:
+    def of(
+        cls,
+        settings: Settings,
+        data: DataSet,
+        device: torch.device,
+        memory: int,
+        recipe: Recipe = LATEST,
+        model: str = FIRST_BUILT_IN,
+    ) -> Task:
         """Choose the images according to the settings.
 
         Raises:
@@ -57,4 +68,4 @@ class Task:
         else:
             score = Images.of(score_split.images, score_split.labels, scored, device, home)
         images = Images(pixels, labels, torch.from_numpy(trained).to(home))
-        return cls(settings, data.classes, images, score, memory, recipe)
+        return cls(settings, data.classes, images, score, memory, recipe, model)

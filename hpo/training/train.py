@@ -17,16 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from hpo.convnet import LATEST
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY, measured
+from hpo.recipe import LATEST
+from hpo.training import networks
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.device import fast_dtype, scoring_batch
-from hpo.training.model import ConvNet, Whiten
+from hpo.training.model import Whiten
 from hpo.training.optimizers import ADAMW_LR, make_optimizer
 
 if TYPE_CHECKING:
-    from hpo.convnet import Config, Recipe
+    from hpo.recipe import Recipe, TrainingConfig
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
@@ -51,7 +52,7 @@ class Training:
 
     def __init__(
         self,
-        config: Config,
+        config: TrainingConfig,
         train: Images,
         score: Images,
         n_classes: int,
@@ -59,6 +60,7 @@ class Training:
         seed: int,
         recipe: Recipe = LATEST,
         metric: str = ACCURACY,
+        model: str = networks.CONVNET,
     ) -> None:
         self.config, self.train, self.score, self.recipe, self.metric = config, train, score, recipe, metric
         self.n_epochs, self.seed = n_epochs, seed
@@ -66,10 +68,10 @@ class Training:
         self.logits = torch.empty(0)
         device = train.device
         torch.manual_seed(seed)
-        self.net = ConvNet(config, n_classes, train.pixels.shape[3], train.pixels.shape[1], recipe).to(device)
+        channels, edge = train.pixels.shape[3], train.pixels.shape[1]
+        self.net = networks.build(model, config, n_classes, channels, edge, recipe).to(device)
         self.scale = Scale.of(train, standardize=config.standardize, recipe=recipe)
-        if config.stem == "whiten":
-            self._fit_stem()
+        self._fit_stem()
         self.steps = n_epochs * self._n_batches()
         self.average = _average(self.net, config, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
@@ -83,16 +85,17 @@ class Training:
         return n_batches(len(self.train), self.config.batch_size)
 
     def _fit_stem(self) -> None:
+        stems = [module for module in self.net.modules() if isinstance(module, Whiten)]
+        if not stems:
+            return
         if self.recipe.stem_shuffled:
             order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed))
             some = self.train.chosen[order[:WHITENED].sort().values.to(self.train.chosen.device)]
         else:
             some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
         images = replace(self.train, chosen=some)
-        for module in self.net.modules():
-            if isinstance(module, Whiten):
-                batches = scoring_batches(images, self.scale, scoring_batch(images.device))
-                module.fit(inputs for inputs, _ in batches)
+        for stem in stems:
+            stem.fit(inputs for inputs, _ in scoring_batches(images, self.scale, scoring_batch(images.device)))
 
     @property
     def scored(self) -> nn.Module:
@@ -207,7 +210,7 @@ class Training:
         return loss, measured(self.metric, *answers), {ACCURACY: measured(ACCURACY, *answers)}
 
 
-def learning_rate(config: Config, progress: float) -> float:
+def learning_rate(config: TrainingConfig, progress: float) -> float:
     """Return the learning rate at `progress` (0 to 1) of the training: constant, or a linear rise and a linear fall."""
     peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
     if config.schedule == "constant":
@@ -216,7 +219,7 @@ def learning_rate(config: Config, progress: float) -> float:
     return peak * min(up, down)
 
 
-def _average(net: nn.Module, config: Config, steps: int) -> AveragedModel:
+def _average(net: nn.Module, config: TrainingConfig, steps: int) -> AveragedModel:
     """Return a running average of weights and of the norms' statistics, over about the share `averaging` of the training.
 
     While the learning rate is high, the weights fluctuate. Their average is some points better, and closer to the final result

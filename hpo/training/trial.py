@@ -16,26 +16,27 @@ import numpy as np
 import torch
 
 from hpo import correct
-from hpo.convnet import BEFORE
 from hpo.errors import SpaceError, StorageError, UsageError
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY
 from hpo.objective import FIRST, TrialError
+from hpo.recipe import BEFORE
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
-from hpo.training import checkpoint
+from hpo.training import checkpoint, networks
 from hpo.training.device import out_of_memory, scoring_batch
-from hpo.training.model import Size, measure
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
-    from hpo.convnet import Config
+    from hpo.recipe import TrainingConfig
+    from hpo.training.model import Size
     from hpo.training.task import Task
 
 THUMBNAIL = 128  # pixels: largest edge of these pictures
 N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
+_LARGE = ("filters", "depth", "batch_size")
 # What restoring from a file of other content raises.
 _NO_STATE = (UsageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 
@@ -55,13 +56,13 @@ class Trial:
 
     is_kept = True
 
-    def __init__(self, task: Task, config: Config, seed: int, folder: Path) -> None:
+    def __init__(self, task: Task, config: TrainingConfig, seed: int, folder: Path) -> None:
         self.task, self.config, self.seed, self.folder = task, config, seed, folder
         self.history: list[Epoch] = []
         self.passed_over: list[str] = []
         channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
         try:
-            self.size = measure(config, len(task.classes), channels, edge, task.recipe)
+            self.size = networks.measure(task.model, config, len(task.classes), channels, edge, task.recipe)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
         self.measured = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
@@ -70,7 +71,7 @@ class Trial:
             raise TrialError(
                 "memory",
                 f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
-                f"(filters = {config.filters}, depth = {config.depth}, batch_size = {config.batch_size}).",
+                f"({_large(config)}).",
             )
         with _memory_suffices():
             self._training = self._begun()
@@ -81,7 +82,17 @@ class Trial:
         if not task.mirrorable:
             config = config.model_copy(update={"flip": False, "tta": False})
         settings, n_classes = task.settings, len(task.classes)
-        return Training(config, task.train, task.score, n_classes, settings.epochs, self.seed, task.recipe, settings.metric)
+        return Training(
+            config,
+            task.train,
+            task.score,
+            n_classes,
+            settings.epochs,
+            self.seed,
+            task.recipe,
+            metric=settings.metric,
+            model=task.model,
+        )
 
     def _continue(self) -> None:
         """Continue from the newest checkpoint that is undamaged and of this trial."""
@@ -190,6 +201,11 @@ class Trial:
         return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
 
 
+def _large(config: TrainingConfig) -> str:
+    """Return the parameters that decide how much memory a training takes."""
+    return ", ".join(f"{name} = {value}" for name in _LARGE if (value := getattr(config, name, None)) is not None)
+
+
 def _row(epoch: Epoch) -> tuple[float, ...]:
     """Return an epoch as a checkpoint has it."""
     losses, accuracy = (epoch.metrics["train_loss"], epoch.metrics["score_loss"]), epoch.metrics.get(ACCURACY)
@@ -225,7 +241,7 @@ def _memory_suffices() -> Iterator[None]:
         raise TrialError("memory", "the device ran out of memory.") from None
 
 
-def training_bytes(size: Size, config: Config, device: torch.device) -> int:
+def training_bytes(size: Size, config: TrainingConfig, device: torch.device) -> int:
     """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
     copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
     training = 2 * config.batch_size * size.activation_bytes

@@ -22,9 +22,10 @@ from instant import new_study
 from running import Hpo
 
 import hpo
-from hpo.convnet import BEFORE, LATEST, RECIPES, Config
+from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
+from hpo.recipe import BEFORE, LATEST, RECIPES
 from hpo.search.samplers import derived_seed
 from hpo.search.study import WritableStudy
 from hpo.store import definition

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import config, noise
 
-from hpo.convnet import RECIPES
+from hpo.recipe import RECIPES
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.device import home_of_pixels
 

@@ -9,9 +9,10 @@ from tiny import TUTORIAL, config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hpo.convnet import OBJECTIVE, PRESETS, RECIPES, Config
+from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, IntRange
+from hpo.recipe import RECIPES
 from hpo.training.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 
 

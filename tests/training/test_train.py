@@ -9,8 +9,8 @@ import torch
 from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
-from hpo.convnet import LATEST, RECIPES
 from hpo.data import datasets
+from hpo.recipe import LATEST, RECIPES
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
 from hpo.training.device import fast_dtype
 from hpo.training.model import ConvNet

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hpo.convnet import LATEST, OBJECTIVE, Config
+from hpo.convnet import OBJECTIVE, Config
 from hpo.messages import (
     CannotWork,
     EpochDone,
@@ -23,6 +23,7 @@ from hpo.messages import (
     Verdict,
     read_worker_side,
 )
+from hpo.recipe import LATEST
 from hpo.settings import Settings
 
 TINY = Config(depth=1, filters=4, batch_size=64, lr=0.05)

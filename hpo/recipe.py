@@ -1,0 +1,88 @@
+"""How a network is trained, whichever it is: the parameters that all networks share, and the versions of the recipe. No torch.
+
+A network's own parameters are beside these in its configuration: the built-in's in convnet.py, another's in models.py. To add a
+parameter, add a field here with its bounds and the value that spaces fix it to, and the line in training/ that obeys it.
+What a training does beyond its configuration is a `Recipe`: a study stores the version that it was made with (none: version 1),
+and continues by it. To change what a training of the same configuration does, add a version: a field of `Recipe` that describes
+the change, and one branch in training. A field that is younger than a stored space gets its value from `BEFORE`, which trains as
+before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hpo.objective import FIRST
+
+if TYPE_CHECKING:
+    from hpo.parameters import Value
+
+
+class TrainingConfig(BaseModel):
+    """How to train a network; the configuration of each kind of network adds what that is built from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The training.
+    lr: float = Field(0.05, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
+    batch_size: int = Field(128, ge=1, le=65536, description="images per step")
+    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
+    # The images.
+    tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
+    standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
+    flip: bool = Field(default=True, description="mirror half of the training images")
+    shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels of 32")
+    cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels of 32")
+
+
+BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How trainings of one version differ from other versions.
+
+    Attributes:
+        version: The number that a study stores.
+        adamw_decay: Factor between `weight_decay` and AdamW's weight decay.
+        width_step: Blocks that grow have a multiple of this many filters, if the first block has.
+        joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
+        stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
+        blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
+    """
+
+    version: int
+    adamw_decay: float
+    width_step: int
+    joined_counts: bool
+    stem_shuffled: bool
+    blank_is_mean: bool
+
+
+_FIRST = Recipe(FIRST, adamw_decay=1.0, width_step=1, joined_counts=True, stem_shuffled=False, blank_is_mean=False)
+_SECOND = Recipe(2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True)
+
+RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND)}
+LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
+
+
+def of_version(version: object) -> Recipe | None:
+    """Return the recipe of a stored version, or None if this hpo does not know it."""
+    return RECIPES.get(version) if isinstance(version, int) else None
+
+
+def steps(point: Mapping[str, Value], environment: Mapping[str, Any]) -> int | None:
+    """Return the batches of an epoch of a point; None where the number of images is not known."""
+    n_train, batch_size = environment.get("n_train"), point["batch_size"]
+    return math.ceil(n_train / int(batch_size)) if isinstance(n_train, int) and n_train > 0 else None
