@@ -6,6 +6,7 @@
     print(outcome.record.best.params, outcome.record.best.value)
     hpo.load("first").dataframe()
     hpo.write_report(outcome.record)
+    hpo.load("first").network().predict(["seven.png"])
 
 Importing it loads neither torch nor Optuna; each name is imported on first use.
 """
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from hpo.search_space import SearchSpace
     from hpo.settings import RunOptions, Settings
     from hpo.store.record import StudyRecord
+    from hpo.training.network import Network
 
 __all__ = [
     "Config",
     "Epoch",
     "HpoError",
+    "Network",
     "Outcome",
     "RunOptions",
     "SearchSpace",
@@ -53,6 +56,7 @@ __all__ = [
 _HOMES = {
     "Config": "hpo.convnet",
     "HpoError": "hpo.errors",
+    "Network": "hpo.training.network",
     "Outcome": "hpo.runner.session",
     "RunOptions": "hpo.settings",
     "SearchSpace": "hpo.search_space",

@@ -17,7 +17,11 @@ from hpo.settings import is_study_name
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-_CHECKPOINT = re.compile(r"(?:.*[/\\])?(trial-\d{5,9})[/\\](epoch[A-Za-z0-9_.-]*)", re.DOTALL)  # of any system's paths
+NETWORK = "network.safetensors"  # in a trial's folder: what it leaves when it is done
+
+_CHECKPOINT = re.compile(  # of any system's paths
+    r"(?:.*[/\\])?(trial-\d{5,9})[/\\](epoch[A-Za-z0-9_.-]*|network\.safetensors)", re.DOTALL
+)
 _READABLE = 60  # characters of an odd name that its file name shows
 
 

@@ -88,6 +88,8 @@ ATTRIBUTES: tuple[Any, ...] = (
     "../../guard/victim",
     "{guard}/trial-00001/epoch-0001.ckpt",
     "trial-00001/epoch-0001.ckpt\0",
+    "trial-00001/network.safetensors",
+    "{guard}/trial-00001/network.safetensors",
     [],
     [None],
     [[]],

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 import psutil
 from running import DIGITS, Hpo, Program, left_over
 
-from hpo.errors import StorageError, UsageError
+from hpo.errors import HpoError, StorageError, UsageError
+from hpo.folders import NETWORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -213,7 +214,8 @@ class Campaign:
         for path in folder.glob("trial-*/epoch-*.ckpt"):
             n, epoch = int(path.parent.name[6:]), int(path.stem[6:])
             found[n] = max(epoch, found.get(n, 0))
-        return found
+        done = {int(path.parent.name[6:]): EPOCHS for path in folder.glob(f"trial-*/{NETWORK}")}
+        return found | done
 
 
 def random_kills(campaign: Campaign, kills: int, seed: int) -> Campaign:
@@ -331,13 +333,9 @@ def is_shown(value: float, text: str) -> bool:
 def _lost_weights(record: StudyRecord) -> list[str]:
     if record.objective.kind:  # somebody's own state
         return [] if record.checkpoint and record.checkpoint.exists() else ["what the best trial goes on from is gone"]
-    from hpo.errors import StorageError
-    from hpo.training import checkpoint
-
-    path = record.checkpoint
     try:
-        epochs = len(checkpoint.load(path)["history"])
-    except StorageError as error:
+        epochs = len(record.network().description.history)
+    except HpoError as error:
         return [f"the best trial's weights are gone: {error}"]
     return [] if epochs == EPOCHS else [f"the best trial's weights are of epoch {epochs}"]
 

@@ -64,7 +64,7 @@ def test_the_best_trials_weights_and_scores_are_kept_and_no_others(hpo):
     record = hpo.study("whole")
     folders = [path.name for path in record.folder.glob("trial-*")]
     assert folders == [f"trial-{record.best.number:05d}"]
-    assert {path.name for path in record.winner_folder.iterdir()} >= {"scores.npz", "layers.json", "epoch-0003.ckpt"}
+    assert {path.name for path in record.winner_folder.iterdir()} >= {"scores.npz", "layers.json", "network.safetensors"}
 
 
 @pytest.mark.slow

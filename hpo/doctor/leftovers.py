@@ -19,9 +19,10 @@ import psutil
 from hpo import correct, folders
 from hpo.dashboard.server import artifacts_folder
 from hpo.doctor.diagnosis import Diagnosis, files, repairing, trials
-from hpo.errors import StorageError
+from hpo.errors import DataError, StorageError
 from hpo.store.record import load
 from hpo.store.schema import State
+from hpo.system import weights
 from hpo.system.files import read_sealed
 from hpo.system.locks import Lock
 
@@ -112,8 +113,11 @@ def _still_damaged(path: Path, _record: StudyRecord) -> list[Path]:
 
 def _why_damaged(path: Path) -> str:
     try:
-        read_sealed(path)
-    except StorageError as error:
+        if path.name == folders.NETWORK:
+            weights.read(path)
+        else:
+            read_sealed(path)
+    except (StorageError, DataError) as error:
         return str(error)
     return ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
-from hpo.store import own, reader, schema
+from hpo.store import own, reader, results, schema
 from hpo.store.database import open_database
 from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.reader import legible, names, read, study_names, unreadable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hpo.settings import Settings
     from hpo.store.database import Database
     from hpo.store.schema import Distribution, Trial
+    from hpo.training.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +156,29 @@ class StudyRecord:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The best trial's last checkpoint, there or not; None without a best trial."""
-        stored = self.notes(self.winner).get("checkpoint") if self.winner else None
-        return folders.checkpoint(self.location, self.name, stored)
+        """What the best trial has left to go on from, its network or last checkpoint, there or not; None without a best trial."""
+        return results.left(self, self.winner) if self.winner else None
 
     @property
     def winner_folder(self) -> Path | None:
         """The best trial's own folder, with its checkpoint and what the report shows of it."""
         return self.checkpoint.parent if self.checkpoint else None
+
+    def network(self, trial: int | None = None, *, device: str = "cpu") -> Network:
+        """Return the network of a trial, the best one by default, ready for pictures.
+
+        Args:
+            trial: Its number.
+            device: Where it computes: `cpu`, `cuda` or `cuda:N`.
+
+        Raises:
+            NoResultError: No trial is complete.
+            UsageError: No such trial, or none that has a network.
+            DataError: The network's file is gone or damaged; says what to do.
+        """
+        from hpo.training.network import Network
+
+        return Network.open(results.path(self, trial), device=device)
 
     def notes(self, trial: Trial) -> Mapping[str, Any]:
         """Return what programs noted of a trial.

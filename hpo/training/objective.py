@@ -61,7 +61,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "n_train": len(task.train),
         "n_scored": len(task.score),
         "image_size": task.train.pixels.shape[1],
-        "channels": _channels(task),
+        "channels": 1 if task.grey else 3,
         "device": model_name(device),
         "mirroring": "as flip and tta say" if task.mirrorable else "off: flip and tta do not apply to these images",
         "pixels": "on the host" if task.train.pixels.device != device else "on the device",
@@ -71,9 +71,3 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "torch": torch.__version__,
         "torchvision": metadata.version("torchvision"),  # importing it would cost a second
     }
-
-
-def _channels(task: Task) -> int:
-    """Return 3 for pictures in colour, 1 for grey ones, which are stored in the same way."""
-    some = task.score.pixels[task.score.chosen[:1000]]
-    return 3 if bool((some != some[..., :1]).any()) else 1

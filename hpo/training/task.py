@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,7 @@ class Task:
         memory: Bytes that one training may use on the device.
         recipe: The parts of training that no configuration describes.
         model: The network, as a study stores it (networks.py).
+        digest: Of the data set.
     """
 
     settings: Settings
@@ -37,6 +39,13 @@ class Task:
     memory: int
     recipe: Recipe = LATEST
     model: str = FIRST_BUILT_IN
+    digest: str = ""
+
+    @cached_property
+    def grey(self) -> bool:
+        """Whether the pictures are grey, stored in the same way as those in colour."""
+        some = self.score.pixels[self.score.chosen[:1000]]
+        return not bool((some != some[..., :1]).any())
 
     @property
     def mirrorable(self) -> bool:
@@ -68,4 +77,4 @@ class Task:
         else:
             score = Images.of(score_split.images, score_split.labels, scored, device, home)
         images = Images(pixels, labels, torch.from_numpy(trained).to(home))
-        return cls(settings, data.classes, images, score, memory, recipe, model)
+        return cls(settings, data.classes, images, score, memory, recipe, model, data.digest)

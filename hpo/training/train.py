@@ -112,13 +112,8 @@ class Training:
             "average": self.average.state_dict() if self.average else {},
         }
 
-    def result(self) -> dict[str, Any]:
-        """Return what scoring with the finished network needs: the scored weights, and the scaling of images."""
-        scale = {"factor": self.scale.factor.cpu(), "offset": self.scale.offset.cpu()}
-        return {"epoch": self.epoch, "scored": self.scored.state_dict(), "scale": scale}
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a result of `state`, or of `result` at the end."""
+        """Continue from a result of `state`, or from the scored weights alone (`epoch`, `scored`) at the end."""
         if "scored" in state:
             self.scored.load_state_dict(state["scored"])
             self.epoch = state["epoch"]
@@ -187,6 +182,10 @@ class Training:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
+
+    def score_again(self) -> None:
+        """Compute the logits of the scored images, which a finished network's weights bring back."""
+        self._score()
 
     @torch.inference_mode()
     def _score(self) -> tuple[float, float, dict[str, float]]:

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from hpo import correct
-from hpo.errors import SpaceError, StorageError, UsageError
+from hpo.errors import DataError, SpaceError, StorageError, UsageError
+from hpo.folders import NETWORK
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY
 from hpo.objective import FIRST, TrialError
@@ -25,8 +26,9 @@ from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
-from hpo.training import checkpoint, networks
+from hpo.training import checkpoint, networks, stored
 from hpo.training.device import out_of_memory, scoring_batch
+from hpo.training.stored import THUMBNAIL, Description, Images
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from hpo.training.model import Size
     from hpo.training.task import Task
 
-THUMBNAIL = 128  # pixels: largest edge of these pictures
 N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
 _LARGE = ("filters", "depth", "batch_size")
 # What restoring from a file of other content raises.
@@ -96,14 +97,15 @@ class Trial:
 
     def _continue(self) -> None:
         """Continue from the newest checkpoint that is undamaged and of this trial."""
-        for path in checkpoints.newest_first(self.folder):
+        result = self.folder / NETWORK
+        for path in [*([result] if result.exists() else []), *checkpoints.newest_first(self.folder)]:
             try:
-                state = checkpoint.load(path)
+                state = _of_network(path) if path == result else checkpoint.load(path)
                 if _identity_of(state) == self._identity():
                     self._restore(state)
                     return
                 self.passed_over.append(f"{path} is of another configuration, seed, recipe or other settings.")
-            except StorageError as error:
+            except (StorageError, DataError) as error:
                 self.passed_over.append(str(error))
             except _NO_STATE as error:
                 if out_of_memory(error):
@@ -118,9 +120,12 @@ class Trial:
         if "scored" in state["training"] and len(history) < self.task.settings.epochs:
             raise ValueError("only a training that is done does without the rest")
         self._training.restore(state["training"])
-        self._training.logits = state["logits"]
+        if "logits" in state:
+            self._training.logits = state["logits"]
+        else:
+            self._training.score_again()
         shape = (len(self.task.score), len(self.task.classes))
-        if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or state["logits"].shape != shape:
+        if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or self._training.logits.shape != shape:
             raise ValueError("epochs and scores do not fit together")
         self.history = history
 
@@ -158,17 +163,13 @@ class Trial:
             correct.write(path, answers)  # first, so that a training continued from the checkpoint finds its answers
         except OSError as error:
             raise StorageError(f"cannot write {path} ({len(answers) // 8 + 1:,} bytes): {refusal(error, path)}") from error
-        checkpoint.save(self.folder, self._training.epoch, self._state(self._training.state()))
-
-    def _state(self, training: dict[str, Any]) -> dict[str, Any]:
-        return {
+        state = {
             "identity": self._identity(),
-            "training": training,
+            "training": self._training.state(),
             "history": [_row(epoch) for epoch in self.history],
             "logits": self._training.logits.cpu(),
-            "classes": list(self.task.classes),
-            "mirrorable": self.task.mirrorable,
         }
+        checkpoint.save(self.folder, self._training.epoch, state)
 
     def _correct(self) -> correct.Bits:
         score = self.task.score
@@ -176,7 +177,7 @@ class Trial:
         return np.asarray(right.cpu().numpy())
 
     def finish(self) -> Path:
-        """Write the report's files, and keep one checkpoint with only the weights that scoring needs; return its path.
+        """Write the report's files and the network's, which takes the place of the checkpoints; return its path.
 
         `scores.npz`: logits (N, n_classes) float32, labels (N,), pictures (K, H, W, channels) uint8 of the most confident
         mistakes and some successes, picture_indices (K,) into the N. `layers.json`: the table of layers.
@@ -196,9 +197,47 @@ class Trial:
             rows = [layer._asdict() for layer in self.size.layers]
             write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
             reach("result.layers")
+            stored.write(self.folder / NETWORK, self._described(), self._training.scored.state_dict())
+            reach("checkpoint.written")
+            for path in checkpoints.newest_first(self.folder):  # what it went on from: from here on, from the network
+                path.unlink(missing_ok=True)
         except OSError as error:  # the disk's fault, not the trial's
             raise StorageError(f"cannot write the results into {self.folder}: {refusal(error, self.folder)}") from error
-        return checkpoint.save(self.folder, self._training.epoch, self._state(self._training.result()), keep=1)
+        return self.folder / NETWORK
+
+    def _described(self) -> Description:
+        task, scale, edge = self.task, self._training.scale, self.task.train.pixels.shape[1]
+        images = Images(
+            size=edge,
+            channels=task.train.pixels.shape[3],
+            grey=task.grey,
+            fit=task.settings.fit,
+            factor=tuple(scale.factor.flatten().tolist()),
+            offset=tuple(scale.offset.flatten().tolist()),
+        )
+        return Description(
+            **stored.versions(),
+            model=task.model,
+            recipe=task.recipe.version,
+            point=self.config.model_dump(),
+            classes=task.classes,
+            images=images,
+            mirrored=self._training.config.tta,
+            precision=str(self._training.dtype).removeprefix("torch."),
+            data={"name": task.settings.images, "digest": task.digest},
+            seed=self.seed,
+            settings=self._identity()["settings"],
+            history=tuple(_row(epoch) for epoch in self.history),
+            n_train=len(task.train),
+            n_scored=len(task.score),
+        )
+
+
+def _of_network(path: Path) -> dict[str, Any]:
+    """Return what a finished trial's network says, as a checkpoint does; without logits."""
+    told, weights = stored.read(path)
+    identity = {"config": told.point, "seed": told.seed, "settings": told.settings, "recipe": told.recipe}
+    return {"identity": identity, "training": {"epoch": len(told.history), "scored": weights}, "history": told.history}
 
 
 def _large(config: TrainingConfig) -> str:

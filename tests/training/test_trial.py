@@ -14,7 +14,7 @@ from hpo.errors import UsageError
 from hpo.metrics import measured
 from hpo.objective import TrialError
 from hpo.settings import Settings
-from hpo.training import checkpoint
+from hpo.training import checkpoint, stored
 from hpo.training.model import ConvNet, measure
 from hpo.training.task import Task
 from hpo.training.trial import N_PICTURES, Trial, training_bytes
@@ -96,23 +96,27 @@ def test_layers_are_a_table_of_name_kind_shape_and_cost(done):
     assert layers[-1]["output_shape"] == [10]
 
 
-def test_of_a_trial_that_is_done_one_checkpoint_is_left_with_the_scored_weights_and_what_scoring_needs(done):
+def test_of_a_trial_that_is_done_its_network_is_left_with_all_that_scoring_needs(done, task):
     trial, path = done
-    assert [file.name for file in path.parent.glob("epoch-*")] == [path.name] == ["epoch-0003.ckpt"]
-    stored = checkpoint.load(path)
-    assert stored["history"] == [
+    assert {file.name for file in path.parent.iterdir()} == {"network.safetensors", "scores.npz", "layers.json", "correct.bits"}
+    told, weights = stored.read(path)
+    assert told.history == tuple(
         (e.number, e.metrics["train_loss"], e.metrics["score_loss"], e.score, e.images_per_second, e.seconds)
         for e in trial.history
-    ]  # as every version of hpo has written it
-    assert stored["training"].keys() == {"epoch", "scored", "scale"}
-    assert stored["identity"] == trial._identity()
-    assert (stored["classes"], stored["mirrorable"]) == (list("0123456789"), False)
-    score, scale = trial.task.score, stored["training"]["scale"]
+    )
+    assert (told.point, told.seed, told.recipe) == (LEARNED.model_dump(), 7, task.recipe.version)
+    assert (told.classes, told.mirrored, told.images.grey) == (tuple("0123456789"), False, True)
+    assert (told.data, told.n_train, told.n_scored) == ({"name": "digits", "digest": task.digest}, 200, 120)
+    assert (told.score, told.torch) == (trial.history[-1].score, torch.__version__)
     net = ConvNet(LEARNED, 10)
-    net.load_state_dict(stored["training"]["scored"])
-    images = score.pixels[score.chosen].permute(0, 3, 1, 2) * scale["factor"] + scale["offset"]
+    net.load_state_dict(weights)
+    pixels = task.score.pixels[task.score.chosen].permute(0, 3, 1, 2).float()
+    factor, offset = (torch.tensor(part).view(1, 3, 1, 1) for part in (told.images.factor, told.images.offset))
+    logits = torch.from_numpy(np.load(path.parent / "scores.npz")["logits"])
     with torch.inference_mode():
-        assert (net.eval()(images).argmax(1) == stored["logits"].argmax(1)).float().mean() > 0.97  # in bfloat16, some else
+        assert (
+            net.eval()(pixels * factor + offset).argmax(1) == logits.argmax(1)
+        ).float().mean() > 0.97  # in bfloat16, some else
 
 
 def test_what_is_left_is_a_fraction_of_what_training_kept(task, tmp_path):
@@ -121,7 +125,7 @@ def test_what_is_left_is_a_fraction_of_what_training_kept(task, tmp_path):
     list(trial.epochs())
     before = sum(path.stat().st_size for path in tmp_path.glob("epoch-*"))
     trial.finish()
-    after = sum(path.stat().st_size for path in tmp_path.glob("epoch-*"))
+    after = (tmp_path / "network.safetensors").stat().st_size
     assert 4 * trial.size.n_parameters < after < before / 5
 
 

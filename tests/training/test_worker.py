@@ -136,8 +136,8 @@ def test_a_trial_is_started_then_each_epoch_told_then_done(worker):
         assert isinstance(epoch, EpochDone)
         assert (epoch.trial, epoch.epoch.number) == (1, number)
     folder = worker.folder / "trial-1"
-    assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "epoch-0002.ckpt")
-    files = ["correct.bits", "epoch-0002.ckpt", "layers.json", "scores.npz"]
+    assert worker.go_on(1) == TrialDone(trial=1, checkpoint=folder / "network.safetensors")
+    files = ["correct.bits", "layers.json", "network.safetensors", "scores.npz"]
     assert sorted(p.name for p in folder.iterdir()) == files
 
 

@@ -88,6 +88,17 @@ def decode(path: Path, size: int, fit: str, *, exact: bool = False) -> Decoded:
         return Decoded(np.asarray(fitted(whole, size, fit)), digest, width, height)
 
 
+def squared(image: Image, size: int, fit: str) -> Pixels:
+    """Return an image that is open already as `decode` makes one: (size, size, 3) uint8.
+
+    Raises:
+        Unusable: It cannot be read, or is too large; says why.
+    """
+    with _complaints():
+        _check_size(image)
+        return np.asarray(fitted(rgb(_upright(image)), size, fit))
+
+
 @contextlib.contextmanager
 def _complaints() -> Iterator[None]:
     """Turn what Pillow raises into `Unusable`, and what it warns of into nothing."""
@@ -119,10 +130,14 @@ def _opened(path: Path) -> Image:
     if not content:
         raise Unusable("cannot be read as an image: it is empty")
     image = Image.open(io.BytesIO(content), formats=formats())
+    _check_size(image)
+    return image
+
+
+def _check_size(image: Image) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise Unusable(f"is {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million pixels are read")
-    return image
 
 
 def _upright(image: Image) -> Image:
