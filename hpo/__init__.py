@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.api import load, resume, run, write_report
+    from hpo.api import export, load, resume, run, write_report
     from hpo.convnet import Config
     from hpo.errors import HpoError
     from hpo.own.declare import Epoch, choice, fixed, log, maximize, minimize, real, space, whole
@@ -40,6 +40,7 @@ __all__ = [
     "StudyRecord",
     "Watcher",
     "choice",
+    "export",
     "fixed",
     "load",
     "log",
@@ -64,6 +65,7 @@ _HOMES = {
     "StudyRecord": "hpo.store.record",
     "Watcher": "hpo.runner.board",
     **dict.fromkeys(("Epoch", "choice", "fixed", "log", "maximize", "minimize", "real", "space", "whole"), "hpo.own.declare"),
+    "export": "hpo.api",
     "load": "hpo.api",
     "resume": "hpo.api",
     "run": "hpo.api",

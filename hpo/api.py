@@ -17,8 +17,10 @@ from hpo.store import record
 from hpo.store.database import locate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
+    from hpo.exporting.export import Exported
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.store.record import StudyRecord
@@ -124,6 +126,41 @@ def write_report(record: StudyRecord, out: Path | str | None = None, *, title: s
 
     place = Path("reports", f"{folders.file_name(record.name)}.html") if out is None else Path(out)
     return write(record, place, title=title)
+
+
+def export(
+    study: str,
+    folder: Path | str,
+    *,
+    forms: Sequence[str] | None = None,
+    storage: str | None = None,
+    data_dir: Path | str | None = None,
+    told: Callable[[str, int, int], None] | None = None,
+) -> Exported:
+    """Write a study's best network into a folder, in forms that run without hpo, each proven to compute the same.
+
+    Every form is run on up to 1,000 scored images. The folder appears once all of them agree with the network in float32. An
+    earlier export there is replaced; anything else is left alone.
+
+    Args:
+        study: Its name.
+        folder: Of the export.
+        forms: Of `onnx`, `torch`, `safetensors`, `source` and `card`; by default all that can be made here of this network.
+        storage: As for `run`.
+        data_dir: Folder for data sets; by default where the study had them.
+        told: Receives what is being done.
+
+    Raises:
+        UsageError: No such study or form, a network without a file, or a folder that is somebody else's.
+        NoResultError: No trial is complete, or a form does not compute the same.
+        DataError: The network's file or the images are gone, or are others now.
+        StorageError: The folder cannot be written.
+    """
+    from hpo.data.arrays import silent
+    from hpo.exporting.export import export as write
+
+    where = Path(data_dir) if data_dir is not None else None
+    return write(load(study, storage), folder, forms, data_dir=where, told=told or silent)
 
 
 def verdict(record: StudyRecord) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hpo.report import document
+from hpo.report.exported import read_exported
 from hpo.report.figures import history, parameters, timeline, trade
 from hpo.report.figures.figure import WORDS, Figure
 from hpo.report.findings import find
@@ -62,6 +63,7 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         n_parameters=len(parameters.varied(summary)),
         deciding=bool(summary.deciding),
         winner=winner,
+        exported=read_exported(artifacts) if winner else None,
         command=summary.command,
         about={"Settings": _without_folder(flat(summary.settings)), "Environment": _without_place(flat(summary.environment))},
         space_name=str(summary.space.get("name", "")),

@@ -46,7 +46,7 @@ def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
         "number": best,
         "parameters": _parameters(summary, best),
         "beside": best != 0 and 0 in summary.params.index and summary.ours,
-        "again": _again(summary, best),
+        "again": again(summary, best),
         "layers": files.layers,
         "figures": [figure for figure in drawn if figure is not None],
         "pictures": _galleries(files.scores, names) if files.scores is not None else {},
@@ -72,7 +72,7 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _again(summary: Summary, best: int) -> str:
+def again(summary: Summary, best: int) -> str:
     """Return commands that write a space file in which nothing varies, and run it once; empty if too little is recorded."""
     stored = summary.space.get("parameters")
     known = summary.objective.is_built_in or summary.objective.kind
