@@ -21,7 +21,7 @@ from hpo.system.files import expanded
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-DATASETS = ("cifar10", "digits")
+DATASETS = ("cifar10", "cifar100", "mnist", "fashion-mnist", "kmnist", "svhn", "stl10", "digits")
 SAMPLERS = ("tpe", "gp", "random", "qmc")
 PRUNERS = ("halving", "median", "hyperband", "none")
 SCORES = ("test", "validation")

@@ -63,7 +63,7 @@ def test_any_other_name_is_refused_shown_and_told_what_is_allowed(name):
 
 BAD_SETTINGS = [
     ({"dataset": "cifar"}, ["--dataset", "'cifar'", "Did you mean 'cifar10'?"]),
-    ({"dataset": "imagenet"}, ["--dataset", "'imagenet'", "cifar10, digits"]),
+    ({"dataset": "imagenet"}, ["--dataset", "'imagenet'", "cifar10, cifar100, digits, fashion-mnist"]),
     ({"sampler": "tpee"}, ["--sampler", "'tpee'", "Did you mean 'tpe'?"]),
     ({"pruner": "halfing"}, ["--pruner", "'halfing'", "Did you mean 'halving'?"]),
     ({"score": "tests"}, ["--score", "'tests'", "Did you mean 'test'?"]),

@@ -121,7 +121,7 @@ def space(
 @app.command(epilog="Examples:  hpo data    hpo data digits --preview digits.png    hpo data --data birds")
 def data(
     dataset: Annotated[
-        Text, typer.Argument(metavar="[DATASET]", help="cifar10 or digits. Default: cifar10.", show_default=False)
+        Text, typer.Argument(metavar="[DATASET]", help="A name, as in hpo run --dataset. Default: cifar10.", show_default=False)
     ] = None,
     folder: Annotated[File, option("--data", metavar="DIR", help="Your own pictures, as in hpo run.")] = None,
     image_size: Annotated[Text, option("--image-size", metavar="auto|N", help="As in hpo run. Default: auto.")] = None,

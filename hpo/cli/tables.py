@@ -158,7 +158,8 @@ def show_data(data: DataSet) -> None:
     """Print what a data set holds: sizes, classes, digest."""
     facts = {"data set": data.name, "from": plain(data.source)}
     for name, split in (("training", data.train), ("test", data.test)):
-        facts[name] = f"{len(split.labels):,} images of {split.images.shape[1]}x{split.images.shape[2]}"
+        _, height, width, channels = split.images.shape
+        facts[name] = f"{len(split):,} images of {height}x{width}{', grey' if channels == 1 else ''}"
     _show_facts(facts | {"classes": plain(", ".join(data.classes)), "digest": data.digest})
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 32  # pixels: every image of a data set with a name is SIDE x SIDE x 3
+SIDE = 32  # pixels: the edge of CIFAR-10's images, and of the digits
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -33,8 +33,8 @@ class Split:
     """Images and their labels.
 
     Attributes:
-        images: (N, edge, edge, 3) uint8. From the cache it is a copy-on-write memory map: all processes share its pages,
-            and `torch.from_numpy` takes it without a warning.
+        images: (N, edge, edge, channels) uint8; 3 channels, or 1 where all images are grey. From the cache it is a copy-on-write
+            memory map: all processes share its pages, and `torch.from_numpy` takes it without a warning.
         labels: (N,) int64, indices into the data set's classes.
     """
 

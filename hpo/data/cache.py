@@ -161,8 +161,8 @@ def _open_split(folder: Path, split: str, sizes: dict[str, int]) -> Split:
         if file.stat().st_size != sizes[file.name]:
             raise ValueError(f"the size of {file} has changed since it was written")
     opened = Split(np.load(images, mmap_mode="c"), np.load(labels))
-    n, *edges, channels = opened.images.shape
-    if (n, len(edges), channels) != (len(opened.labels), 2, 3) or opened.images.dtype != np.uint8 or edges[0] != edges[1]:
+    n, height, width, channels = opened.images.shape
+    if (n, height) != (len(opened.labels), width) or channels not in (1, 3) or opened.images.dtype != np.uint8:
         raise ValueError(f"{images} does not contain images")
     return opened
 

@@ -2,8 +2,7 @@
 
 The public functions are here. `of` gives what a study's settings name: a data set by its name, or a folder of pictures. `load`
 finds a source (sources.py), reads it through the cache (cache.py) and returns arrays (arrays.py); `take` and `hold_out`
-(sampling.py) choose among the images; `preview` draws some. None of them needs torch: torchvision is imported only for the
-checksums of a download or of a newly found archive.
+(sampling.py) choose among the images; `preview` draws some. None of them needs torch.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, sil
 from hpo.data.pictures.inspection import Inspection, inspect
 from hpo.data.pictures.listing import listed
 from hpo.data.pictures.source import KEPT, Pictures, Wanted
+from hpo.data.published import PUBLISHED
 from hpo.data.sampling import hold_out, take
 from hpo.errors import DataError, StorageError, UsageError, nearest
 from hpo.settings import DATASETS
@@ -27,12 +27,12 @@ from hpo.system.files import atomic_file, expanded, refusal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hpo.data.archive import Archive
+    from hpo.data.published import Published
     from hpo.settings import Settings
 
 __all__ = ["MIRRORABLE", "DataSet", "OnProgress", "Split", "hold_out", "load", "load_pictures", "of", "preview", "take", "verify"]
 
-MIRRORABLE = ("cifar10",)  # a mirrored image still belongs to its class; a mirrored digit does not
+MIRRORABLE = tuple(name for name, published in PUBLISHED.items() if published.mirrorable)
 
 PICTURES = "pictures"  # prefix in the cache of what people's folders hold
 CELL = 3 * SIDE  # pixels: an image in the preview
@@ -41,16 +41,21 @@ GAP = 8  # pixels
 
 
 def load(
-    name: str, data_dir: Path, cache_dir: Path | None = None, progress: OnProgress = silent, *, archive: Archive | None = None
+    name: str,
+    data_dir: Path,
+    cache_dir: Path | None = None,
+    progress: OnProgress = silent,
+    *,
+    published: Published | None = None,
 ) -> DataSet:
     """Return a data set. The first process that needs it decodes it and downloads it if necessary.
 
     Args:
         name: One of `settings.DATASETS`.
-        data_dir: Folder that holds CIFAR-10, or that it is downloaded to.
+        data_dir: Folder that holds data sets, or that they are downloaded to.
         cache_dir: Folder for decoded arrays; None for `cache.default_folder()`.
         progress: Called during the steps that take time.
-        archive: Another CIFAR-10 archive than the official one.
+        published: Another one than is known by this name.
 
     Raises:
         UsageError: There is no data set of this name.
@@ -60,12 +65,12 @@ def load(
     if name not in DATASETS:
         raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
     folder = cache_dir or cache.default_folder()
-    source = sources.find(name, data_dir, archive)
+    source = sources.find(name, data_dir, published)
     if source and (data := _opened(source, cache.entry(folder, name, source.key))):
         return data
     with cache.locked(folder, name, progress):
         # Another process may have downloaded it while this one waited.
-        source = source or sources.find(name, data_dir, archive) or sources.fetch(data_dir, archive, progress)
+        source = source or sources.find(name, data_dir, published) or sources.fetch(name, data_dir, published, progress)
         return _read(source, folder, name, progress)
 
 
@@ -167,7 +172,8 @@ def preview(data: DataSet, path: Path, twins: Sequence[tuple[int, int]] = ()) ->
         if split is None:
             continue
         x, y = GAP + i % 8 * (CELL + GAP), GAP + i // 8 * (CELL + CAPTION + GAP)
-        image = Image.fromarray(split.images[index])
+        pixels = split.images[index]
+        image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
         how = Image.Resampling.NEAREST if image.width <= CELL else Image.Resampling.BICUBIC
         sheet.paste(image.resize((CELL, CELL), how), (x, y))
         caption = said + data.classes[split.labels[index]]

@@ -1,4 +1,4 @@
-"""Sources of images: CIFAR-10's archive, a tree of image files, or scikit-learn's digits.
+"""Sources of images: what authors publish under a name, CIFAR-10 as a tree of image files, or scikit-learn's digits.
 
 Finding a source takes little time, and it is read once. Its `key` lists the files that it would be read from (paths,
 sizes, times), so that the cache can tell without opening an image whether it has them already. CIFAR-10 may also be a
@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from hpo.data.archive import FILENAME, FOLDER, Archive, PickledBatches, download, official
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set
 from hpo.data.pictures.listing import listed
 from hpo.data.pictures.source import Pictures, Wanted
+from hpo.data.published import PUBLISHED, Files, Published
 from hpo.data.sampling import hold_out
 from hpo.errors import DataError
 
@@ -33,15 +33,21 @@ class Source(Protocol):
         """Decode all images; a DataError names the file that is at fault."""
 
 
-def find(name: str, data_dir: Path, archive: Archive | None = None) -> Source | Pictures | None:
-    """Return the source of data set `name` on this machine; None if it has to be downloaded."""
+def find(name: str, data_dir: Path, published: Published | None = None) -> Source | Pictures | None:
+    """Return the source of data set `name` on this machine; None if it has to be downloaded.
+
+    Args:
+        name: One of `settings.DATASETS`.
+        data_dir: Where to look.
+        published: Another one than is known by this name.
+    """
     if name == "digits":
         return Digits()
+    published = published or PUBLISHED[name]
     try:
-        for path in (data_dir / FOLDER, data_dir / FILENAME):
-            if path.exists():
-                return PickledBatches(path, archive)
-        return tree(data_dir / TREE) if (data_dir / TREE).is_dir() else None
+        if not published.missing(data_dir):
+            return Files(name, published, data_dir)
+        return tree(data_dir / TREE) if name == TREE and (data_dir / TREE).is_dir() else None
     except OSError as error:
         raise DataError(f"{data_dir} cannot be read: {error}.") from error
 
@@ -58,17 +64,22 @@ def tree(root: Path) -> Pictures:
     return Pictures(listed(root), Wanted("cifar10", SIDE, exact=True, fewest=1))
 
 
-def fetch(data_dir: Path, archive: Archive | None, progress: OnProgress) -> Source:
-    """Download CIFAR-10 into `data_dir`; a DataError lists all ways to get it."""
-    archive = archive or official()
+def fetch(name: str, data_dir: Path, published: Published | None, progress: OnProgress) -> Source:
+    """Download what a data set lacks in `data_dir`; a DataError lists all ways to get it."""
+    published = published or PUBLISHED[name]
     try:
-        return PickledBatches(download(archive, data_dir, progress), archive)
+        published.fetch(data_dir, progress)
     except DataError as error:
+        missing = published.missing(data_dir)
+        places = [place for file in missing for place in file.places] + [TREE] * (name == TREE)
+        folders = sorted({str((data_dir / file.path).parent) for file in missing})
+        images = f", or images into {data_dir / TREE}/{{train,test}}/<class>/" if name == TREE else ""
         raise DataError(
-            f"no CIFAR-10 in {data_dir} ({FOLDER}, {FILENAME} or {TREE}), and downloading {archive.url} failed: {error}.\n"
-            f"Connect to a network for the download, or put {FILENAME} into {data_dir}, "
-            f"or images into {data_dir / TREE}/{{train,test}}/<class>/."
+            f"no {published.title} in {data_dir} ({', '.join(places)}), and {error}.\n"
+            "Connect to a network for the download, or put "
+            f"{', '.join(Path(file.path).name for file in missing)} into {', '.join(folders)}{images}."
         ) from error
+    return Files(name, published, data_dir)
 
 
 class Digits:

@@ -1,4 +1,4 @@
-"""The official archive: a small one that the test makes in the official format and serves on loopback."""
+"""CIFAR-10's archive: a small one that the test makes in the official format and serves on loopback."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from hpo.data import archive as archive_module
 from hpo.data import sources
-from hpo.data.archive import FILENAME, FOLDER, Archive, PickledBatches, official
+from hpo.data.archive import Tar
 from hpo.data.arrays import silent
 from hpo.data.datasets import load
 from hpo.data.pictures.source import Pictures
+from hpo.data.published import PUBLISHED, Files, Published
 from hpo.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+FILENAME, FOLDER = "cifar-10-python.tar.gz", "cifar-10-batches-py"
 CLASSES = ("airplane", "automobile", "bird")
 
 
@@ -89,19 +90,20 @@ class SmallCifar:
             "test_batch": test[2],
         } | replaced
         self.tar = packed(self.files)
-        sums = [(name, md5(content)) for name, content in self.files.items()]
-        self.archive = Archive("http://127.0.0.1:9/none", md5(self.tar), tuple(sums[1:3]), tuple(sums[3:]), sums[0])
+        sums = {name: md5(content) for name, content in self.files.items()}
+        tar = Tar(FILENAME, md5(self.tar), ("http://127.0.0.1:9/none",), folder=FOLDER, members=sums)
+        self.published = dataclasses.replace(PUBLISHED["cifar10"], files=(tar,))
 
-    def put_tar(self, data_dir: Path) -> PickledBatches:
+    def put_tar(self, data_dir: Path) -> Files:
         data_dir.mkdir(parents=True, exist_ok=True)
         (data_dir / FILENAME).write_bytes(self.tar)
-        return PickledBatches(data_dir / FILENAME, self.archive)
+        return Files("cifar10", self.published, data_dir)
 
-    def put_folder(self, data_dir: Path) -> PickledBatches:
+    def put_folder(self, data_dir: Path) -> Files:
         (data_dir / FOLDER).mkdir(parents=True)
         for name, content in self.files.items():
             (data_dir / FOLDER / name).write_bytes(content)
-        return PickledBatches(data_dir / FOLDER, self.archive)
+        return Files("cifar10", self.published, data_dir)
 
 
 @pytest.fixture
@@ -113,23 +115,14 @@ def listed(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def at(archive: Archive, url: str) -> Archive:
-    return dataclasses.replace(archive, url=url)
-
-
-def test_torchvision_agrees_on_the_names_of_the_archive() -> None:
-    from torchvision.datasets import CIFAR10
-
-    assert (CIFAR10.filename, CIFAR10.base_folder) == (FILENAME, FOLDER)
-    archive = official()
-    assert archive.url.startswith("https://")
-    assert [len(archive.train), len(archive.test)] == [5, 1]
-    assert all(len(checksum) == 32 for checksum in [archive.md5, *archive.files.values()])
+def at(published: Published, *urls: str) -> Published:
+    [tar] = published.files
+    return dataclasses.replace(published, files=(dataclasses.replace(tar, urls=urls),))
 
 
 @pytest.mark.parametrize("put", [SmallCifar.put_tar, SmallCifar.put_folder])
 def test_official_batches_are_read_from_the_archive_and_from_the_folder(
-    tmp_path: Path, cifar: SmallCifar, put: Callable[[SmallCifar, Path], PickledBatches]
+    tmp_path: Path, cifar: SmallCifar, put: Callable[[SmallCifar, Path], Files]
 ) -> None:
     data = put(cifar, tmp_path / "odd näme 猫").read(silent)
     np.testing.assert_array_equal(data.train.images, cifar.train_pixels)
@@ -144,35 +137,41 @@ def test_the_archive_is_read_in_place(tmp_path: Path, cifar: SmallCifar) -> None
     assert listed(tmp_path) == [FILENAME]
 
 
+def found(data_dir: Path) -> list[Path]:
+    source = sources.find("cifar10", data_dir)
+    assert isinstance(source, Files)
+    return source.paths
+
+
 def test_batches_come_before_a_tree_and_the_unpacked_folder_before_the_archive(
     tmp_path: Path, cifar: SmallCifar, grow_tree: Callable[..., Path]
 ) -> None:
     grow_tree(tmp_path)
     assert isinstance(sources.find("cifar10", tmp_path), Pictures)
     cifar.put_tar(tmp_path)
-    assert sources.find("cifar10", tmp_path) == PickledBatches(tmp_path / FILENAME)
+    assert found(tmp_path) == [tmp_path / FILENAME]
     cifar.put_folder(tmp_path)
-    assert sources.find("cifar10", tmp_path) == PickledBatches(tmp_path / FOLDER)
+    assert found(tmp_path) == [tmp_path / FOLDER]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 5_000])
 def test_a_damaged_archive_is_named(tmp_path: Path, cifar: SmallCifar, keep: int) -> None:
     source = cifar.put_tar(tmp_path)
-    source.path.write_bytes(cifar.tar[:keep])
+    source.paths[0].write_bytes(cifar.tar[:keep])
     with pytest.raises(DataError, match=FILENAME):
         source.read(silent)
 
 
 def test_a_damaged_batch_is_named(tmp_path: Path, cifar: SmallCifar) -> None:
     source = cifar.put_folder(tmp_path)
-    (source.path / "data_batch_2").write_bytes(cifar.files["data_batch_2"][:-1] + b"?")
+    (source.paths[0] / "data_batch_2").write_bytes(cifar.files["data_batch_2"][:-1] + b"?")
     with pytest.raises(DataError, match="data_batch_2 is damaged"):
         source.read(silent)
 
 
 def test_a_missing_batch_is_named(tmp_path: Path, cifar: SmallCifar) -> None:
     source = cifar.put_folder(tmp_path)
-    (source.path / "test_batch").unlink()
+    (source.paths[0] / "test_batch").unlink()
     with pytest.raises(DataError, match="lacks test_batch"):
         source.read(silent)
 
@@ -210,7 +209,7 @@ def test_members_outside_the_folder_and_links_are_ignored(tmp_path: Path, cifar:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     with pytest.raises(DataError, match=r"lacks batches\.meta"):
-        PickledBatches(path, cifar.archive).read(silent)
+        Files("cifar10", cifar.published, path.parent).read(silent)
     assert listed(tmp_path) == ["data"]
     assert listed(tmp_path / "data") == [FILENAME]
 
@@ -219,13 +218,13 @@ def test_a_missing_archive_is_downloaded_with_progress_and_kept(
     tmp_path: Path, cifar: SmallCifar, serve: Callable[..., str]
 ) -> None:
     said: list[tuple[str, int, int]] = []
-    archive = at(cifar.archive, serve(cifar.tar))
-    data = load("cifar10", tmp_path / "data", tmp_path / "cache", lambda *event: said.append(event), archive=archive)
+    published = at(cifar.published, serve(cifar.tar))
+    data = load("cifar10", tmp_path / "data", tmp_path / "cache", lambda *event: said.append(event), published=published)
     np.testing.assert_array_equal(data.train.images, cifar.train_pixels)
     assert (tmp_path / "data" / FILENAME).read_bytes() == cifar.tar
     assert (f"downloading {FILENAME}", len(cifar.tar), len(cifar.tar)) in said
 
-    without_network = load("cifar10", tmp_path / "data", tmp_path / "cache 2", archive=cifar.archive)
+    without_network = load("cifar10", tmp_path / "data", tmp_path / "cache 2", published=cifar.published)
     assert without_network.digest == data.digest
 
 
@@ -247,10 +246,10 @@ def test_a_failed_download_leaves_nothing_and_says_the_three_ways(
     answer: dict[str, Any],
     reason: str,
 ) -> None:
-    monkeypatch.setattr(archive_module, "TIMEOUT", 0.3)
+    monkeypatch.setattr("hpo.data.download.TIMEOUT", 0.3)
     data_dir = tmp_path / "data"
     with pytest.raises(DataError, match=reason) as raised:
-        load("cifar10", data_dir, tmp_path / "cache", archive=at(cifar.archive, serve(**answer)))
+        load("cifar10", data_dir, tmp_path / "cache", published=at(cifar.published, serve(**answer)))
     assert not data_dir.exists() or listed(data_dir) == []
     message = str(raised.value)
     assert len(message.splitlines()) == 2
@@ -263,33 +262,35 @@ def test_a_failed_download_leaves_nothing_and_says_the_three_ways(
 def test_only_http_and_https_are_followed(tmp_path: Path, cifar: SmallCifar) -> None:
     source = cifar.put_tar(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="neither http nor https"):
-        sources.fetch(tmp_path, at(cifar.archive, source.path.as_uri()), silent)
+        sources.fetch("cifar10", tmp_path, at(cifar.published, source.paths[0].as_uri()), silent)
 
 
 def test_an_unreachable_host_is_a_data_error(tmp_path: Path, cifar: SmallCifar) -> None:
     with pytest.raises(DataError, match=r"failed: .*refused"):
-        sources.fetch(tmp_path, cifar.archive, silent)
+        sources.fetch("cifar10", tmp_path, cifar.published, silent)
 
 
 def test_an_archive_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
     source = cifar.put_tar(tmp_path)
-    source.path.unlink()
-    os.mkfifo(source.path)
+    [place] = source.paths
+    place.unlink()
+    os.mkfifo(place)
     with pytest.raises(DataError, match="is not a regular file"):
         source.read(silent)
 
 
 def test_a_batch_that_is_no_file_is_not_waited_for(tmp_path: Path, cifar: SmallCifar) -> None:
     source = cifar.put_folder(tmp_path)
-    (source.path / "data_batch_1").unlink()
-    os.mkfifo(source.path / "data_batch_1")
+    (source.paths[0] / "data_batch_1").unlink()
+    os.mkfifo(source.paths[0] / "data_batch_1")
     with pytest.raises(DataError, match="cannot be read"):
         source.read(silent)
 
 
-@pytest.mark.parametrize("name", ["data_batch_1", "unknown"])
-def test_members_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("hpo.data.archive.MAX_FILE_BYTES", 2**20)
-    source = SmallCifar(**{name: bytes(2**20 + 1)}).put_tar(tmp_path)
-    with pytest.raises(DataError, match=f"contains more than CIFAR-10: .*{name}"):
-        source.read(silent)
+@pytest.mark.parametrize(("name", "limits"), [("data_batch_1", {"most": 2**20}), ("unknown", {"unpacked": 2**20})])
+def test_members_that_are_too_large_are_not_read(tmp_path: Path, name: str, limits: dict[str, int]) -> None:
+    cifar = SmallCifar(**{name: bytes(2**20 + 1)})
+    [tar] = cifar.published.files
+    cifar.published = dataclasses.replace(cifar.published, files=(dataclasses.replace(tar, **limits),))
+    with pytest.raises(DataError, match=f"contains more than it should: .*{name}"):
+        cifar.put_tar(tmp_path).read(silent)
