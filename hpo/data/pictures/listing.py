@@ -140,7 +140,7 @@ def _of_folders(root: Path) -> Listing:
     missing: list[Broken] = []
     pictures: dict[str, list[tuple[int, PictureFile]]] = {}
     for name, places in found.items():
-        inside_class = [(split, file) for split, path, prefix in places for file in _pictures(path, prefix, missing, passed_over)]
+        inside_class = [(split, file) for split, path, prefix in places for file in below(path, prefix, missing, passed_over)]
         if inside_class:
             pictures[name] = inside_class
         else:
@@ -198,15 +198,22 @@ def _is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in suffixes()  # noqa: PTH122  # a Path per file would take a second for 60,000
 
 
-def _pictures(folder: str, prefix: str, missing: list[Broken], passed_over: list[str]) -> Iterator[PictureFile]:
-    """Yield the pictures in a class's folder and in folders inside it; links to folders are not followed there."""
+def below(folder: str, prefix: str, missing: list[Broken], passed_over: list[str]) -> Iterator[PictureFile]:
+    """Yield the pictures in a folder and in folders inside it; links to folders are not followed there.
+
+    Args:
+        folder: Its path.
+        prefix: What stands before the names that are yielded.
+        missing: Gets links to nothing.
+        passed_over: Gets the names of files that are no pictures.
+    """
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not _is_hidden(entry.name)]
     for entry in visible:
         name = prefix + entry.name
         if entry.is_dir():
             if not entry.is_symlink():
-                yield from _pictures(entry.path, f"{name}/", missing, passed_over)
+                yield from below(entry.path, f"{name}/", missing, passed_over)
         elif not _is_picture(entry.name):
             passed_over.append(name)
         elif entry.is_file():

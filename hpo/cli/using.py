@@ -1,0 +1,104 @@
+"""The commands that use what a study has found: `predict`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hpo.cli.options import Form, Format, Storage, Whole, option
+from hpo.errors import NoResultError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from hpo.training.network import Network
+
+app = typer.Typer()
+
+LONG = 5.0  # seconds from which on the speed is told at the end
+_FILES = (".safetensors", ".ckpt")
+
+
+@app.command(
+    epilog="Examples:  hpo predict birds photo.jpg    hpo predict birds album/ --format csv    find . | hpo predict birds -"
+)
+def predict(
+    network: Annotated[str, typer.Argument(metavar="STUDY|FILE", help="Name of a study, or a network.safetensors.")],
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE…", help="Files, folders, or - for a list on standard input.")],
+    top: Annotated[int, option("--top", metavar="N", min=1, help="Classes to name, the most probable ones.")] = 3,
+    form: Form = Format.table,
+    trial: Annotated[Whole, option("--trial", metavar="N", min=0, help="Of a study: not the best trial, but this one.")] = None,
+    device: Annotated[str, option("--device", metavar="cpu|cuda", help="Where to compute.")] = "cpu",
+    storage: Storage = None,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Classify pictures with a study's best network: any size, any format that Pillow reads."""
+    from hpo.cli import streams
+    from hpo.cli.rows import show_rows
+    from hpo.cli.views import watching
+    from hpo.training.predicting import classify, found
+
+    opened = _opened(network, trial, device, storage)
+    names = found(_named(pictures))
+    if not names:
+        raise UsageError("there are no pictures to classify: the folders or the list are empty.")
+    began, rows = time.monotonic(), []
+    with watching(quiet=quiet, verbose=False) as watcher:
+        for answer in classify(opened, names, watcher.preparing):
+            if answer.probabilities is None:
+                watcher.warned(f"{answer.picture} {answer.why}; passed over")
+            else:
+                rows.append(_row(answer.picture, answer.probabilities, opened.classes, top, form))
+    if not rows:
+        raise NoResultError(
+            f"none of the {len(names):,} pictures can be read." if len(names) > 1 else "the picture cannot be read."
+        )
+    show_rows(rows, form, empty="", kept=("picture", "class"))
+    spent = time.monotonic() - began
+    if spent > LONG and not quiet:
+        left = f", {len(names) - len(rows):,} passed over" if len(rows) < len(names) else ""
+        streams.tell(f"{len(names):,} pictures in {spent:.0f} s, {len(names) / spent:,.0f} per second{left}.")
+    return 0
+
+
+def _opened(name: str, trial: int | None, device: str, storage: str | None) -> Network:
+    """Return the network in a file, or of a study."""
+    if name.endswith(_FILES) or os.sep in name:
+        from hpo.training.network import Network
+
+        if trial is not None:
+            raise UsageError(f"--trial is for a study, and {name} is a file.")
+        return Network.open(name, device=device)
+    from hpo.store.database import locate
+    from hpo.store.record import load
+
+    return load(name, locate(storage), notes=False).network(trial, device=device)
+
+
+def _named(words: list[str]) -> list[str]:
+    """Return what a command line names; `-` stands for paths on standard input: one per line, or with zero bytes between them."""
+    names: list[str] = []
+    for word in words:
+        if word == "-":
+            listed = sys.stdin.buffer.read()
+            parts = listed.split(b"\0") if b"\0" in listed else [line.removesuffix(b"\r") for line in listed.split(b"\n")]
+            names += [os.fsdecode(part) for part in parts if part]
+        else:
+            names.append(word)
+    return names
+
+
+def _row(picture: str, probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int, form: str) -> dict[str, Any]:
+    """Return a picture with its most probable classes, as a row."""
+    from hpo.cli.rows import Share
+
+    row: dict[str, Any] = {"picture": picture}
+    for i, label in enumerate((-probabilities).argsort(kind="stable")[:top]):
+        after, probability = f"_{i + 1}" if i else "", float(probabilities[label])
+        row |= {f"class{after}": classes[label], f"probability{after}": Share(probability) if form == "table" else probability}
+    return row
