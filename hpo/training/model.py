@@ -206,7 +206,7 @@ class FlattenLast(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a view."""
-        return x.permute(0, 2, 3, 1).reshape(len(x), -1)
+        return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class GlobalMax(nn.Module):

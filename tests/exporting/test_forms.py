@@ -1,0 +1,52 @@
+"""Every form of every kind of network that hpo builds, from a network's file alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import PLAIN, TUTORIAL, config
+
+from hpo.exporting import forms
+from hpo.training import stored
+from hpo.training.model import ConvNet
+from hpo.training.network import Network
+from hpo.training.stored import Description, Images
+
+CLASSES = ("cat", "dog", "eel")
+KINDS = {
+    "plain": (PLAIN, 32, 3, False, False),
+    "photographs": (config(stem="whiten", norm="batch", filters=8, depth=3, dropout=0.2), 224, 3, False, True),
+    "patches that do not fit": (config(stem="none", norm="group", filters=12, activation="silu"), 131, 3, False, False),
+    "a hidden layer": (TUTORIAL.model_copy(update={"filters": 4, "hidden": 16}), 32, 3, False, True),
+    "late maxima": (config(pool="late", kernel=5, activation="gelu", norm="batch", depth=2), 28, 3, False, False),
+    "grey, three channels": (config(stem="whiten", depth=2), 32, 3, True, False),
+    "grey, one channel": (config(stem="whiten", norm="batch", depth=2), 28, 1, True, False),
+}
+EXPORTED = [pytest.param(form, marks=pytest.mark.slow) if form in ("onnx", "torch") else form for form in forms.PROVEN]
+
+
+def network(folder, kind):
+    configuration, size, channels, grey, mirrored = KINDS[kind]
+    factor, offset = (0.0158, 0.0161, 0.0149)[:channels], (-1.99, -1.95, -1.7)[:channels]
+    images = Images(size=size, channels=channels, grey=grey, factor=factor, offset=offset)
+    about = Description(point=configuration.model_dump(), recipe=2, classes=CLASSES, images=images, mirrored=mirrored)
+    torch.manual_seed(0)
+    net = ConvNet(configuration, len(CLASSES), channels, size)
+    stored.write(folder / "network.safetensors", about, net.state_dict())
+    opened = Network.open(folder / "network.safetensors")
+    opened.precision = torch.float32
+    return opened
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", EXPORTED)
+def test_a_form_computes_what_the_network_does(tmp_path, form, kind):
+    net = network(tmp_path, kind)
+    size = net.description.images.size
+    pixels = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
+    forms.PROVEN["safetensors"].write(net, tmp_path)  # which the source loads
+    forms.PROVEN[form].write(net, tmp_path)
+    run = forms.PROVEN[form].opened(tmp_path)
+    for part in (pixels, pixels[:1]):
+        np.testing.assert_allclose(run(part), net.scored(part), atol=1e-4)
