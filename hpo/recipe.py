@@ -38,15 +38,19 @@ class TrainingConfig(BaseModel):
     schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
+    class_weights: float = Field(0.0, ge=0, le=1, description="weight of rare classes in the loss; 0: none, 1: all classes alike")
     # The images.
     tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
     standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
     shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels of 32")
     cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels of 32")
+    crop: float = Field(1.0, ge=0.05, le=1, description="least share of a training image that a random crop shows; 1: all of it")
+    jitter: float = Field(0.0, ge=0, le=0.9, description="random brightness, contrast and saturation, up to this share; 0: none")
 
 
-BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False}  # values that train as before the field existed
+# Values that train as before the field existed.
+BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False, "class_weights": 0.0, "crop": 1.0, "jitter": 0.0}
 
 
 @dataclass(frozen=True)

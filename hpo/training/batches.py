@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hpo.recipe import LATEST
+from hpo.training.augmentation import Augmentation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,16 @@ class Scale(NamedTuple):
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Turn (N, H, W, channels) uint8 into (N, channels, H, W) float32, channels_last in memory."""
-        return pixels.permute(0, 3, 1, 2).float().mul_(self.factor).add_(self.offset)
+        return self.scaled(values_of(pixels))
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Scale values of pixels (N, channels, H, W) float32, in place."""
+        return values.mul_(self.factor).add_(self.offset)
+
+
+def values_of(pixels: Tensor) -> Tensor:
+    """Return (N, H, W, channels) uint8 as (N, channels, H, W) float32, channels_last in memory."""
+    return pixels.permute(0, 3, 1, 2).float()
 
 
 def _statistics(images: Images) -> tuple[Tensor, Tensor]:
@@ -115,11 +125,12 @@ def training_batches(
     shift, cutout = (pixels_of(n, images.pixels.shape[1]) for n in (config.shift, config.cutout))
     shifts = torch.randint(-shift, shift + 1, (len(images), 2), generator=generator).to(home)
     corners = torch.rand((len(images), 2), generator=generator).to(home)
+    augmented = Augmentation(config, len(images), generator, home)
     for part in _parts(order, config.batch_size):
         index = images.chosen[part]
         pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if shift else None)
         pixels, labels = images.batch(pixels, index)
-        inputs = scale(pixels)
+        inputs = scale.scaled(augmented(values_of(pixels), part))
         if cutout:
             _blank(inputs, corners[part].to(inputs.device), cutout, scale.blank)
         yield inputs, labels

@@ -76,6 +76,7 @@ class Training:
         self.average = _average(self.net, config, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
         self.dtype = fast_dtype(device)
+        self.weights = _class_weights(train, n_classes, config.class_weights) if config.class_weights else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
 
     def _n_batches(self) -> int:
@@ -176,12 +177,20 @@ class Training:
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.net(inputs)
-        loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        loss = self._loss(logits.float(), labels)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's stubs
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.config.label_smoothing
+        if self.weights is None:
+            return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # Not by cross_entropy's own weights: these divide by the sum of a batch's weights, which differs from batch to batch.
+        each = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (each * self.weights[labels]).mean()
 
     def score_again(self) -> None:
         """Compute the logits of the scored images, which a finished network's weights bring back."""
@@ -207,6 +216,13 @@ class Training:
             return loss, (predicted == truth).float().mean().item(), {}
         answers = truth.cpu().numpy(), predicted.cpu().numpy()
         return loss, measured(self.metric, *answers), {ACCURACY: measured(ACCURACY, *answers)}
+
+
+def _class_weights(images: Images, n_classes: int, power: float) -> Tensor:
+    """Return the weight of each class's images, (n_classes,) float32: rarity to a power, with mean 1 over the images."""
+    counts = torch.bincount(images.labels[images.chosen.to(images.device)], minlength=n_classes).double()
+    rarity = counts.clamp_min(1) ** -power
+    return (rarity * counts.sum() / (rarity * counts).sum()).float()
 
 
 def learning_rate(config: TrainingConfig, progress: float) -> float:

@@ -316,3 +316,34 @@ def test_an_optimizer_without_torchs_decorations_steps_as_torchs_own(kind):
             ours.load_state_dict(copy.deepcopy(ours.state_dict()))
     for mine, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+def test_class_weights_weigh_an_image_by_the_rarity_of_its_class_and_are_one_on_average():
+    images = noise(100, n_classes=2)
+    images.labels[:] = torch.tensor([0] * 80 + [1] * 20)
+    whole, half, none = (training(config(class_weights=power), images).weights for power in (1.0, 0.5, 0.0))
+    assert none is None
+    assert whole[:2].tolist() == pytest.approx([100 / (2 * 80), 100 / (2 * 20)])  # as scikit-learn's "balanced"
+    assert (half[1] / half[0]).item() == pytest.approx(2)  # the root of four times as rare
+    for weights in (whole, half):
+        assert weights[images.labels].mean().item() == pytest.approx(1)
+
+
+def test_equally_frequent_classes_weigh_the_same():
+    images = noise(100)
+    images.labels[:] = torch.arange(100) % 10
+    plain, weighted = (curve(training(config(class_weights=power), images).epochs()) for power in (0.0, 1.0))
+    for (_, score, metrics), (_, same, others) in zip(plain, weighted, strict=True):
+        assert score == pytest.approx(same, abs=0.011)
+        assert metrics == pytest.approx(others, rel=1e-3)
+
+
+def test_the_weighted_loss_is_that_of_images_counted_as_often_as_they_weigh():
+    images = noise(50, n_classes=2)
+    run = training(config(class_weights=1.0, label_smoothing=0.1), images)
+    run.weights = torch.tensor([1.0, 3.0] + [0.0] * 8)
+    logits, labels = torch.randn(8, 10), torch.tensor([0, 1, 0, 1, 1, 0, 0, 1])
+    often = labels.repeat_interleave(torch.where(labels == 1, 3, 1))
+    repeated = logits.repeat_interleave(torch.where(labels == 1, 3, 1), 0)
+    expected = nn.functional.cross_entropy(repeated, often, label_smoothing=0.1, reduction="sum") / 8
+    assert run._loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
