@@ -49,7 +49,7 @@ class TrainingConfig(BaseModel):
     jitter: float = Field(0.0, ge=0, le=0.9, description="random brightness, contrast and saturation, up to this share; 0: none")
 
 
-# Values that train as before the field existed.
+# Values that train as before the field existed; where that is its default, for checkpoints, which hold every field.
 BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False, "class_weights": 0.0, "crop": 1.0, "jitter": 0.0}
 
 
