@@ -290,7 +290,7 @@ for space, optimizer in itertools.product(("basic", "tutorial", "wide"), ("sgd",
     next(other.epochs())
 print(*[name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
 
 
