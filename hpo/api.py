@@ -111,21 +111,25 @@ def load(study: str, storage: str | None = None) -> StudyRecord:
     return record.load(study, locate(storage))
 
 
-def write_report(record: StudyRecord, out: Path | str | None = None, *, title: str | None = None) -> Path:
+def write_report(
+    record: StudyRecord, out: Path | str | None = None, *, title: str | None = None, with_network: bool = False
+) -> Path:
     """Write a study's report, one HTML file, and return its path.
 
     Args:
         record: From `load`, or `outcome.record`.
         out: The file; by default `reports/STUDY.html`.
         title: Heading; by default the study's name.
+        with_network: Put the winner's network into the page, where it classifies pictures.
 
     Raises:
         StorageError: `out` cannot be written.
+        NoResultError, UsageError, DataError: There is no network that a page can hold; says why.
     """
     from hpo.report import write_report as write
 
     place = Path("reports", f"{folders.file_name(record.name)}.html") if out is None else Path(out)
-    return write(record, place, title=title)
+    return write(record, place, title=title, with_network=with_network)
 
 
 def export(

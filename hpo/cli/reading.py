@@ -178,11 +178,14 @@ def dashboard(
     return 0
 
 
-@app.command(epilog="Examples:  hpo report cifar10    hpo report cifar10 --out page.html --open")
+@app.command(epilog="Examples:  hpo report cifar10    hpo report cifar10 --with-network --open")
 def report(
     study: Annotated[str, typer.Argument(metavar="[STUDY]", help="Name of a study.")] = "cifar10",
     out: Annotated[File, option("--out", metavar="FILE", help="File to write. Default: reports/STUDY.html.")] = None,
     title: Annotated[Text, option("--title", help="Heading of the page.")] = None,
+    with_network: Annotated[
+        bool, option("--with-network", help="Put the winner's network in: the page classifies pictures.")
+    ] = False,
     open_it: Annotated[bool, option("--open", help="Open it in the browser.")] = False,
     storage: Storage = None,
 ) -> int:
@@ -190,7 +193,7 @@ def report(
     from hpo import api
     from hpo.cli import streams
 
-    page = api.write_report(api.load(study, storage), out, title=title)
+    page = api.write_report(api.load(study, storage), out, title=title, with_network=with_network)
     streams.out().print(str(page), soft_wrap=True)
     if open_it:
         typer.launch(page.absolute().as_uri())

@@ -28,7 +28,8 @@ MAX_EDGE = 128  # pixels along a picture's edge; larger pictures would make the 
 MAX_PICTURES = 200
 MAX_CLASSES = 256  # a confusion matrix of more classes cannot be read
 MAX_LAYERS = 1_000
-_MAX_SCORES_BYTES, _MAX_UNPACKED_BYTES, _MAX_LAYERS_BYTES = 2**27, 2**29, 2**20  # checked before anything is read
+MAX_LAYERS_BYTES = 2**20
+_MAX_SCORES_BYTES, _MAX_UNPACKED_BYTES = 2**27, 2**29  # checked before anything is read
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile)
 _UNPACKABLE = (zlib.error, lzma.LZMAError)
 
@@ -125,7 +126,7 @@ def _indices(values: npt.NDArray[Any], end: int, name: str) -> Integers:
 
 
 def _layers(path: Path) -> list[LayerRow]:
-    rows = json.loads(read_regular(path, _MAX_LAYERS_BYTES))
+    rows = json.loads(read_regular(path, MAX_LAYERS_BYTES))
     if not isinstance(rows, list) or len(rows) > MAX_LAYERS:
         raise TypeError(f"not a list of at most {MAX_LAYERS:,} layers")
     return [

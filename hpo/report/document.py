@@ -26,11 +26,26 @@ if TYPE_CHECKING:
     from hpo.report.figures.figure import Figure
 
 
-def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, **values: object) -> str:
-    """Return the page that `template` makes of figures, the table of trials (None if there is none) and other values."""
+def render(
+    template: str,
+    figures: list[Figure],
+    trials: dict[str, Any] | None,
+    *,
+    network: dict[str, Any] | None = None,
+    **values: object,
+) -> str:
+    """Return a page.
+
+    Args:
+        template: Its name.
+        figures: What it draws.
+        trials: The table of trials; None if there is none.
+        network: What classifies pictures on it (network.py); None if nothing does.
+        values: What else the template needs.
+    """
     from markupsafe import Markup
 
-    plotly, script = _plotly(), _own("page.js") + _own("table.js")
+    plotly, script = _plotly(), _own("page.js") + _own("table.js") + (_own("sees.js") if network else "")
     policy = (
         f"default-src 'none'; script-src '{_hash(plotly)}' '{_hash(script)}'; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -42,12 +57,13 @@ def render(template: str, figures: list[Figure], trials: dict[str, Any] | None, 
         .get_template(template)
         .render(
             policy=policy,
-            plotly=Markup(plotly),  # noqa: S704 - these six are our own files, or JSON without any "<"
+            plotly=Markup(plotly),  # noqa: S704 - these seven are our own files, or JSON without any "<"
             script=Markup(script),  # noqa: S704
             style=Markup(_own("page.css")),  # noqa: S704
             colors=Markup(as_json(colors)),  # noqa: S704
             figures=Markup(as_json(drawn)),  # noqa: S704
             trials=Markup(as_json(trials)),  # noqa: S704
+            network=Markup(as_json(network)) if network else "",  # noqa: S704
             titles={f.id: f.title for f in figures},
             **values,
         )

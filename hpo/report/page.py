@@ -15,6 +15,7 @@ from hpo.report.exported import read_exported
 from hpo.report.figures import history, parameters, timeline, trade
 from hpo.report.figures.figure import WORDS, Figure
 from hpo.report.findings import find
+from hpo.report.network import of_winner
 from hpo.report.summary import summarize
 from hpo.report.winner import describe
 from hpo.report.words import NOTHING, clipped, duration, flat, parameter, score, space_rows
@@ -30,22 +31,27 @@ _MEASURED = {**MEASURED, "worker": ("worker", 0)}
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
 
 
-def write_report(record: StudyRecord, out: Path, *, title: str | None = None) -> Path:
+def write_report(record: StudyRecord, out: Path, *, title: str | None = None, with_network: bool = False) -> Path:
     """Write the page about a study to `out`.
 
     Args:
         record: The study.
         out: The HTML file; its folder is created if missing, but not that folder's parent.
         title: Heading; None for the study's name.
+        with_network: Put the winner's network into the page, where it classifies pictures.
 
     Raises:
         StorageError: `out` cannot be written.
+        NoResultError, UsageError, DataError: There is no network that a page can hold; says why.
     """
-    return document.write(out, page(summarize(record), title=title, artifacts=record.winner_folder))
+    network = of_winner(record) if with_network else None
+    return document.write(out, page(summarize(record), title=title, artifacts=record.winner_folder, network=network))
 
 
-def page(summary: Summary, *, title: str | None = None, artifacts: Path | None = None) -> str:
-    """Return the page about a study as HTML."""
+def page(
+    summary: Summary, *, title: str | None = None, artifacts: Path | None = None, network: dict[str, Any] | None = None
+) -> str:
+    """Return the page about a study as HTML, with a network if it shall classify pictures."""
     search, space, slice_ = drawn(summary, SEARCH), drawn(summary, SPACE), parameters.slices(summary)
     winner = describe(summary, artifacts)
     everything = search + space + slice_ + (winner["figures"] if winner else [])
@@ -53,6 +59,8 @@ def page(summary: Summary, *, title: str | None = None, artifacts: Path | None =
         "page.html.j2",
         everything,
         trial_table(summary),
+        network=network,
+        bits=network["bits"] if network else 0,
         title=title or f"Study {summary.name}",
         lead=_lead(summary),
         tiles=_tiles(summary),

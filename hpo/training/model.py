@@ -237,6 +237,7 @@ class Layer(NamedTuple):
     output_shape: tuple[int, ...]
     parameters: int
     macs: int
+    factor: float | None = None  # of a layer that multiplies
 
 
 class Size(NamedTuple):
@@ -264,7 +265,7 @@ def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, r
         shape = _output_shape(module, shape)
         n_parameters = sum(p.numel() for p in module.parameters())
         macs = math.prod(shape) * module.weight[0].numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
-        layers.append(Layer(name, type(module).__name__, shape, n_parameters, macs))
+        layers.append(Layer(name, type(module).__name__, shape, n_parameters, macs, getattr(module, "factor", None)))
     return Size(
         n_parameters=sum(p.numel() for p in net.parameters()),
         macs=sum(layer.macs for layer in layers),
