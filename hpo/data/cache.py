@@ -82,15 +82,26 @@ def work_folder(folder: Path, name: str, key: str) -> Iterator[Path]:
         StorageError: The cache cannot be written, or the disk is full.
     """
     work = entry(folder, f".{name}", key)
-    try:
+    with writing(folder):
         for old in folder.glob(f".{name}-*"):
             if old != work and time.time() - old.stat().st_mtime > ABANDONED:
                 shutil.rmtree(old, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
         yield work
+    shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say what to do if the cache cannot be written.
+
+    Raises:
+        StorageError: It cannot, or the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         raise _refused(folder, error) from error
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def open_entry(path: Path) -> DataSet | None:

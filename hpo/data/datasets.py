@@ -15,8 +15,9 @@ import numpy as np
 
 from hpo.data import cache, sources
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set, silent
+from hpo.data.pictures.contents import known, looked_at
 from hpo.data.pictures.inspection import Inspection, inspect
-from hpo.data.pictures.listing import listed
+from hpo.data.pictures.listing import Listing, listed
 from hpo.data.pictures.source import KEPT, Pictures, Wanted
 from hpo.data.published import PUBLISHED
 from hpo.data.sampling import hold_out, take
@@ -66,12 +67,16 @@ def load(
         raise UsageError(f"there is no data set {name!r}.{nearest(name, DATASETS)}")
     folder = cache_dir or cache.default_folder()
     source = sources.find(name, data_dir, published)
-    if source and (data := _opened(source, cache.entry(folder, name, source.key))):
+    if isinstance(source, Listing):
+        return _pictures(source, sources.IN_TREE, name, folder, progress)[0]
+    if source and (data := cache.open_entry(cache.entry(folder, name, source.key))):
         return data
     with cache.locked(folder, name, progress):
-        # Another process may have downloaded it while this one waited.
-        source = source or sources.find(name, data_dir, published) or sources.fetch(name, data_dir, published, progress)
-        return _read(source, folder, name, progress)
+        # Another process may have downloaded or decoded it while this one waited.
+        found = sources.find(name, data_dir, published)
+        source = sources.fetch(name, data_dir, published, progress) if found is None or isinstance(found, Listing) else found
+        entry = cache.entry(folder, name, source.key)
+        return cache.open_entry(entry) or cache.store(entry, source.read(progress))
 
 
 def load_pictures(root: Path, wanted: Wanted, cache_dir: Path | None = None, progress: OnProgress = silent) -> DataSet:
@@ -87,21 +92,33 @@ def load_pictures(root: Path, wanted: Wanted, cache_dir: Path | None = None, pro
         DataError: There are no pictures, some cannot be read, or their classes make no task; says what to do.
         StorageError: The cache cannot be written.
     """
-    folder = cache_dir or cache.default_folder()
-    source = Pictures(listed(root), wanted)
-    if data := _opened(source, cache.entry(folder, PICTURES, source.key)):
-        return data
-    with cache.locked(folder, PICTURES, progress):
-        return _read(source, folder, PICTURES, progress)
+    return _pictures(listed(root), wanted, PICTURES, cache_dir or cache.default_folder(), progress)[0]
 
 
 def inspected(root: Path, wanted: Wanted, progress: OnProgress = silent) -> tuple[DataSet, Inspection]:
     """Return a folder's pictures without the broken ones, and what there is to say of it. Errors are those of `load_pictures`."""
     wanted = replace(wanted, skip_broken=True)
-    data = load_pictures(root, wanted, None, progress)
-    source = Pictures(listed(root), wanted)
+    data, source, entry = _pictures(listed(root), wanted, PICTURES, cache.default_folder(), progress)
     progress("comparing the images", 0, 0)
-    return data, inspect(source, data, cache.entry(cache.default_folder(), PICTURES, source.key))
+    return data, inspect(source, data, entry)
+
+
+def _pictures(listing: Listing, wanted: Wanted, name: str, folder: Path, progress: OnProgress) -> tuple[DataSet, Pictures, Path]:
+    """Return listed pictures from the cache, or decoded, with what they were made of and their entry in the cache."""
+    if contents := known(listing, folder):
+        source = Pictures(listing, wanted, contents)
+        entry = cache.entry(folder, name, source.key)
+        if data := cache.open_entry(entry):
+            return source.here(data, entry), source, entry
+    with cache.locked(folder, name, progress), cache.writing(folder):
+        source = Pictures(listing, wanted, looked_at(listing, folder, progress))
+        entry = cache.entry(folder, name, source.key)
+        data = cache.open_entry(entry)
+        if data is None:
+            with cache.work_folder(folder, name, source.work_key) as work:
+                data = source.read(progress, work, sorted(folder.glob(f"{name}-*")))
+                data = cache.store(entry, data, [work / kept for kept in KEPT])
+        return source.here(data, entry), source, entry
 
 
 def of(settings: Settings, data_dir: Path, cache_dir: Path | None = None, progress: OnProgress = silent) -> DataSet:
@@ -116,22 +133,6 @@ def wanted(settings: Settings) -> Wanted:
     size = None if settings.image_size == "auto" else int(settings.image_size)
     name = settings.data.stem if settings.data else ""
     return Wanted(name, size, settings.fit, settings.skip_broken, settings.seed)
-
-
-def _read(source: sources.Source | Pictures, folder: Path, name: str, progress: OnProgress) -> DataSet:
-    """Return a source's data from the cache, where another process may have put it by now, or read it. The lock is held."""
-    entry = cache.entry(folder, name, source.key)
-    if data := _opened(source, entry):
-        return data
-    if not isinstance(source, Pictures):
-        return cache.store(entry, source.read(progress))
-    with cache.work_folder(folder, name, source.work_key) as work:
-        return source.here(cache.store(entry, source.read(progress, work), [work / name for name in KEPT]), entry)
-
-
-def _opened(source: sources.Source | Pictures, entry: Path) -> DataSet | None:
-    data = cache.open_entry(entry)
-    return source.here(data, entry) if data and isinstance(source, Pictures) else data
 
 
 def verify(data: DataSet) -> None:

@@ -13,13 +13,14 @@ from typing import Protocol
 import numpy as np
 
 from hpo.data.arrays import SIDE, DataSet, OnProgress, Split, make_data_set
-from hpo.data.pictures.listing import listed
-from hpo.data.pictures.source import Pictures, Wanted
+from hpo.data.pictures.listing import Listing, listed
+from hpo.data.pictures.source import Wanted
 from hpo.data.published import PUBLISHED, Files, Published
 from hpo.data.sampling import hold_out
 from hpo.errors import DataError
 
 TREE = "cifar10"  # the folder of an image tree, in the data folder
+IN_TREE = Wanted("cifar10", SIDE, exact=True, fewest=1)  # each image has its size already
 
 
 class Source(Protocol):
@@ -33,8 +34,8 @@ class Source(Protocol):
         """Decode all images; a DataError names the file that is at fault."""
 
 
-def find(name: str, data_dir: Path, published: Published | None = None) -> Source | Pictures | None:
-    """Return the source of data set `name` on this machine; None if it has to be downloaded.
+def find(name: str, data_dir: Path, published: Published | None = None) -> Source | Listing | None:
+    """Return the source of data set `name` on this machine, or its tree of images; None if it has to be downloaded.
 
     Args:
         name: One of `settings.DATASETS`.
@@ -52,8 +53,8 @@ def find(name: str, data_dir: Path, published: Published | None = None) -> Sourc
         raise DataError(f"{data_dir} cannot be read: {error}.") from error
 
 
-def tree(root: Path) -> Pictures:
-    """List CIFAR-10 as image files under `root`/{train,test}/<class>/: each has its size already.
+def tree(root: Path) -> Listing:
+    """List CIFAR-10 as image files under `root`/{train,test}/<class>/.
 
     Raises:
         DataError: A split is missing, or train and test have different classes.
@@ -61,7 +62,7 @@ def tree(root: Path) -> Pictures:
     for split in ("train", "test"):
         if not (root / split).is_dir():
             raise DataError(f"{root / split} is missing. An image tree is {root}/{{train,test}}/<class>/*.png.")
-    return Pictures(listed(root), Wanted("cifar10", SIDE, exact=True, fewest=1))
+    return listed(root)
 
 
 def fetch(name: str, data_dir: Path, published: Published | None, progress: OnProgress) -> Source:

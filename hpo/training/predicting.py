@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from hpo.data.arrays import silent
-from hpo.data.pictures.decoding import Work, decode_all
+from hpo.data.pictures.cores import Work
+from hpo.data.pictures.decoding import decode_all
 from hpo.data.pictures.listing import below
 from hpo.errors import DataError
 

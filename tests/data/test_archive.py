@@ -17,7 +17,7 @@ from hpo.data import sources
 from hpo.data.archive import Tar
 from hpo.data.arrays import silent
 from hpo.data.datasets import load
-from hpo.data.pictures.source import Pictures
+from hpo.data.pictures.listing import Listing
 from hpo.data.published import PUBLISHED, Files, Published
 from hpo.errors import DataError
 
@@ -147,7 +147,7 @@ def test_batches_come_before_a_tree_and_the_unpacked_folder_before_the_archive(
     tmp_path: Path, cifar: SmallCifar, grow_tree: Callable[..., Path]
 ) -> None:
     grow_tree(tmp_path)
-    assert isinstance(sources.find("cifar10", tmp_path), Pictures)
+    assert isinstance(sources.find("cifar10", tmp_path), Listing)
     cifar.put_tar(tmp_path)
     assert found(tmp_path) == [tmp_path / FILENAME]
     cifar.put_folder(tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import shutil
 import struct
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,13 @@ from PIL import Image
 from running import Hpo
 
 from hpo.cli.main import main
-from hpo.data.arrays import silent
+from hpo.data.arrays import DataSet, silent
 from hpo.data.datasets import inspected, load, load_pictures, preview
-from hpo.data.pictures import decoding
+from hpo.data.pictures import cores, decoding
 from hpo.data.pictures.listing import TEST, TRAIN, VALIDATION, listed
 from hpo.data.pictures.picture import Unusable, decode
 from hpo.data.pictures.source import Wanted, chosen_size, split
-from hpo.errors import DataError
+from hpo.errors import DataError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +239,7 @@ def test_of_many_broken_pictures_ten_are_named(tmp_path: Path) -> None:
 
 def test_what_systems_leave_in_folders_is_passed_over(tmp_path: Path) -> None:
     root = grow(tmp_path / "insects")
-    before = listed(root).key
+    before = listed(root).files
     (root / "empty").mkdir()
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._00.png", "notes.txt", "ant.csv"):
         (root / "ant" / name).write_bytes(b"x")
@@ -245,7 +247,7 @@ def test_what_systems_leave_in_folders_is_passed_over(tmp_path: Path) -> None:
         saved(root / name / "ant" / "0.png", noise(1))
     (root / "README.md").write_text("about")
     (root / "data.csv").write_text("a,b\n1,2\n")
-    assert listed(root).key == before
+    assert listed(root).files == before
     assert sorted(listed(root).passed_over) == ["README.md", "ant/ant.csv", "ant/notes.txt", "data.csv", "empty/ (no pictures)"]
 
 
@@ -447,37 +449,111 @@ def test_the_chosen_size_is_the_median_side_as_far_as_epochs_stay_short(short: l
     assert why in chosen_size(short)[1]
 
 
-def test_a_moved_folder_is_not_decoded_again_and_a_changed_one_is(tmp_path: Path) -> None:
+def steps(root: Path, cache: Path, **wanted: object) -> tuple[DataSet, dict[str, int]]:
+    """Load a folder; return it, and by step how many pictures it was done with now."""
+    told: dict[str, list[int]] = {}
+    data = load_pictures(
+        root, Wanted(root.name, **{"size": 12} | wanted), cache, lambda what, done, _: told.setdefault(what, []).append(done)
+    )
+    return data, {what.split()[0]: done[-1] - done[0] for what, done in told.items()}
+
+
+def test_a_folder_is_looked_at_and_decoded_once(tmp_path: Path) -> None:
     root = grow(tmp_path / "insects")
-    first = loaded(root, tmp_path / "cache")
-    assert str(root) in first.source
-    moved = root.rename(tmp_path / "beasts")
-    said: list[str] = []
-    again = load_pictures(moved, Wanted("beasts", 12), tmp_path / "cache", lambda what, *_: said.append(what))
-    assert (said, again.name, again.digest) == ([], "beasts", first.digest)
-    assert str(moved) in again.source
-    saved(moved / "ant" / "new.png", noise(99))
-    assert loaded(moved, tmp_path / "cache").digest != first.digest
+    assert steps(root, tmp_path / "cache")[1] == {"looking": 20, "decoding": 20, "writing": 0}
+    assert steps(root, tmp_path / "cache")[1] == {}
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "touched"])
+def test_the_same_contents_elsewhere_or_with_other_times_are_not_decoded_again(tmp_path: Path, how: str) -> None:
+    root = grow(tmp_path / "insects")
+    (root / "ant" / "broken.png").write_bytes(b"x")
+    first, _ = steps(root, tmp_path / "cache", skip_broken=True)
+    match how:
+        case "moved":
+            root = root.rename(tmp_path / "beasts")
+        case "copied":
+            root = shutil.copytree(root, tmp_path / "beasts", copy_function=shutil.copyfile)
+        case "touched":
+            for path in root.glob("*/*"):
+                os.utime(path, (1, 1))
+    again, done = steps(root, tmp_path / "cache", skip_broken=True)
+    assert done == {"looking": 21}
+    assert (again.name, again.digest) == (root.name, first.digest)
+    assert str(root) in again.source
+    assert steps(root, tmp_path / "cache", skip_broken=True)[1] == {}
+
+
+def test_of_a_changed_folder_what_has_changed_is_decoded(tmp_path: Path) -> None:
+    root = grow(tmp_path / "insects")
+    first, _ = steps(root, tmp_path / "cache")
+    saved(root / "ant" / "03.png", noise(99))
+    saved(root / "bee" / "new.png", noise(100))
+    (root / "bee" / "04.png").rename(root / "bee" / "zzz.png")
+    (root / "bee" / "05.png").unlink()
+    found, done = steps(root, tmp_path / "cache")
+    assert done == {"looking": 3, "decoding": 2, "writing": 0}
+    fresh, done = steps(root, tmp_path / "other cache")
+    assert done["decoding"] == 20
+    assert (found.digest, found.source) == (fresh.digest, fresh.source)
+    assert found.digest != first.digest
+
+
+def test_what_was_decoded_for_another_size_or_fit_is_not_taken_over(tmp_path: Path) -> None:
+    root = grow(tmp_path / "insects", side=16)
+    steps(root, tmp_path / "cache")
+    assert steps(root, tmp_path / "cache", fit="pad")[1]["decoding"] == 20
+    assert steps(root, tmp_path / "cache", size=8)[1]["decoding"] == 20
+    assert (
+        "looking" not in steps(root, tmp_path / "cache", size=10)[1] or steps(root, tmp_path / "cache", size=9)[1]["looking"] == 0
+    )
+
+
+@pytest.mark.parametrize("damage", ["files.json", "train-images.npy", "index"])
+def test_a_damaged_entry_gives_nothing(tmp_path: Path, damage: str) -> None:
+    root = grow(tmp_path / "insects")
+    first, _ = steps(root, tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob("index-*" if damage == "index" else f"*/{damage}")
+    path.write_bytes(b'{"how": 3, "ant/00.png": 7}')
+    saved(root / "ant" / "new.png", noise(99))
+    data, _ = steps(root, tmp_path / "cache")
+    assert len(data.train) + len(data.test) == 21
+    (root / "ant" / "new.png").unlink()
+    assert steps(root, tmp_path / "cache")[0].digest == first.digest
+
+
+def test_an_index_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(StorageError, match="HPO_CACHE_DIR"):
+        loaded(grow(tmp_path / "insects"), tmp_path / "cache")
 
 
 def test_decoding_goes_on_where_a_killed_process_left_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = grow(tmp_path / "insects", 40)
+    root = grow(tmp_path / "insects", 80)
     names = [name for name, _, _ in listed(root).files]
-    work = decoding.Work(str(root), 12)
+    work = cores.Work(str(root), 12)
 
-    def stop(_what: str, done: int, _total: int) -> None:
-        if done >= 64:
-            raise KeyboardInterrupt
+    def until(most: int) -> list[int]:
+        """Decode until so many are done, and return what was said to be done."""
+        said: list[int] = []
+
+        def progress(_what: str, done: int, _total: int) -> None:
+            said.append(done)
+            if done >= most:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            decoding.decode_all(work, names, tmp_path / "work", progress)
+        return said
 
     monkeypatch.setattr(decoding, "SAVE", 0.0)
-    monkeypatch.setattr(decoding, "TOLD", 0.0)
-    with pytest.raises(KeyboardInterrupt):
-        decoding.decode_all(work, names, tmp_path / "work", stop)
+    monkeypatch.setattr(cores, "TOLD", 0.0)
+    assert until(64) == [0, 32, 64]
     with (tmp_path / "work" / decoding.JOURNAL).open("a") as journal:
-        journal.write('[64, [["half of a li')
-    said: list[int] = []
-    found = decoding.decode_all(work, names, tmp_path / "work", lambda _what, done, _total: said.append(done))
-    assert said[0] == 32
+        journal.write('[[64, 65], [["half of a li')
+    assert until(128) == [32, 64, 96, 128]
+    assert until(999)[0] == 96  # what was noted after half a line counts as well
+    found = decoding.decode_all(work, names, tmp_path / "work", silent)
     whole = decoding.decode_all(work, names, tmp_path / "other", silent)
     np.testing.assert_array_equal(found.pixels, whole.pixels)
     assert found.digests == whole.digests
@@ -487,21 +563,21 @@ def test_children_decode_as_this_process_does(tmp_path: Path, monkeypatch: pytes
     root = grow(tmp_path / "insects", 20)
     (root / "ant" / "99.png").write_bytes(b"x")
     names = [name for name, _, _ in listed(root).files]
-    here = decoding.decode_all(decoding.Work(str(root), 12), names, tmp_path / "here", silent)
-    monkeypatch.setattr(decoding, "ALONE", 1)
-    there = decoding.decode_all(decoding.Work(str(root), 12), names, tmp_path / "there", silent)
+    here = decoding.decode_all(cores.Work(str(root), 12), names, tmp_path / "here", silent)
+    monkeypatch.setattr(cores, "ALONE", 1)
+    there = decoding.decode_all(cores.Work(str(root), 12), names, tmp_path / "there", silent)
     np.testing.assert_array_equal(here.pixels, there.pixels)
     assert (here.digests, here.broken) == (there.digests, there.broken)
 
 
 def test_a_picture_that_ends_its_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = grow(tmp_path / "insects", 4)
-    deadly = "import os; from hpo.data.pictures import decoding as d; real = d.decode; "
+    deadly = "import os; from hpo.data.pictures import cores as d; real = d.decode; "
     deadly += "d.decode = lambda path, *a, **k: os.abort() if path.name == '02.png' else real(path, *a, **k); d.child()"
-    monkeypatch.setattr(decoding, "ALONE", 1)
-    monkeypatch.setattr(decoding, "python", lambda _code: __import__("hpo.system.children", fromlist=["x"]).python(deadly))
+    monkeypatch.setattr(cores, "ALONE", 1)
+    monkeypatch.setattr(cores, "python", lambda _code: __import__("hpo.system.children", fromlist=["x"]).python(deadly))
     names = [name for name, _, _ in listed(root).files]
-    found = decoding.decode_all(decoding.Work(str(root), 12), names, tmp_path / "work", silent)
+    found = decoding.decode_all(cores.Work(str(root), 12), names, tmp_path / "work", silent)
     assert [name for name, _ in found.broken] == ["ant/02.png", "bee/02.png"]
     assert "the process that decoded it died" in found.broken[0].why
 

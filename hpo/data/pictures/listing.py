@@ -81,12 +81,6 @@ class Listing:
     missing: list[Broken]
     passed_over: list[str]
 
-    @property
-    def key(self) -> str:
-        """Changes with every file's name, size and time, and not with the folder's place."""
-        splits = None if self.splits is None else self.splits.tolist()
-        return repr((self.classes, self.files, self.labels.tolist(), splits, self.missing))
-
 
 @functools.cache
 def suffixes() -> frozenset[str]:

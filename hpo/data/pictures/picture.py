@@ -52,14 +52,24 @@ class Decoded(NamedTuple):
     height: int
 
 
-def sides(path: Path) -> tuple[int, int]:
-    """Return width and height as they are stored, from the file's beginning.
+def content_of(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        Unusable: It cannot be read, or is no regular file.
+    """
+    with _complaints():
+        return read_regular(path, MAX_BYTES)
+
+
+def sides(content: bytes) -> tuple[int, int]:
+    """Return width and height as they are stored, from the content's beginning.
 
     Raises:
         Unusable: It is no picture, or too large.
     """
     with _complaints():
-        return _opened(path).size
+        return _opened(content).size
 
 
 def decode(path: Path, size: int, fit: str, *, exact: bool = False) -> Decoded:
@@ -76,7 +86,7 @@ def decode(path: Path, size: int, fit: str, *, exact: bool = False) -> Decoded:
         Unusable: It cannot be read, or is too large; says why.
     """
     with _complaints():
-        image = _opened(path)
+        image = _opened(content_of(path))
         stored = image.size
         if exact and stored != (size, size):
             raise Unusable(f"is {stored[0]}x{stored[1]} pixels; every image must be {size}x{size}")
@@ -123,10 +133,9 @@ def _why(error: Exception) -> str:
     return f"cannot be read as an image: {said.rstrip('.')[:200]}"
 
 
-def _opened(path: Path) -> Image:
+def _opened(content: bytes) -> Image:
     from PIL import Image
 
-    content = read_regular(path, MAX_BYTES)
     if not content:
         raise Unusable("cannot be read as an image: it is empty")
     image = Image.open(io.BytesIO(content), formats=formats())

@@ -6,6 +6,7 @@ Names and order do not matter, so that a renamed or moved folder is split in the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import statistics
@@ -16,11 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.data.arrays import DataSet, Split, make_data_set
-from hpo.data.pictures.decoding import JOURNAL, Work, decode_all, short_sides
+from hpo.data.pictures.contents import FILES, Content, keep, take_over
+from hpo.data.pictures.cores import Work
+from hpo.data.pictures.decoding import JOURNAL, decode_all
 from hpo.data.pictures.listing import TEST, TRAIN, VALIDATION, Broken, Listing
 from hpo.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hpo.data.arrays import Indices, Labels, OnProgress, Pixels
@@ -31,7 +35,7 @@ LARGEST, SMALLEST = 224, 32  # pixels: what is chosen as an image's edge
 AN_EPOCH = 50_000 * 32 * 32  # pixels: CIFAR-10's, which a laptop trains in a minute or two
 NAMED = 10  # broken pictures that a message names
 BROKEN = "broken.json"  # beside the arrays, in the work folder and in the cache
-KEPT = (BROKEN, JOURNAL)  # files of a work folder that an entry of the cache keeps
+KEPT = (BROKEN, FILES, JOURNAL)  # files of a work folder that an entry of the cache keeps
 ROOT = "{root}"  # stands for the folder in what the cache keeps
 COPIED = 256  # pictures at a time, so that memory stays flat
 
@@ -61,21 +65,36 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A listed folder, and what is asked of it."""
+    """A listed folder whose files were looked at, and what is asked of it."""
 
     listing: Listing
     wanted: Wanted
+    contents: list[Content]
 
     @property
     def key(self) -> str:
-        """Identifies the result in the cache, wherever the folder is."""
+        """Identifies the result in the cache, wherever the folder is and whenever its files were written."""
         seed = self.wanted.seed if self.listing.splits is None else 0
-        return repr((self.work_key, seed, self.wanted.fewest))
+        return repr((self.work_key, self.wanted.size, seed, self.wanted.fewest))
 
     @property
     def work_key(self) -> str:
         """Identifies what is decoded, whoever asks for it."""
-        return repr((self.listing.key, self.wanted.size, self.wanted.fit, self.wanted.exact))
+        listing = self.listing
+        files = [(name, content.digest) for (name, _, _), content in zip(listing.files, self.contents, strict=True)]
+        splits = None if listing.splits is None else listing.splits.tolist()
+        return repr((listing.classes, files, listing.labels.tolist(), splits, listing.missing, self.how))
+
+    @functools.cached_property
+    def size(self) -> tuple[int, str]:
+        """The edge of the images, pixels, and why where it was chosen."""
+        short = [min(content[1:]) for content in self.contents if content.width]
+        return (self.wanted.size, "") if self.wanted.size else chosen_size(short)
+
+    @property
+    def how(self) -> tuple[int, str, bool]:
+        """How pictures are decoded."""
+        return self.size[0], self.wanted.fit, self.wanted.exact
 
     def here(self, data: DataSet, entry: Path) -> DataSet:
         """Return a data set of the cache with this folder's name and place: it may have been moved since.
@@ -87,18 +106,21 @@ class Pictures:
             raise DataError(_refused(self.listing, broken))
         return replace(data, name=self.wanted.name, source=data.source.replace(ROOT, str(self.listing.root)))
 
-    def read(self, progress: OnProgress, work: Path) -> DataSet:
-        """Decode all pictures; `work` is a folder that is kept if this process is killed.
+    def read(self, progress: OnProgress, work: Path, entries: Sequence[Path] = ()) -> DataSet:
+        """Decode all pictures.
+
+        Args:
+            progress: Called during the steps that take time.
+            work: A folder that is kept if this process is killed.
+            entries: Of the cache, with pictures that need not be decoded again.
 
         Raises:
             DataError: Pictures cannot be used and nobody said to skip them, or too few of a class are left.
         """
-        listing, wanted = self.listing, self.wanted
+        listing, wanted, (size, why) = self.listing, self.wanted, self.size
+        take_over(work, size, self.how, self.contents, entries)
         names = [name for name, _, _ in listing.files]
-        size, why = wanted.size, ""
-        if size is None:
-            size, why = chosen_size(short_sides(str(listing.root), names, progress))
-        decoded = decode_all(Work(str(listing.root), size, wanted.fit, wanted.exact), names, work, progress)
+        decoded = decode_all(Work(str(listing.root), *self.how), names, work, progress)
         broken = [*listing.missing, *decoded.broken]
         if broken and not wanted.skip_broken:
             raise DataError(_refused(listing, broken))
@@ -106,6 +128,7 @@ class Pictures:
         _check_counts(listing, whole, wanted.fewest)
         train, test, n_validation = self.sides(decoded.digests)
         (work / BROKEN).write_text(json.dumps(broken))
+        keep(work, self.how, self.contents, train, test)
         progress("writing decoded images", 0, 0)
         splits = [
             _written(work / f"{name}-images.npy", decoded.pixels, order) for name, order in (("train", train), ("test", test))
