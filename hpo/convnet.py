@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from hpo.classes import of_environment
 from hpo.objective import FIRST_BUILT_IN, SHARE, Objective, Score
+from hpo.parameters import FloatRange
 from hpo.recipe import BEFORE, LATEST, TrainingConfig, steps
-from hpo.settings import TASK
+from hpo.settings import METRICS, TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hpo.search_space import SearchSpace
 
 
 class Architecture(BaseModel):
@@ -45,7 +52,23 @@ def _preset(name: str) -> dict[str, Any]:
     return tomllib.loads((Path(__file__).parent / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-PRESETS = {name: _preset(name) for name in ("basic", "wide", "tutorial")}
+PRESETS = {name: _preset(name) for name in ("basic", "wide", "tutorial", "photos")}
+PHOTOGRAPHS = 64  # pixels: images of this edge or a larger one are taken for photographs
+
+
+def suited(objective: Objective, environment: Mapping[str, Any]) -> SearchSpace:
+    """Return the space of a study that names none: `photos` for large images, else the first preset.
+
+    Where a metric counts classes and some of them are rare, their weight in the loss is varied too. The accuracy is best where an
+    image weighs as much as every other.
+    """
+    edge, counts = environment.get("image_size"), of_environment(environment)
+    large = isinstance(edge, int) and edge >= PHOTOGRAPHS
+    space = objective.space("photos" if large and "photos" in objective.presets else None)
+    if counts and counts.unequal and objective.score.name != METRICS[0]:
+        weights = FloatRange(type="float", low=0.0, high=1.0, default=0.5)
+        space = space.model_copy(update={"parameters": space.parameters | {"class_weights": weights}})
+    return space
 
 
 OBJECTIVE = Objective(
@@ -58,4 +81,5 @@ OBJECTIVE = Objective(
     recipe=LATEST.version,
     before=BEFORE,
     steps=steps,
+    suited=suited,
 )

@@ -142,6 +142,7 @@ class Objective:
         recipe: Version of what a training does beyond its point; a study continues by the version that it was made with.
         before: Values of knobs that are younger than a stored space: they train as before the knob existed.
         steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
+        suited: The space that is searched where none is named, from a worker's environment; None: the first preset.
         study: What a study of it is called where it is given no name; None: its data set's name, or the objective's.
         kind: Of somebody's own code, the option that names it: `train` or `command`.
         source: What the loader has to know: of somebody's own code, where it is; of a program, its words.
@@ -157,6 +158,7 @@ class Objective:
     recipe: int = FIRST
     before: Mapping[str, Value] = field(default_factory=dict)
     steps: Callable[[Mapping[str, Value], Mapping[str, Any]], int | None] = lambda _point, _environment: None
+    suited: Callable[[Objective, Mapping[str, Any]], SearchSpace] | None = None
     study: str | None = None
     kind: str = ""
     source: str = ""
@@ -177,6 +179,10 @@ class Objective:
         if path.suffix == ".toml" or "/" in name or os.path.exists(path):  # noqa: PTH110  # Path.exists raises where a name is too long
             return SearchSpace.from_toml(path, self.knobs)
         raise SpaceError(f"there is no space {name!r}.{nearest(name, self.presets)} The name of a space file ends in .toml.")
+
+    def default_space(self, environment: Mapping[str, Any]) -> SearchSpace:
+        """Return the space that a study searches which names none, from what a worker says of its data."""
+        return self.suited(self, environment) if self.suited else self.space()
 
     def whole(self, space: SearchSpace | str | None) -> SearchSpace | None:
         """Return a space over all knobs, whether it is given or named; None stays None.

@@ -304,7 +304,7 @@ def test_a_path_that_holds_no_text_is_refused_in_a_sentence(tmp_path, name, says
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("basik", "Did you mean 'basic'?"), ("zzz", "basic, tutorial, wide"), ("x" * 300, ".toml")]
+    ("name", "hint"), [("basik", "Did you mean 'basic'?"), ("zzz", "basic, photos, tutorial, wide"), ("x" * 300, ".toml")]
 )
 def test_an_unknown_preset_is_refused_with_the_nearest(name, hint):
     with pytest.raises(SpaceError) as caught:

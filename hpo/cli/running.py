@@ -44,7 +44,12 @@ def run(
     ] = None,
     settings: Settings,
     space: Annotated[
-        Text, option("--space", metavar="basic|wide|tutorial|FILE.toml", help="Search space: what to vary. Default: basic.")
+        Text,
+        option(
+            "--space",
+            metavar="basic|wide|tutorial|photos|FILE.toml",
+            help="What to vary. Default: basic; photos for large images.",
+        ),
     ] = None,
     train: Annotated[
         Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")

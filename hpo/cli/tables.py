@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from hpo.classes import Frequencies
 from hpo.cli.rows import STYLES, Share, cell, counted, plain, show_rows, to_json
 from hpo.cli.streams import err, out, visible
 from hpo.settings import METRICS
@@ -160,7 +161,18 @@ def show_data(data: DataSet) -> None:
     for name, split in (("training", data.train), ("test", data.test)):
         _, height, width, channels = split.images.shape
         facts[name] = f"{len(split):,} images of {height}x{width}{', grey' if channels == 1 else ''}"
-    _show_facts(facts | {"classes": plain(", ".join(data.classes)), "digest": data.digest})
+    labels = [Counter(split.labels.tolist()) for split in (data.train, data.test)]
+    facts["classes"] = plain(", ".join(data.classes))
+    found = Frequencies(data.classes, *(tuple(counts[i] for i in range(len(data.classes))) for counts in labels))
+    if found.unequal:
+        facts["unequal"] = plain(found.said())
+    else:
+        facts["per class"] = f"{_ends(found.train)} images for training, {_ends(found.scored)} for tests"
+    _show_facts(facts | {"digest": data.digest})
+
+
+def _ends(counts: Sequence[int]) -> str:
+    return f"{min(counts):,} to {max(counts):,}" if min(counts) < max(counts) else f"{max(counts):,}"
 
 
 def show_inspection(found: Inspection) -> None:

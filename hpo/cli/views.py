@@ -65,7 +65,8 @@ class LiveView(Watcher):
     def opened(self, board: Board) -> None:
         """Show the board from now on."""
         self._board = board
-        self._console.print(Text(opening(board), style="dim"))
+        for line in (opening(board), *board.told):
+            self._console.print(Text(visible(line), style="dim"))
 
     def ended(self, board: Board, trial: OpenTrial, state: str) -> None:
         """Print a line for a failure and for a new best."""
@@ -154,7 +155,8 @@ class PlainView(Watcher):
 
     def opened(self, board: Board) -> None:
         """Print the first line of the run."""
-        self._say(opening(board))
+        for line in (opening(board), *board.told):
+            self._say(line)
 
     def changed(self, board: Board) -> None:
         """Print once that the run is ending."""

@@ -74,6 +74,7 @@ class Board:
         stopping_since: When that was decided, on the monotonic clock.
         grace: Seconds that an ending run waits for epochs at most; None: until they are done.
         n_train: Images of an epoch; 0 until a worker has said so.
+        told: What the first lines of a run say beside its name.
     """
 
     study: str
@@ -92,6 +93,7 @@ class Board:
     stopping_since: float = 0.0
     grace: float | None = None
     n_train: int = 0
+    told: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
+from hpo.classes import advice, of_environment
 from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
 from hpo.pools.devices import seats
 from hpo.pools.local import LocalPool
@@ -105,7 +106,6 @@ def run(
         objective = objective.judged_by(settings.metric)
         asked = replace(asked, objective=objective)
         recipe = before.recipe if before is not None else objective.recipe
-        starts = asked.starts(settings, watcher) if before is None else []
         data_dir = data_folder(options.data_dir)
         pool = LocalPool(seats(options.workers, options.device), settings, data_dir, objective, recipe)
         stack.callback(pool.close)
@@ -114,6 +114,8 @@ def run(
         watcher.preparing(f"starting {workers}: loading {objective.source or 'PyTorch and the data set'}", 0, 0)
         crew = Crew(pool, watcher)
         environment = crew.assemble()
+        asked = replace(asked, suited=objective.default_space(environment)) if before is None and asked.space is None else asked
+        starts = asked.starts(settings, watcher) if before is None else []
 
         _take(lock, asked.name, stack)
         writable = asked.opened(settings, recipe, starts, environment, pool.size)
@@ -121,7 +123,9 @@ def run(
         places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
         writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
-        reason = _conducted(Runner(writable, crew, options, watcher), writable, watcher, runners)
+        runner = Runner(writable, crew, options, watcher)
+        runner.board.told = _told(writable.space if asked.suited else None, objective, environment)
+        reason = _conducted(runner, writable, watcher, runners)
     return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)
 
 
@@ -143,6 +147,7 @@ class _Asked:
     Attributes:
         given: The settings that were named; a study that exists must have been made with these.
         space: Likewise; None where none was named.
+        suited: The one that is searched then, chosen by what a worker says of its data.
     """
 
     name: str
@@ -150,6 +155,7 @@ class _Asked:
     given: dict[str, Any]
     objective: Objective
     space: SearchSpace | None
+    suited: SearchSpace | None = None
 
     def stored(self, *, must_exist: bool) -> Definition | None:
         """Return what is known of the study, or None where there is none yet and none need be.
@@ -202,7 +208,16 @@ class _Asked:
 
     @property
     def _space(self) -> SearchSpace:
-        return self.space or self.objective.space()
+        return self.space or self.suited or self.objective.space()
+
+
+def _told(space: SearchSpace | None, objective: Objective, environment: Mapping[str, Any]) -> list[str]:
+    """Return what a run says first, beside the study's name: a space that hpo chose by the images, and rare classes."""
+    found = []
+    if space is not None and space != objective.space():
+        found.append(f"space {space.name}, chosen for these images (--space names another): {', '.join(space.varied)}")
+    counts = of_environment(environment)
+    return [*found, *filter(None, [advice(counts, objective.score.name) if counts else ""])]
 
 
 def _check_place(location: Location, watcher: Watcher) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hpo.messages import Setup
     from hpo.objective import Begin, Telling
     from hpo.parameters import Value
+    from hpo.training.batches import Images
 
 
 def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
@@ -58,6 +59,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "data": loaded.source,
         "data_digest": loaded.digest,
         "classes": list(task.classes),
+        "class_counts": {"train": _counts(task, task.train), "scored": _counts(task, task.score)},
         "n_train": len(task.train),
         "n_scored": len(task.score),
         "image_size": task.train.pixels.shape[1],
@@ -71,3 +73,9 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "torch": torch.__version__,
         "torchvision": metadata.version("torchvision"),  # importing it would cost a second
     }
+
+
+def _counts(task: Task, images: Images) -> list[int]:
+    chosen = images.labels[images.chosen.to(images.device)]
+    counts: list[int] = torch.bincount(chosen, minlength=len(task.classes)).tolist()
+    return counts

@@ -9,7 +9,7 @@ from tiny import TUTORIAL, config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hpo.convnet import OBJECTIVE, PRESETS, Config
+from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, IntRange
 from hpo.recipe import RECIPES
@@ -101,14 +101,14 @@ def value(parameter):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_point_of_a_preset_builds_and_costs_what_is_counted_without_building_it(preset):
-    base = OBJECTIVE.space(preset).point()
+    base, edge = OBJECTIVE.space(preset).point(), PHOTOGRAPHS if preset == "photos" else 32
 
     @settings(max_examples=20)
     @given(points(preset))
     def check(point):
         configuration = Config(**base | point | {"hidden": min(base["hidden"], 8)})
-        size = measure(configuration, 10)
-        assert size[:3] == counted(ConvNet(configuration, 10))
+        size = measure(configuration, 10, edge=edge)
+        assert size[:3] == counted(ConvNet(configuration, 10, edge=edge), edge)
         assert size.n_parameters == sum(layer.parameters for layer in size.layers)
         assert size.macs == sum(layer.macs for layer in size.layers)
 
