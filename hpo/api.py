@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.convnet import OBJECTIVE
 from hpo.errors import UsageError
-from hpo.objective import Objective, Score
+from hpo.objective import MODEL, PRETRAINED, Objective, Score
 from hpo.search_space import SearchSpace
 from hpo.settings import IMAGES, RunOptions, Settings
 from hpo.store import record
@@ -38,6 +38,9 @@ def run(
     *,
     settings: Settings | None = None,
     space: SearchSpace | str | None = None,
+    model: str | None = None,
+    pretrained: bool = False,
+    weights: Path | str | None = None,
     train: str | None = None,
     command: str | None = None,
     score: Score | None = None,
@@ -55,6 +58,10 @@ def run(
         study: Its name; by default that of the data set, or of an objective without one.
         settings: Settings that all trials of the study share.
         space: A space, a preset's name or the path of a TOML file; the objective's first preset (`basic`) by default.
+        model: `convnet`, the built-in network; the name of a classification network of torchvision, such as `resnet18`; or
+            `FILE.py:build`, a function of one's own that builds a network, with its space.
+        pretrained: Whether a network of torchvision begins with torchvision's own weights.
+        weights: A file of weights that it begins with instead.
         train: `FILE.py:train`, a generator function of one's own that trains a configuration, with its space and its score.
         command: The words of any program, with a place in braces for each parameter, whose lines of JSON are epochs.
         score: With `command`, what the study is judged by: `hpo.maximize("accuracy")` (the default), `hpo.minimize("loss")`.
@@ -72,13 +79,15 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    if sum(given is not None for given in (train, command, objective)) > 1:
-        raise UsageError("of train, command and objective each says what is optimized: name one.")
+    if sum(given is not None for given in (model, train, command, objective)) > 1:
+        raise UsageError("of model, train, command and objective each says what is optimized: name one.")
     if score is not None and command is None:
         raise UsageError("the score is told by what is trained; only with a command it is named.")
     if command is not None:
         objective = _of_command(command, score, space)
         space = None  # the objective has it
+    if model is not None or pretrained or weights is not None:
+        objective = _of_model(model, weights, settings or Settings(), pretrained=pretrained)
     if train is not None:
         objective = _of_file(train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set))
     return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
@@ -183,6 +192,20 @@ def _of_file(source: str, *, with_data: bool) -> Objective:
     return dataclasses.replace(objective, settings=IMAGES) if with_data else objective
 
 
+def _of_model(model: str | None, weights: Path | str | None, settings: Settings, *, pretrained: bool) -> Objective:
+    if pretrained and weights is not None:
+        raise UsageError("--pretrained and --weights both name weights to begin with: leave one out.")
+    begun = PRETRAINED if pretrained else str(weights or "")
+    if model in (None, OBJECTIVE.name):
+        if begun:
+            raise UsageError("trained weights are of a network of torchvision. Name it, such as: --model resnet18 --pretrained")
+        return OBJECTIVE
+    from hpo.models import of_model
+
+    made = of_model(str(model), begun)
+    return dataclasses.replace(made, study=f"{settings.images}-{made.study}"[:100])
+
+
 def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
     from hpo.own.command import of_command
     from hpo.own.declare import maximize
@@ -197,6 +220,10 @@ def _stored(found: StudyRecord) -> Objective:
     stored = found.objective
     if stored.kind == "train":
         return _of_file(stored.source, with_data=found.has("dataset") or found.has("data") or found.has("data"))
+    if stored.kind == MODEL:
+        from hpo.models import of_model
+
+        return of_model(stored.source, stored.weights)
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "

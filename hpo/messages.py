@@ -41,7 +41,8 @@ class Setup(_Message):
     kind: Literal["setup"] = "setup"
     settings: Settings
     objective: str  # the module that the worker loads, which knows how to train
-    source: str = ""  # where somebody's own code is
+    source: str = ""  # a model's name, or where somebody's own code is
+    weights: str = ""  # that a model begins with
     with_data: bool = True  # whether the settings name a data set
     score: str = "score"  # what the study is judged by
     recipe: int  # version of what a training does beyond its point

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 FIRST = 1  # the recipe of studies that store none
 FIRST_BUILT_IN = "convnet"  # the objective of studies that store none
 SHARE = "share"
+MODEL = "model"  # the kind of an objective that is another network
+MODELS = "hpo.models"
+PRETRAINED = "pretrained"  # stands for torchvision's own weights
 BUILT_IN = {FIRST_BUILT_IN: "hpo.convnet"}  # module by name: what a database says loads no other
 
 
@@ -144,9 +147,10 @@ class Objective:
         steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
         suited: The space that is searched where none is named, from a worker's environment; None: the first preset.
         study: What a study of it is called where it is given no name; None: its data set's name, or the objective's.
-        kind: Of somebody's own code, the option that names it: `train` or `command`.
-        source: What the loader has to know: of somebody's own code, where it is; of a program, its words.
+        kind: Where it is not the built-in network, the option that names it: `model`, `train` or `command`.
+        source: What the loader has to know: a model's name; of somebody's own code, where it is; of a program, its words.
         digest: SHA-256 of that code.
+        weights: Trained ones that a model begins with: `pretrained` or a file.
     """
 
     name: str
@@ -163,6 +167,7 @@ class Objective:
     kind: str = ""
     source: str = ""
     digest: str = ""
+    weights: str = ""
 
     def space(self, name: str | None = None) -> SearchSpace:
         """Return a preset by its name, or the space in a TOML file by its path; without a name the first preset.
@@ -202,8 +207,13 @@ class Objective:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether it is hpo's own network, whose trials leave what the page shows of a network."""
+        """Whether it is hpo's own network."""
         return self.name in BUILT_IN and not self.source
+
+    @property
+    def is_network(self) -> bool:
+        """Whether hpo trains its network, the built-in one or another: its trials leave what the page shows of a network."""
+        return self.is_built_in or self.kind == MODEL
 
     @property
     def described(self) -> dict[str, str]:
@@ -230,6 +240,9 @@ class Objective:
     def options(self) -> list[str]:
         """The options of a command that name it, where it is somebody's own code."""
         match self.kind:
+            case "model":
+                named = ["--pretrained"] if self.weights == PRETRAINED else ["--weights", self.weights] if self.weights else []
+                return ["--model", self.source, *named]
             case "train":
                 return ["--train", self.source]
             case "command":
@@ -241,7 +254,8 @@ class Objective:
     def stored(self) -> dict[str, str]:
         """What a study stores of it: enough to show its trials."""
         told = {"name": self.name, "score": self.score.name, "unit": self.score.unit, "direction": self.score.direction}
-        return told | ({"kind": self.kind, "source": self.source, "digest": self.digest} if self.source else {})
+        own = {"kind": self.kind, "source": self.source, "digest": self.digest} if self.source else {}
+        return told | own | ({"weights": self.weights} if self.weights else {})
 
 
 def of_study(attributes: Mapping[str, Any]) -> Objective:
@@ -258,6 +272,9 @@ def of_study(attributes: Mapping[str, Any]) -> Objective:
         return found.judged_by(metric_of(attributes.get("settings")))
     version = attributes.get("recipe")
     score = Score(told.get("score", "score"), told.get("unit", ""), told.get("direction") != "minimize")
+    if told.get("kind") == MODEL:
+        model: Objective = import_module(MODELS).of_stored(told, score, version if isinstance(version, int) else FIRST)
+        return model
     return Objective(
         name,
         None,

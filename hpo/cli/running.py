@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.options import Storage, Study, Text, command, option
+from hpo.cli.options import File, Storage, Study, Text, command, option
 from hpo.errors import HpoError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,16 @@ class Output:
 @command(
     app,
     epilog="Examples:  hpo run --trials 50    hpo run first --dataset digits --trials 10    hpo run night --timeout 8h",
-    after={"space": "epochs", "train": "dataset", "command": "train", "maximize": "command", "minimize": "maximize"},
+    after={
+        "space": "epochs",
+        "model": "dataset",
+        "pretrained": "model",
+        "weights": "pretrained",
+        "train": "weights",
+        "command": "train",
+        "maximize": "command",
+        "minimize": "maximize",
+    },
 )
 def run(
     *,
@@ -50,6 +59,16 @@ def run(
             metavar="basic|wide|tutorial|photos|FILE.toml",
             help="What to vary. Default: basic; photos for large images.",
         ),
+    ] = None,
+    model: Annotated[
+        Text,
+        option("--model", metavar="convnet|NAME|FILE.py:build", help="Network: torchvision's by its name, or your own function."),
+    ] = None,
+    pretrained: Annotated[
+        bool, option("--pretrained", help="With a network of torchvision: begin with its trained weights.")
+    ] = False,
+    weights: Annotated[
+        File, option("--weights", metavar="FILE", help="With a network of torchvision: begin with these weights.")
     ] = None,
     train: Annotated[
         Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
@@ -75,7 +94,16 @@ def run(
 
     return _run(
         functools.partial(
-            api.run, study, settings=settings, space=space, train=train, command=command, score=_score(maximize, minimize)
+            api.run,
+            study,
+            settings=settings,
+            space=space,
+            model=model,
+            pretrained=pretrained,
+            weights=weights,
+            train=train,
+            command=command,
+            score=_score(maximize, minimize),
         ),
         options,
         output,

@@ -55,7 +55,7 @@ def best(record: StudyRecord) -> None:
         table.add_column("trial 0 (default)", justify="right")
     table.add_row(record.measure, *("" if t.value is None else plain(score(t.value, record)) for t in shown))
     rows = [told(record.row(t), record) for t in shown]
-    if record.ours and record.objective.is_built_in and METRICS[0] in rows[0].keys() - {record.measure}:
+    if record.ours and record.objective.is_network and METRICS[0] in rows[0].keys() - {record.measure}:
         table.add_row(METRICS[0], *(plain(row.get(METRICS[0], "")) for row in rows))
     for name in trial.params:
         table.add_row(visible(name), *(plain(t.params.get(name, "")) for t in shown))

@@ -118,3 +118,18 @@ def _range(kind: type[Kind], **given: Any) -> Kind:  # noqa: ANN401  # pydantic 
         return kind(**given)
     except ValidationError as error:
         raise SpaceError("; ".join(explain(error))) from None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network of one's own is built for: images (N, channels, edge, edge) of some classes.
+
+    Attributes:
+        n_classes: Logits per image.
+        channels: Of an image, 1 or 3.
+        edge: Pixels.
+    """
+
+    n_classes: int
+    channels: int
+    edge: int

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import create_model
 
@@ -28,8 +28,41 @@ if TYPE_CHECKING:
     from hpo.search_space import Knobs
 
 LOADER = "hpo.own.train"
-_ARGUMENTS = ("config", "data", "resume")
-_HOW = "def train(config, data, resume): … yield hpo.Epoch(score, state=…)"
+
+
+class Form(NamedTuple):
+    """What an option expects of a function.
+
+    Attributes:
+        option: Without its dashes; also the function's usual name.
+        arguments: That it is called with.
+        how: Its head, as an example.
+    """
+
+    option: str
+    name: str
+    arguments: tuple[str, ...]
+    how: str
+
+
+TRAIN = Form("train", "train", ("config", "data", "resume"), "def train(config, data, resume): … yield hpo.Epoch(score, state=…)")
+MODEL = Form("model", "build", ("config", "data"), "def build(config, data): … return net")
+FORMS = {form.option: form for form in (TRAIN, MODEL)}
+
+
+class Told(NamedTuple):
+    """What a file declares.
+
+    Attributes:
+        path, name, digest: The file, the function's name, and the file's SHA-256.
+        space, score: As declared; the space is None where there is none.
+    """
+
+    path: Path
+    name: str
+    digest: str
+    space: SearchSpace | None
+    score: Score
 
 
 def of_file(source: str) -> Objective:
@@ -39,27 +72,43 @@ def of_file(source: str) -> Objective:
         source: `FILE.py:name` of a generator function; `:train` may be left out.
 
     Raises:
+        UsageError: As for `told`.
+    """
+    found = told(source, TRAIN)
+    return Objective(
+        name=f"{found.path.name}:{found.name}",
+        knobs=_knobs(found.space) if found.space else None,
+        presets={SPACE: found.space.model_dump()["parameters"]} if found.space else {},
+        loader=LOADER,
+        score=found.score,
+        kind=TRAIN.option,
+        source=f"{found.path}:{found.name}",
+        digest=found.digest,
+        study=found.path.stem,
+    )
+
+
+def told(source: str, form: Form) -> Told:
+    """Return what a file declares, found out by a process that imports it.
+
+    Args:
+        source: `FILE.py:name`; the usual name may be left out.
+        form: What the function should be.
+
+    Raises:
         UsageError: There is no such file, it cannot be imported, or it declares something that is none; says what and where.
     """
     text, _, name = source.rpartition(":") if source.rpartition(":")[2].isidentifier() else (source, "", "")
-    path, name = expanded(text or source).absolute(), name or "train"
+    path, name = expanded(text or source).absolute(), name or form.name
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UsageError(f"--train {source}: {path} cannot be read: {error.strerror}. Write FILE.py:train") from None
-    told = _asked(path, name)
-    space = SearchSpace.model_validate(told["space"]) if told["space"] else None
-    return Objective(
-        name=f"{path.name}:{name}",
-        knobs=_knobs(space) if space else None,
-        presets={SPACE: space.model_dump()["parameters"]} if space else {},
-        loader=LOADER,
-        score=Score(**told["score"]),
-        kind="train",
-        source=f"{path}:{name}",
-        digest=digest,
-        study=path.stem,
-    )
+        raise UsageError(
+            f"--{form.option} {source}: {path} cannot be read: {error.strerror}. Write FILE.py:{form.name}"
+        ) from None
+    answer = _asked(path, name, form)
+    space = SearchSpace.model_validate(answer["space"]) if answer["space"] else None
+    return Told(path, name, digest, space, Score(**answer["score"]))
 
 
 def _knobs(space: SearchSpace) -> Knobs:
@@ -68,31 +117,31 @@ def _knobs(space: SearchSpace) -> Knobs:
     return create_model("Knobs", **fields)
 
 
-def _asked(path: Path, name: str) -> dict[str, Any]:
+def _asked(path: Path, name: str, form: Form) -> dict[str, Any]:
     """Let a process import the file and say what it declares."""
-    code = f"from hpo.own import describe; describe.main({str(path)!r}, {name!r})"
+    code = f"from hpo.own import describe; describe.main({str(path)!r}, {name!r}, {form.option!r})"
     done = subprocess.run(python(code), stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  # our own text
     try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise UsageError(f"--train {path.name}: importing it ended its process. {' '.join(last)}".rstrip()) from None
-    if "error" in told:
-        raise UsageError(f"--train {path.name}: {told['error']}")
-    return told
+        raise UsageError(f"--{form.option} {path.name}: importing it ended its process. {' '.join(last)}".rstrip()) from None
+    if "error" in answer:
+        raise UsageError(f"--{form.option} {path.name}: {answer['error']}")
+    return answer
 
 
-def main(path: str, name: str) -> None:
+def main(path: str, name: str, option: str) -> None:
     """Print what the file at `path` declares, as one line of JSON; what it prints itself goes to standard error."""
     line = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        told = _declared(imported(Path(path)), name)
+        declared = _declared(imported(Path(path)), name, FORMS[option])
     except UsageError as error:
-        told = {"error": str(error)}
+        declared = {"error": str(error)}
     except ImportedError as error:
-        told = {"error": f"it cannot be imported: {said(error.args[0], Path(path))}"}
-    print(json.dumps(told), file=line, flush=True)
+        declared = {"error": f"it cannot be imported: {said(error.args[0], Path(path))}"}
+    print(json.dumps(declared), file=line, flush=True)
 
 
 class ImportedError(Exception):
@@ -119,23 +168,29 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
-def function(module: ModuleType, name: str) -> Callable[..., Any]:
-    """Return the generator function of a file.
+def function(module: ModuleType, name: str, form: Form = TRAIN) -> Callable[..., Any]:
+    """Return the function of a file: for own training code a generator.
 
     Raises:
-        UsageError: There is none, it is no generator, or it takes other arguments.
+        UsageError: There is none, it is no generator where one is needed or is one where none is, or it takes other arguments.
     """
-    known = [key for key, value in vars(module).items() if inspect.isgeneratorfunction(value)]
+    generates = form is TRAIN
+    known = [key for key, value in vars(module).items() if callable(value) and inspect.isgeneratorfunction(value) == generates]
     found = getattr(module, name, None)
     if not callable(found):
-        raise UsageError(f"it has no function {name!r}.{nearest(name, known) if known else ''} It needs one: {_HOW}")
-    if not inspect.isgeneratorfunction(inspect.unwrap(found)):
-        raise UsageError(f"{name} is no generator: it yields nothing. Yield after each epoch: {_HOW}")
+        raise UsageError(f"it has no function {name!r}.{nearest(name, known) if known else ''} It needs one: {form.how}")
+    if inspect.isgeneratorfunction(inspect.unwrap(found)) != generates:
+        raise UsageError(
+            f"{name} is no generator: it yields nothing. Yield after each epoch: {form.how}"
+            if generates
+            else f"{name} is a generator, and should return a network: {form.how}"
+        )
     try:
-        inspect.signature(found).bind(*_ARGUMENTS)
+        inspect.signature(found).bind(*form.arguments)
     except TypeError as error:
         taken = ", ".join(inspect.signature(found).parameters)
-        raise UsageError(f"{name}({taken}) does not take the arguments {', '.join(_ARGUMENTS)}: {error}. {_HOW}") from None
+        wanted = ", ".join(form.arguments)
+        raise UsageError(f"{name}({taken}) does not take the arguments {wanted}: {error}. {form.how}") from None
     return cast("Callable[..., Any]", found)
 
 
@@ -149,8 +204,8 @@ def said(error: BaseException, path: Path) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
 
 
-def _declared(module: ModuleType, name: str) -> dict[str, Any]:
-    function(module, name)
+def _declared(module: ModuleType, name: str, form: Form) -> dict[str, Any]:
+    function(module, name, form)
     space, score = getattr(module, "space", None), getattr(module, "objective", Score())
     if space is not None and not isinstance(space, SearchSpace):
         raise UsageError(f"space is a {type(space).__name__}. Declare it by hpo.space(lr=hpo.log(1e-4, 1), …)")

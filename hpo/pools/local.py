@@ -92,6 +92,7 @@ class LocalPool:
             settings=self._settings,
             objective=self._objective.loader,
             source=self._objective.source,
+            weights=self._objective.weights,
             with_data="dataset" in self._objective.settings,
             score=self._objective.score.name,
             recipe=self._recipe,

@@ -50,7 +50,7 @@ def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
         "layers": files.layers,
         "figures": [figure for figure in drawn if figure is not None],
         "pictures": _galleries(files.scores, names) if files.scores is not None else {},
-        "missing": files.missing if summary.ours and summary.objective.is_built_in else [],
+        "missing": files.missing if summary.ours and summary.objective.is_network else [],
     }
 
 
@@ -75,7 +75,7 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
 def again(summary: Summary, best: int) -> str:
     """Return commands that write a space file in which nothing varies, and run it once; empty if too little is recorded."""
     stored = summary.space.get("parameters")
-    known = summary.objective.is_built_in or summary.objective.kind
+    known = summary.objective.is_network or summary.objective.kind
     if not summary.ours or not isinstance(stored, dict) or not known:
         return ""
     fixed = {name: one["value"] for name, one in stored.items() if isinstance(one, dict) and "value" in one}

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from hpo.store.database import Database
     from hpo.store.schema import Trial
 
-_LASTING = ("data_digest", "n_train", "n_scored", "classes")  # of the environment: scores of others do not compare
+_LASTING = (
+    "data_digest",
+    "n_train",
+    "n_scored",
+    "classes",
+    "weights_digest",
+)  # of the environment: scores of others do not compare
 
 
 @dataclass(frozen=True)

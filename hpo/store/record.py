@@ -242,7 +242,7 @@ class StudyRecord:
         taken = before | after
         params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
         if self.ours:  # after the last epoch; the built-in network's losses are on the page
-            left_out = ("train_loss", "score_loss") if self.objective.is_built_in else ()
+            left_out = ("train_loss", "score_loss") if self.objective.is_network else ()
             ends = {name: values[-1] for name, values in own.metrics(notes).items() if name not in left_out}
             params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}
         return before | params | after

@@ -78,6 +78,15 @@ class Scale(NamedTuple):
         blank = tuple((mean / 255).tolist()) if recipe.blank_is_mean else (0.0,) * len(mean)
         return cls(_per_channel(torch.full_like(mean, 1 / 255)), _per_channel(torch.zeros_like(mean)), blank)
 
+    @classmethod
+    def given(cls, mean: tuple[float, ...], deviation: tuple[float, ...], images: Images) -> Scale:
+        """Return the scale of weights that were trained with a mean and a deviation, pixels being 0 to 1."""
+        channels, device = images.pixels.shape[3], images.device
+        centre, width = (torch.tensor(values, dtype=torch.float64, device=device) for values in (mean, deviation))
+        if len(centre) != channels:
+            centre, width = centre.mean().repeat(channels), width.mean().repeat(channels)
+        return cls(_per_channel(1 / (255 * width)), _per_channel(-centre / width), (0.0,) * channels)
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """Turn (N, H, W, channels) uint8 into (N, channels, H, W) float32, channels_last in memory."""
         return self.scaled(values_of(pixels))

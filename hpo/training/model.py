@@ -241,10 +241,10 @@ class Layer(NamedTuple):
 
 
 class Size(NamedTuple):
-    """The size of a network, counted on the meta device (nothing is allocated)."""
+    """The size of a network."""
 
     n_parameters: int
-    macs: int  # multiply-adds of one image, forward
+    macs: int | None  # multiply-adds of one image, forward; None: not known
     activation_bytes: int  # float32 outputs of all layers, one image
     layers: tuple[Layer, ...]
 

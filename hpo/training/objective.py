@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -12,8 +14,9 @@ import torch
 
 from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
+from hpo.models import is_file
 from hpo.recipe import of_version
-from hpo.training import networks
+from hpo.training import networks, weights, zoo
 from hpo.training.device import fast_dtype, model_name, opened, out_of_memory
 from hpo.training.task import Task
 from hpo.training.trial import Trial
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from hpo.objective import Begin, Telling
     from hpo.parameters import Value
     from hpo.training.batches import Images
+    from hpo.training.weights import Weights
 
 
 def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
@@ -36,10 +40,15 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     if recipe is None:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
     model = setup.source or networks.CONVNET
+    if model != networks.CONVNET:
+        tell(f"loading {Path(model).name}", 0, 0)
+        networks.check(model)
     device = opened(setup.device)
     try:
         loaded = datasets.of(setup.settings, setup.data_dir, progress=tell)
         task = Task.of(setup.settings, loaded, device, setup.memory, recipe, model)
+        if setup.weights:
+            task = dataclasses.replace(task, weights=_weights(task, setup.weights, tell))
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -52,6 +61,13 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
         return Trial(task, networks.configuration(model, point), seed, folder)
 
     return _environment(task, loaded, device), begin
+
+
+def _weights(task: Task, source: str, tell: Telling) -> Weights:
+    """Return the weights that a study begins with, once it is certain that they fit."""
+    found = weights.found(task.model, source, tell)
+    weights.check(task.model, found, len(task.classes), task.train.pixels.shape[1])
+    return found
 
 
 def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str, Any]:
@@ -72,6 +88,7 @@ def _environment(task: Task, loaded: DataSet, device: torch.device) -> dict[str,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": metadata.version("torchvision"),  # importing it would cost a second
+        **_of_model(task),
     }
 
 
@@ -79,3 +96,14 @@ def _counts(task: Task, images: Images) -> list[int]:
     chosen = images.labels[images.chosen.to(images.device)]
     counts: list[int] = torch.bincount(chosen, minlength=len(task.classes)).tolist()
     return counts
+
+
+def _of_model(task: Task) -> dict[str, Any]:
+    """Return what is to be known of a network that is not the built-in one."""
+    if task.model == networks.CONVNET:
+        return {}
+    if is_file(task.model):
+        file = Path(task.model.rpartition(":")[0])
+        return {"file": str(file), "file_digest": hashlib.sha256(file.read_bytes()).hexdigest()}
+    begun = {"weights": task.weights.name, "weights_digest": task.weights.digest} if task.weights else {}
+    return {"input_size": zoo.edge_of(task.model, task.train.pixels.shape[1]), **begun}

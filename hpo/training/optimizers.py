@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hpo.recipe import Recipe, TrainingConfig
 
+SHARE = "share"  # of the rate that a group of parameters gets
 ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
 
 
@@ -26,15 +27,25 @@ def make_optimizer(
     """Return the optimizer of a configuration for the trained parameters of `net`, without decay of biases and norms."""
     trained = [p for p in net.parameters() if p.requires_grad]
     decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.dim() == 1], "weight_decay": 0.0},
-    ]
+    groups = _groups(trained, decay)
+    if rate := getattr(net, "rate", 0.0):  # of what has learnt already
+        backbone = set(net.backbone.parameters())  # type: ignore[union-attr]
+        parts = [p for p in trained if p in backbone], [p for p in trained if p not in backbone]
+        groups = [
+            group | {SHARE: share} for part, share in zip(parts, (rate, 1.0), strict=True) for group in _groups(part, decay)
+        ]
     common: dict[str, Any] = {"params": groups, "fused": has_fused_optimizers(device)}
     if config.optimizer == "adamw":
         return _eager(torch.optim.AdamW)(lr=config.lr * ADAMW_LR, betas=(config.momentum, 0.999), **common)
     nesterov = config.nesterov and config.momentum > 0
     return _eager(torch.optim.SGD)(lr=config.lr, momentum=config.momentum, nesterov=nesterov, **common)
+
+
+def _groups(trained: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,7 @@ from hpo.data.datasets import MIRRORABLE
 from hpo.data.sampling import chosen
 from hpo.objective import FIRST_BUILT_IN
 from hpo.recipe import LATEST
+from hpo.settings import PLACES, TASK
 from hpo.training.batches import Images
 from hpo.training.device import home_of_pixels
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hpo.data.datasets import DataSet
     from hpo.recipe import Recipe
     from hpo.settings import Settings
+    from hpo.training.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Task:
         recipe: The parts of training that no configuration describes.
         model: The network, as a study stores it (networks.py).
         digest: Of the data set.
+        weights: Trained ones that the network begins with, as far as a configuration says so.
     """
 
     settings: Settings
@@ -40,6 +43,13 @@ class Task:
     recipe: Recipe = LATEST
     model: str = FIRST_BUILT_IN
     digest: str = ""
+    weights: Weights | None = None
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What a network's outputs for these images depend on, beside the network itself."""
+        chosen = self.settings.model_dump(mode="json", include={*TASK} - {*PLACES, "metric"}) | {"seed": self.settings.seed}
+        return {"model": self.model, "weights": self.weights and self.weights.digest, "data": self.digest, "settings": chosen}
 
     @cached_property
     def grey(self) -> bool:

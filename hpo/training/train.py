@@ -24,10 +24,13 @@ from hpo.training import networks
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.device import fast_dtype, scoring_batch
 from hpo.training.model import Whiten
-from hpo.training.optimizers import ADAMW_LR, make_optimizer
+from hpo.training.optimizers import ADAMW_LR, SHARE, make_optimizer
+from hpo.training.zoo import Adapted
 
 if TYPE_CHECKING:
     from hpo.recipe import Recipe, TrainingConfig
+    from hpo.training.features import Features, Kept
+    from hpo.training.weights import Weights
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
@@ -46,6 +49,7 @@ class Training:
 
     Attributes:
         net: The network in training, on the images' device.
+        part: What of it is trained: all, or the head where the backbone is frozen.
         logits: (N, n_classes) float32 of the scored images after the latest epoch.
         epoch: Number of finished epochs.
     """
@@ -61,6 +65,8 @@ class Training:
         recipe: Recipe = LATEST,
         metric: str = ACCURACY,
         model: str = networks.CONVNET,
+        weights: Weights | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.config, self.train, self.score, self.recipe, self.metric = config, train, score, recipe, metric
         self.n_epochs, self.seed = n_epochs, seed
@@ -69,11 +75,20 @@ class Training:
         device = train.device
         torch.manual_seed(seed)
         channels, edge = train.pixels.shape[3], train.pixels.shape[1]
-        self.net = networks.build(model, config, n_classes, channels, edge, recipe).to(device)
-        self.scale = Scale.of(train, standardize=config.standardize, recipe=recipe)
+        self.net = networks.build(model, config, n_classes, channels, edge, recipe)
+        begun = networks.begin(self.net, config, weights)
+        self.net = self.net.to(device)
+        self.scale = (
+            Scale.given(weights.mean, weights.deviation, train)
+            if begun and weights
+            else Scale.of(train, standardize=config.standardize, recipe=recipe)
+        )
         self._fit_stem()
+        self._kept = kept
+        self.features: Features | None = None
+        self.part = self.net.head if isinstance(self.net, Adapted) and self.net.is_frozen else self.net
         self.steps = n_epochs * self._n_batches()
-        self.average = _average(self.net, config, self.steps) if config.averaging else None
+        self.average = _average(self.part, config, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
         self.dtype = fast_dtype(device)
         self.weights = _class_weights(train, n_classes, config.class_weights) if config.class_weights else None
@@ -101,13 +116,15 @@ class Training:
     @property
     def scored(self) -> nn.Module:
         """The network that is scored: `net`, or the running average of its weights."""
-        return self.average.module if self.average else self.net
+        if self.average is None:
+            return self.net
+        return self.average.module if self.part is self.net else networks.with_head(self.net, self.average.module)
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to continue later: plain dicts of tensors and numbers."""
         return {
             "epoch": self.epoch,
-            "net": self.net.state_dict(),
+            "net": self.part.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else {},
@@ -119,7 +136,7 @@ class Training:
             self.scored.load_state_dict(state["scored"])
             self.epoch = state["epoch"]
             return
-        self.net.load_state_dict(state["net"])
+        self.part.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average:
@@ -135,6 +152,8 @@ class Training:
         Raises:
             DivergedError: The loss became infinite or NaN.
         """
+        if isinstance(self.net, Adapted) and self.net.is_frozen and self.epoch < self.n_epochs and self._kept:
+            self.features = self._kept.of(self.net, self.scale, self.dtype, tick or _silent)
         while self.epoch < self.n_epochs:
             began = time.perf_counter()
             train_loss = self._train_epoch(self.epoch + 1, tick or _silent)
@@ -157,14 +176,14 @@ class Training:
         done, began = 0, time.perf_counter()
         ticked = began
         n_steps = self._n_batches()
-        batches = training_batches(self.train, self.config, self.scale, number, self.seed)
+        batches = (self.features or self).training_batches(self.config, number, self.seed)
         for index, (inputs, labels) in enumerate(batches):
             progress = (number - 1 + index / n_steps) / self.n_epochs
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, progress)
+                group["lr"] = learning_rate(self.config, progress) * group.get(SHARE, 1.0)
             total += self._step(inputs, labels) * len(labels)
             if self.average and (index % AVERAGED == 0 or index == n_steps - 1):
-                self.average.update_parameters(self.net)
+                self.average.update_parameters(self.part)
             done += len(labels)
             now = time.perf_counter()
             if now - ticked > TICK:
@@ -174,9 +193,13 @@ class Training:
         _check_finite(total)
         return total.item() / len(self.train)
 
+    def training_batches(self, config: TrainingConfig, number: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield an epoch's batches of images, or of features where these are known."""
+        return training_batches(self.train, config, self.scale, number, seed)
+
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.net(inputs)
+            logits = self.net(inputs) if self.features is None else self.part(inputs)
         loss = self._loss(logits.float(), labels)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's stubs
         self.scaler.step(self.optimizer)
@@ -199,15 +222,13 @@ class Training:
     @torch.inference_mode()
     def _score(self) -> tuple[float, float, dict[str, float]]:
         """Return mean loss and score on the scored images, dropout off, and what is measured beside them."""
-        scored = self.scored.eval()
-        logits, labels = [], []
+        scored, logits = self.scored.eval(), []
         device = self.score.device
-        for inputs, batch_labels in scoring_batches(self.score, self.scale, scoring_batch(device)):
+        truth = self.score.labels[self.score.chosen.to(device)]
+        for views, head in self._scoring_batches(scored):
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                views = (inputs, inputs.flip(3)) if self.config.tta else (inputs,)
-                logits.append(torch.stack([scored(view).float() for view in views]).mean(0))
-            labels.append(batch_labels)
-        self.logits, truth = torch.cat(logits), torch.cat(labels)
+                logits.append(torch.stack([head(view).float() for view in views]).mean(0))
+        self.logits = torch.cat(logits)
         loss = nn.functional.cross_entropy(self.logits, truth).item()
         if not math.isfinite(loss):
             raise DivergedError
@@ -216,6 +237,16 @@ class Training:
             return loss, (predicted == truth).float().mean().item(), {}
         answers = truth.cpu().numpy(), predicted.cpu().numpy()
         return loss, measured(self.metric, *answers), {ACCURACY: measured(ACCURACY, *answers)}
+
+    def _scoring_batches(self, scored: nn.Module) -> Iterator[tuple[tuple[Tensor, ...], nn.Module]]:
+        """Yield the views of some images, and what makes logits of them: the network, or its head where features are known."""
+        size = scoring_batch(self.score.device)
+        if self.features is not None:
+            for views in torch.split(self.features.views(self.config), size, dim=1):
+                yield views.unbind(), scored.head  # type: ignore[misc]  # a module
+            return
+        for inputs, _ in scoring_batches(self.score, self.scale, size):
+            yield (inputs, inputs.flip(3)) if self.config.tta else (inputs,), scored
 
 
 def _class_weights(images: Images, n_classes: int, power: float) -> Tensor:

@@ -28,6 +28,7 @@ from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint, networks, stored
 from hpo.training.device import out_of_memory, scoring_batch
+from hpo.training.features import Kept
 from hpo.training.stored import THUMBNAIL, Description, Images
 from hpo.training.train import DivergedError, Training
 
@@ -66,7 +67,8 @@ class Trial:
             self.size = networks.measure(task.model, config, len(task.classes), channels, edge, task.recipe)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
-        self.measured = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
+        counted = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
+        self.measured = {name: n for name, n in counted.items() if n is not None}
         needed = training_bytes(self.size, config, task.train.device)
         if needed > task.memory:
             raise TrialError(
@@ -93,6 +95,8 @@ class Trial:
             task.recipe,
             metric=settings.metric,
             model=task.model,
+            weights=task.weights,
+            kept=Kept(self.folder.parent, task.key, task.train, task.score),
         )
 
     def _continue(self) -> None:
@@ -283,7 +287,8 @@ def _memory_suffices() -> Iterator[None]:
 def training_bytes(size: Size, config: TrainingConfig, device: torch.device) -> int:
     """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
     copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
-    training = 2 * config.batch_size * size.activation_bytes
+    frozen = getattr(config, "pretrained", False) and getattr(config, "freeze", "") == "all"
+    copies, training = (1, 0) if frozen else (copies, 2 * config.batch_size * size.activation_bytes)
     scoring = scoring_batch(device) * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
     return 4 * copies * size.n_parameters + max(training, scoring)
 

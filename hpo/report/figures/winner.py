@@ -66,7 +66,7 @@ def learning(summary: Summary) -> Figure | None:
         layout["yaxis2"] = axis(heading, rangemode="tozero", tickmode="auto", **beside)
     smoothing = summary.label_smoothing
     note = ""
-    if summary.metrics.keys() >= _LOSSES.keys() and summary.objective.is_built_in:
+    if summary.metrics.keys() >= _LOSSES.keys() and summary.objective.is_network:
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
         note = f"The two losses are different quantities: the training loss includes {smooth}dropout and augmentation."
     began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
