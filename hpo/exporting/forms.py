@@ -156,6 +156,8 @@ def _write_onnx(network: Network, folder: Path) -> dict[str, Any]:
         )
     assert made is not None  # noqa: S101  # torch's type: with dynamo=True it is not
     proto = made.model_proto
+    for node in (node for part in (proto.graph, *proto.functions) for node in part.node):
+        del node.metadata_props[:]  # where in our code it comes from, with the paths of this machine
     about = {"classes": json.dumps(network.classes), "made by": "hpo"}
     onnx.helper.set_model_props(proto, about)
     onnx.checker.check_model(proto)
@@ -183,6 +185,8 @@ def _write_torch(network: Network, folder: Path) -> dict[str, Any]:
             (torch.zeros(2, size, size, 3, dtype=torch.uint8),),
             dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
         )
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # the paths of this machine
         torch.export.save(program, folder / "model.pt2")
     return {}
 
