@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hpo.data.pictures.colours import in_srgb
 from hpo.data.pictures.listing import formats
 from hpo.system.files import read_regular
 
@@ -91,7 +92,7 @@ def decode(path: Path, size: int, fit: str, *, exact: bool = False) -> Decoded:
         if exact and stored != (size, size):
             raise Unusable(f"is {stored[0]}x{stored[1]} pixels; every image must be {size}x{size}")
         image.draft(None, (MAX_SIDE, MAX_SIDE))
-        whole = rgb(_upright(image))
+        whole = rgb(in_srgb(_upright(image)))
         turned = (whole.width > whole.height) != (stored[0] > stored[1])
         width, height = stored[::-1] if turned else stored
         digest = hashlib.sha256(b"%d %d " % whole.size + whole.tobytes()).hexdigest()
@@ -106,7 +107,7 @@ def squared(image: Image, size: int, fit: str) -> Pixels:
     """
     with _complaints():
         _check_size(image)
-        return np.asarray(fitted(rgb(_upright(image)), size, fit))
+        return np.asarray(fitted(rgb(in_srgb(_upright(image))), size, fit))
 
 
 @contextlib.contextmanager
