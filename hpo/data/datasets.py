@@ -99,8 +99,7 @@ def inspected(root: Path, wanted: Wanted, progress: OnProgress = silent) -> tupl
     """Return a folder's pictures without the broken ones, and what there is to say of it. Errors are those of `load_pictures`."""
     wanted = replace(wanted, skip_broken=True)
     data, source, entry = _pictures(listed(root), wanted, PICTURES, cache.default_folder(), progress)
-    progress("comparing the images", 0, 0)
-    return data, inspect(source, data, entry)
+    return data, inspect(source, data, entry, progress)
 
 
 def _pictures(listing: Listing, wanted: Wanted, name: str, folder: Path, progress: OnProgress) -> tuple[DataSet, Pictures, Path]:

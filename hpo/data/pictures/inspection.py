@@ -1,7 +1,6 @@
 """What a folder of pictures holds, without training: counts, sizes, what is broken, which pictures are equal or nearly so.
 
-Nearly equal are pictures with the same outline at 8x8 points (difference hash, 64 bits, at most `NEAR` of them different) and
-with the same grey values there, to within `ALIKE`. A copy on the other side makes a test result too good.
+A copy on the other side makes a test result too good.
 """
 
 from __future__ import annotations
@@ -14,16 +13,13 @@ import numpy as np
 
 from hpo.data.pictures.decoding import read_journal
 from hpo.data.pictures.source import Pictures, broken_of
+from hpo.data.pictures.twins import near_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hpo.data.arrays import DataSet, Pixels
+    from hpo.data.arrays import DataSet, OnProgress
     from hpo.data.pictures.listing import Broken
-
-NEAR = 10  # of 64 bits: of 2,000 of CIFAR-10's test images 45 have such a twin, each in its own class
-ALIKE = 12.0  # grey levels of 255, on average
-MOST = 4_000_000_000  # pairs that are compared; of more pictures a part is
 
 
 class Pair(NamedTuple):
@@ -64,13 +60,14 @@ class Inspection:
         return [pair.at for pair in (*self.equal, *self.near)]
 
 
-def inspect(source: Pictures, data: DataSet, entry: Path) -> Inspection:
+def inspect(source: Pictures, data: DataSet, entry: Path, progress: OnProgress) -> Inspection:
     """Look at a folder whose pictures are in the cache.
 
     Args:
         source: The folder.
         data: Its pictures.
         entry: Where the cache has them.
+        progress: Called while they are compared.
     """
     listing = source.listing
     rows = read_journal(entry, len(listing.files))
@@ -93,7 +90,7 @@ def inspect(source: Pictures, data: DataSet, entry: Path) -> Inspection:
     known = {pair.at[1] for pair in equal}
     near = [
         Pair(names[train[i]], names[test[j]], (i, j))
-        for i, j in near_pairs(data.train.images, data.test.images)
+        for i, j in near_pairs(data.train.images, data.test.images, progress)
         if j not in known
     ]
     return Inspection(
@@ -106,32 +103,3 @@ def inspect(source: Pictures, data: DataSet, entry: Path) -> Inspection:
         repeated=sum(len(twins) - 1 for twins in of_digest.values()) - len(equal),
         torn=sum(len({int(listing.labels[position]) for position in twins}) > 1 for twins in of_digest.values()),
     )
-
-
-def near_pairs(train: Pixels, test: Pixels) -> list[tuple[int, int]]:
-    """Return, for each test image that has a near twin among the training images, the positions of both."""
-    tested = test[: max(1, MOST // max(1, len(train)))]
-    (train_bits, train_grey), (test_bits, test_grey) = _outlines(train), _outlines(tested)
-    found = []
-    for first in range(0, len(test_bits), 500):
-        different = (64 - test_bits[first : first + 500] @ train_bits.T) / 2  # (500, N)
-        for row in np.flatnonzero((different <= NEAR).any(1)):
-            candidates = np.flatnonzero(different[row] <= NEAR)
-            apart = np.abs(train_grey[candidates] - test_grey[first + row]).mean(1)
-            if apart.min() <= ALIKE:
-                found.append((int(candidates[apart.argmin()]), int(first + row)))
-    return found
-
-
-def _outlines(images: Pixels) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of 8x8 points are brighter than their neighbour, (N, 64) of -1 and 1, and 9x8 grey values, (N, 72)."""
-    edge = images.shape[1]
-    rows, columns = (np.linspace(0, edge, n + 1).astype(int) for n in (8, 9))
-    grey = np.empty((len(images), 8, 9), np.float32)
-    for first in range(0, len(images), 1000):
-        part = images[first : first + 1000].astype(np.float32).mean(3)
-        part = np.add.reduceat(part, np.minimum(rows[:-1], edge - 1), axis=1)
-        part = np.add.reduceat(part, np.minimum(columns[:-1], edge - 1), axis=2)
-        grey[first : first + 1000] = part / np.maximum(1, np.outer(np.diff(rows), np.diff(columns)))
-    bits = np.where(grey[:, :, 1:] > grey[:, :, :-1], 1, -1).astype(np.float32).reshape(-1, 64)
-    return bits, grey.reshape(-1, 72)
