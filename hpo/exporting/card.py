@@ -10,6 +10,7 @@ import numpy as np
 from hpo.errors import HpoError
 from hpo.report import stats
 from hpo.report.artifacts import read_artifacts
+from hpo.report.figures.winner import label_smoothing
 from hpo.report.findings.result import winner
 from hpo.report.summary import summarize
 from hpo.report.winner import again
@@ -81,7 +82,7 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
         fit=_FIT.get(about.images.fit, about.images.fit),
         square=_SQUARE.get(about.images.fit, _SQUARE["stretch"]).format(size=about.images.size),
         mirrored=about.mirrored,
-        smoothing=bool(summary.label_smoothing),
+        smoothing=bool(label_smoothing(summary)),
         classes=about.classes,
         facts=_facts(summary, record, about),
         scored=_scored(summary, record),

@@ -109,7 +109,7 @@ def _row(summary: Summary, first: Summary) -> dict[str, str]:
 
 
 def _values(summary: Summary, first: Summary) -> dict[str, Any]:
-    best, ends = summary.best, gains.accuracy(summary)
+    best, ends = summary.best, gains.interval(summary)
     both = summary is not first and best is not None and first.best is not None
     obstacle = _obstacle(summary, first) if both else ""
     compares = both and not obstacle

@@ -93,11 +93,14 @@ def _noise(summary: Summary, best: int) -> tuple[float, float] | None:
         known = {number: bits for number, bits in known.items() if number not in far}
 
 
-def accuracy(summary: Summary) -> tuple[float, float] | None:
-    """Return the 95 % interval of the winner's accuracy on new images; None where scores are not counts of images."""
+def interval(summary: Summary) -> tuple[float, float] | None:
+    """Return the 95 % interval of the winner's score on new images; None where it is unknown.
+
+    A score that counts classes is resampled, and its interval does not account for the selection.
+    """
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
-        return None
+        return summary.resampled
     if not choice.paired:
         low, high = stats.wilson(summary.best_value, n)
         return max(0.0, low - choice.luck), high

@@ -20,9 +20,9 @@ import pandas as pd
 
 from hpo import correct
 from hpo.objective import FIRST
-from hpo.report import gains
+from hpo.report import gains, resampling
 from hpo.report.importance import Importance, importances
-from hpo.settings import METRICS, metric_of
+from hpo.settings import METRICS
 from hpo.store.own import are_shares, best_first, is_our_study, metrics
 from hpo.store.trials import as_columns, stints, texts
 
@@ -54,6 +54,7 @@ class Summary:
         params, curves, distributions: As in `hpo.store.trials.Trials`.
         metrics: What the best trial measured beside its score, by name: a value for each epoch.
         folder: The study's folder, which records the images that each trial got right; None if unknown.
+        artifacts: The best trial's, with its answers; None if unknown.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Summary:
     ended: str = ""
     metrics: Mapping[str, list[float]] = field(default_factory=dict)
     folder: Path | None = None
+    artifacts: Path | None = None
 
     @property
     def sign(self) -> int:
@@ -80,8 +82,7 @@ class Summary:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of trials by state; all states are present."""
-        found = self.trials["state"].value_counts()
-        return {state: int(found.get(state, 0)) for state in STATES}
+        return {state: int((self.trials["state"] == state).sum()) for state in STATES}
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -138,8 +139,7 @@ class Summary:
     def answers(self, number: int) -> correct.Bits | None:
         """Return which of the scored images a trial got right; None if unknown."""
         if number not in self._answers:
-            known = self.folder is not None and self.n_scored is not None
-            path = self.folder / correct.FOLDER / correct.name(number) if known and self.folder else None
+            path = self.folder / correct.FOLDER / correct.name(number) if self.folder and self.n_scored else None
             value = float(self.trials["value"][number])
             self._answers[number] = correct.read(path, self.n_scored or 0, value) if path else None
         return self._answers[number]
@@ -182,8 +182,7 @@ class Summary:
     @cached_property
     def n_scored(self) -> int | None:
         """Number of images of which each score is the share that was right; None where it is none."""
-        counted = self.is_share and self.maximize and self.score_name == METRICS[0]
-        return self.n_images if counted else None
+        return self.n_images if self.is_share and self.maximize and self.score_name == METRICS[0] else None
 
     @property
     def n_images(self) -> int | None:
@@ -192,9 +191,14 @@ class Summary:
         return n if isinstance(n, int) and not isinstance(n, bool) and n > 0 else None
 
     @property
-    def metric(self) -> str:
-        """What of the answers to scored images counts, where it is a study on images."""
-        return metric_of(self.settings)
+    def counts_classes(self) -> bool:
+        """Whether the score counts each class as much, so that it is no share of images."""
+        return self.ours and self.is_share and self.score_name in METRICS[1:]
+
+    @cached_property
+    def resampled(self) -> tuple[float, float] | None:
+        """95 % interval of the best trial's score where it counts classes, not images; None if unknown."""
+        return resampling.interval(self)
 
     @cached_property
     def tutorial(self) -> float | None:
@@ -244,16 +248,6 @@ class Summary:
         return [one.name for one in self.importance if one.decides]
 
     @cached_property
-    def label_smoothing(self) -> float:
-        """The best trial's label smoothing, which is part of its training loss; 0 if none or unknown."""
-        stored = self.space.get("parameters")
-        fixed = stored.get("label_smoothing") if isinstance(stored, dict) else None
-        value = fixed.get("value") if isinstance(fixed, dict) else None
-        if "label_smoothing" in self.params and self.best is not None:
-            value = self.params["label_smoothing"][self.best]
-        return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
-
-    @cached_property
     def classes(self) -> list[str]:
         """Names of the classes; empty if unknown."""
         names = self.environment.get("classes")
@@ -280,6 +274,7 @@ def summarize(record: StudyRecord) -> Summary:
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
         metrics=metrics(record.winner.user_attrs) if record.winner else {},
         folder=record.folder,
+        artifacts=record.winner_folder,
     )
 
 

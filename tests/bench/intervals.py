@@ -141,7 +141,7 @@ def _row(world: World, share: float, rng: Generator) -> Hits:
     made = study(right)
     best = made.best
     assert best is not None
-    low, high = gains.accuracy(made)
+    low, high = gains.interval(made)
     naive = stats.wilson(made.best_value, world.images)
     row = [low <= true[best] <= high, naive[0] <= true[best] <= naive[1]]
     if best == 0:

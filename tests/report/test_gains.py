@@ -45,6 +45,6 @@ def test_without_answers_intervals_are_wider_and_never_narrower(simulated):
     assert gains.over(known, 0).paired
     assert not gains.over(unknown, 0).paired
     assert gains.over(unknown, 0).low < gains.over(known, 0).low
-    assert gains.accuracy(unknown)[0] < gains.accuracy(known)[0]
+    assert gains.interval(unknown)[0] < gains.interval(known)[0]
     assert not gains.as_good(unknown, 1)
     assert math.isclose(gains.over(known, 0).points, gains.over(unknown, 0).points)

@@ -64,7 +64,7 @@ def learning(summary: Summary) -> Figure | None:
         heading = "loss" if summary.metrics.keys() <= _LOSSES.keys() | {METRICS[0]} else ""
         beside = {"overlaying": "y", "side": "right", "automargin": True, "showgrid": False}
         layout["yaxis2"] = axis(heading, rangemode="tozero", tickmode="auto", **beside)
-    smoothing = summary.label_smoothing
+    smoothing = label_smoothing(summary)
     note = ""
     if summary.metrics.keys() >= _LOSSES.keys() and summary.objective.is_network:
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
@@ -72,6 +72,16 @@ def learning(summary: Summary) -> Figure | None:
     began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {began} after epoch {epochs[0]}, {ended} after epoch {epochs[-1]}."
     return Figure("learning", "Learning curve of the winner", alt, data + drawn, layout, note=note)
+
+
+def label_smoothing(summary: Summary) -> float:
+    """Return the best trial's label smoothing, which is part of its training loss; 0 if none or unknown."""
+    stored = summary.space.get("parameters")
+    fixed = stored.get("label_smoothing") if isinstance(stored, dict) else None
+    value = fixed.get("value") if isinstance(fixed, dict) else None
+    if "label_smoothing" in summary.params and summary.best is not None:
+        value = summary.params["label_smoothing"][summary.best]
+    return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
 
 
 def _floor(smoothing: float, n: int) -> str:

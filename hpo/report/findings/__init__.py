@@ -21,6 +21,7 @@ _ORDER = (
     result.winner,
     result.against_tutorial,
     result.optimism,
+    result.imbalance,
     progress.state_of_study,
     search.edges,
     search.decisive,

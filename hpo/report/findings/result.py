@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpo.classes import of_environment
 from hpo.report import gains, stats
 from hpo.report.findings.finding import Finding
+from hpo.report.resampling import RESAMPLES
 from hpo.report.summary import TUTORIAL_IMAGES
 from hpo.report.words import amount, count, duration, percent, points, points_between, score
+from hpo.settings import METRICS
 
 if TYPE_CHECKING:
     from hpo.report.gains import Choice, Gain
@@ -21,6 +24,10 @@ _PAIRED = _95 + " intervals from {n:,} images; trials are compared image by imag
 _UNPAIRED = (
     "Wilson's " + _95 + " interval on {n:,} images. For differences Newcombe's, which assumes independent scores and is too "
     "wide: this study does not record which images each trial got right."
+)
+_RESAMPLED = (
+    f"Bootstrap: the middle {_95} of {RESAMPLES:,} samples of the winner's answers, class by class. The interval does not "
+    "account for the selection of the winner by its score."
 )
 _CHOSEN = "The intervals account for the selection of the winner by its score."
 _ONE_SEED = "Each network was trained once: another seed changes a score, too."
@@ -82,7 +89,7 @@ def _interval(gain: Gain) -> str:
 def _basis(summary: Summary) -> str:
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
-        return ""
+        return f"{_RESAMPLED} {_ONE_SEED}" if summary.resampled else ""
     if len(summary.finished) == 1:
         return f"Wilson's {_95} interval on {n:,} images."
     return " ".join([(_PAIRED if choice.paired else _UNPAIRED).format(n=n), _CHOSEN, _ONE_SEED])
@@ -93,7 +100,7 @@ def against_tutorial(summary: Summary) -> Finding | None:
     n, tutorial = summary.n_scored, summary.tutorial
     if summary.best is None or n is None or tutorial is None:
         return None
-    ends, (least, most) = gains.accuracy(summary), stats.wilson(tutorial, TUTORIAL_IMAGES)
+    ends, (least, most) = gains.interval(summary), stats.wilson(tutorial, TUTORIAL_IMAGES)
     if ends is None:
         return None
     middle, half = (ends[0] + ends[1]) / 2 - tutorial, math.hypot(ends[1] - ends[0], most - least) / 2
@@ -111,7 +118,7 @@ def optimism(summary: Summary) -> Finding | None:
     """The images that scores were measured on, and how optimistic the winner's score is because of its selection."""
     n, choice = summary.n_scored, summary.choice
     if n is None or choice is None:
-        return None
+        return _optimism_of_classes(summary)
     validation = summary.settings.get("score") == "validation"
     where = "held-out training images; the test set stayed unread" if validation else "images of the test set itself"
     if len(summary.finished) == 1:
@@ -121,6 +128,31 @@ def optimism(summary: Summary) -> Finding | None:
         "estimated from the trials' answers." if choice.paired else "as if each trial were scored on other images."
     )
     return Finding("optimism", text, basis, "distribution")
+
+
+def _optimism_of_classes(summary: Summary) -> Finding | None:
+    """Say that a winner by a score that counts classes was chosen by it: by how much it is too high has no formula."""
+    if summary.best is None or len(summary.finished) < 2 or not summary.counts_classes:
+        return None
+    validation = summary.settings.get("score") == "validation"
+    where = "held-out training images; the test set stayed unread" if validation else "the images of the test set itself"
+    text = f"The winner was chosen on {where}, so its {summary.score_name} is optimistic."
+    return Finding("optimism", text, f"By how much is not estimated for {summary.score_name}.", "distribution")
+
+
+def imbalance(summary: Summary) -> Finding | None:
+    """Classes of unequal frequency, and what guessing would be worth."""
+    found = of_environment(summary.environment)
+    if found is None or not found.unequal:
+        return None
+    text = f"The classes are unequally frequent: {found.said()}. "
+    if summary.counts_classes:
+        guess = 1 / sum(n > 0 for n in found.scored)
+        text += f"By {summary.score_name} each class counts as much"
+        text += f"; always naming one class has {percent(guess)}." if summary.score_name == METRICS[1] else "."
+    else:
+        text += f"Always naming the most frequent one has an accuracy of {percent(found.majority)} on the scored images."
+    return Finding("classes", text, "Counted in the images of this study.", "classes")
 
 
 def _by_chance(summary: Summary, choice: Choice) -> str:
@@ -171,5 +203,5 @@ def _cheaper(summary: Summary, cost: str, noun: str, figure: str) -> Finding | N
 
 
 def _value(summary: Summary) -> str:
-    text, ends = score(summary.best_value, summary), gains.accuracy(summary)
+    text, ends = score(summary.best_value, summary), gains.interval(summary)
     return text if ends is None else f"{text} ({_95} interval {percent(ends[0])} to {percent(ends[1])})"
