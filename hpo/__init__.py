@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from hpo.api import export, load, resume, run, write_report
     from hpo.convnet import Config
     from hpo.errors import HpoError
+    from hpo.finals import finalists
     from hpo.own.declare import Epoch, choice, fixed, log, maximize, minimize, real, space, whole
+    from hpo.proof.finalists import Finalists
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.search_space import SearchSpace
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Config",
     "Epoch",
+    "Finalists",
     "HpoError",
     "Network",
     "Outcome",
@@ -41,6 +44,7 @@ __all__ = [
     "Watcher",
     "choice",
     "export",
+    "finalists",
     "fixed",
     "load",
     "log",
@@ -56,6 +60,7 @@ __all__ = [
 
 _HOMES = {
     "Config": "hpo.convnet",
+    "Finalists": "hpo.proof.finalists",
     "HpoError": "hpo.errors",
     "Network": "hpo.training.network",
     "Outcome": "hpo.runner.session",
@@ -66,6 +71,7 @@ _HOMES = {
     "Watcher": "hpo.runner.board",
     **dict.fromkeys(("Epoch", "choice", "fixed", "log", "maximize", "minimize", "real", "space", "whole"), "hpo.own.declare"),
     "export": "hpo.api",
+    "finalists": "hpo.finals",
     "load": "hpo.api",
     "resume": "hpo.api",
     "run": "hpo.api",

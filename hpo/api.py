@@ -15,6 +15,7 @@ from hpo.search_space import SearchSpace
 from hpo.settings import IMAGES, RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
+from hpo.store.repetitions import Repetitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "settings": ((Settings,), "an hpo.Settings, such as hpo.Settings(epochs=5)"),
     "options": ((RunOptions,), "an hpo.RunOptions, such as hpo.RunOptions(trials=10)"),
     "objective": ((Objective,), "an hpo.objective.Objective"),
+    "repetitions": ((Repetitions,), "what finalists train"),
     "space": ((SearchSpace, str), "a preset's name, a TOML file's path or an hpo.SearchSpace"),
 }
 
@@ -90,7 +92,8 @@ def run(
         objective = _of_model(model, weights, settings or Settings(), pretrained=pretrained)
     if train is not None:
         objective = _of_file(train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set))
-    return _run(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
+    _check_name(objective)
+    return run_as_told(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
 
 def resume(
@@ -106,8 +109,9 @@ def resume(
     Raises:
         UsageError: No such study. Others as for `run`.
     """
-    objective = objective or _stored(record.load(study, locate(storage)))
-    return _run(study, storage, watcher, must_exist=True, objective=objective, options=options)
+    _check_name(objective)
+    objective = objective or stored_objective(record.load(study, locate(storage)))
+    return run_as_told(study, storage, watcher, must_exist=True, objective=objective, options=options)
 
 
 def load(study: str, storage: str | None = None) -> StudyRecord:
@@ -215,9 +219,21 @@ def _of_command(command: str, score: Score | None, space: SearchSpace | str | No
     return of_command(command, score or maximize("accuracy"), space)
 
 
-def _stored(found: StudyRecord) -> Objective:
-    """Return the objective of a study, as it is now where it is somebody's own file."""
+def stored_objective(found: StudyRecord, command: str | None = None) -> Objective:
+    """Return the objective of a study, as it is now where it is somebody's own file.
+
+    Args:
+        found: The study.
+        command: Its program, where it is trained by one: named again, as `hpo run` asks for it.
+
+    Raises:
+        UsageError: It is trained by a program that is not named, or by what hpo does not know.
+    """
     stored = found.objective
+    if command is not None and stored.kind != "command":
+        raise UsageError(f"study {found.name!r} is not trained by a program. Leave --command out.")
+    if command is not None:
+        return _of_command(command, stored.score, None)
     if stored.kind == "train":
         return _of_file(stored.source, with_data=found.has("dataset") or found.has("data") or found.has("data"))
     if stored.kind == MODEL:
@@ -236,7 +252,21 @@ def _stored(found: StudyRecord) -> Objective:
     return stored
 
 
-def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_exist: bool = False, **given: Any) -> Outcome:  # noqa: ANN401
+def _check_name(objective: Objective | None) -> None:
+    if not isinstance(objective, Objective) or objective.name != OBJECTIVE.name:
+        return
+    if objective.judged_by(OBJECTIVE.score.name) != OBJECTIVE:
+        raise UsageError(f"objective: {objective.name!r} is the name of hpo's own. Give it another.")
+
+
+def run_as_told(
+    study: str | None,
+    storage: str | None,
+    shown: Watcher | None,
+    *,
+    must_exist: bool = False,
+    **given: Any,  # noqa: ANN401  # each checked
+) -> Outcome:
     """Run a study with what was given, showing it and keeping the dashboard current."""
     for name, value in given.items():
         kinds, write = _KINDS[name]
@@ -256,9 +286,7 @@ def _run(study: str | None, storage: str | None, shown: Watcher | None, *, must_
         return aside.submit(beside.publish_beside, study, storage)
 
     watcher = Watchers(shown, Publishing(shown.warned, lambda study: beside.publish(study, storage), begin))
-    objective = given["objective"] = given["objective"] or OBJECTIVE
-    if objective.name == OBJECTIVE.name and objective.judged_by(OBJECTIVE.score.name) != OBJECTIVE:
-        raise UsageError(f"objective: {objective.name!r} is the name of hpo's own. Give it another.")
+    given["objective"] = given["objective"] or OBJECTIVE
     try:
         return session.run(study, storage=storage, watcher=watcher, must_exist=must_exist, **given)
     finally:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hpo.messages import FromWorker, TrialFailed, Verdict
     from hpo.parameters import Value
     from hpo.search.study import WritableStudy
+    from hpo.store.repetitions import Repetitions
 
 EPOCHS = 4
 FOUR = {name: given for name, given in PRESETS["basic"].items() if name != "starts"}
@@ -184,12 +185,15 @@ def empty_database() -> bytes:
 _MADE: dict[str, bytes] = {}  # databases that hold one new study, by its definition
 
 
-def new_study(where: Path, name: str = "first", space: SearchSpace | str = "basic", **settings) -> WritableStudy:
+def new_study(
+    where: Path, name: str = "first", space: SearchSpace | str = "basic", repetitions: Repetitions | None = None, **settings
+) -> WritableStudy:
     """Create a study; its settings are those of tests unless given. A database that holds it alone is made once, and copied."""
     location = locate(str(where))
     chosen = Settings(**{"dataset": "digits", "epochs": EPOCHS, **settings})
     space = OBJECTIVE.whole(space)
-    made = definition.Definition(name, OBJECTIVE, chosen, space, {"cores": 2}, "hpo run", recipe=OBJECTIVE.recipe)
+    more = {"recipe": OBJECTIVE.recipe, "repetitions": repetitions}
+    made = definition.Definition(name, OBJECTIVE, chosen, space, {"cores": 2}, "hpo run", **more)
     if exists(location):
         return study.create(open_database(location), made)
     location.path.parent.mkdir(parents=True, exist_ok=True)

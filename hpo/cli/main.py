@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import hpo
-from hpo.cli import reading, running, streams, using
+from hpo.cli import finalists, reading, running, streams, using
 from hpo.cli.options import option
 from hpo.errors import INTERRUPTED, HpoError, StorageError, UsageError, nearest
 from hpo.system.files import FULL, GONE, current_folder_is_gone, refusal
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(running.app)
+app.add_typer(finalists.app)
 app.add_typer(reading.app)
 app.add_typer(using.app)
 

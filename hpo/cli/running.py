@@ -152,12 +152,12 @@ def _run(begin: Callable[..., Outcome], options: RunOptions, output: Output) -> 
             "stopped immediately. Finished work is kept; run the same command to continue each trial from its last epoch."
         )
         raise
-    page = None if output.no_report or not outcome.record.trials else _page(outcome.record, quiet=quiet)
+    page = None if output.no_report or not outcome.record.trials else write_page(outcome.record, quiet=quiet)
     ending.result(outcome, quiet=quiet, storage=storage, page=page, found="" if quiet else api.verdict(outcome.record))
     return outcome.exit_code
 
 
-def _page(record: StudyRecord, *, quiet: bool) -> Path | None:
+def write_page(record: StudyRecord, *, quiet: bool) -> Path | None:
     """Write a study's report; if that fails, the run still counts."""
     from hpo import api
     from hpo.cli import streams

@@ -13,16 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Z = 1.96  # two-sided 95 %
+from hpo.proof import intervals
+
+Z, wilson = intervals.Z, intervals.wilson
 WINDOW = 8.0  # standard deviations of a trial's own noise; trials further below the best are ignored
 Floats = npt.NDArray[np.float64]
-
-
-def wilson(accuracy: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy (Wilson, JASA 1927): inside 0..1, and valid near both ends."""
-    centre = (accuracy + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(accuracy * (1 - accuracy) / n + Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def difference(first: float, second: float, n: int, n_second: int | None = None) -> tuple[float, float]:

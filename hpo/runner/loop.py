@@ -80,7 +80,7 @@ class Runner:
         for trial in self._study.plan.hopeless(None):
             if not self.board.stopping and self.board.n_finished < self.board.total:
                 self._stop_waiting(trial)
-        ended = "total" if self.board.n_finished >= self.board.total else "exhausted: the space has no other point"
+        ended = "total" if self.board.n_finished >= self.board.total else f"exhausted: {self._study.ended}"
         return self.board.stopping or ended
 
     def _assign(self) -> bool:

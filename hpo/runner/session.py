@@ -25,6 +25,7 @@ from hpo.settings import DEFAULT_TRIALS, PLACES, RunOptions, Settings, data_fold
 from hpo.store import definition, place, record, sqlite
 from hpo.store.database import exists, locate, open_database
 from hpo.store.definition import Definition
+from hpo.store.repetitions import KEY
 from hpo.system.failpoints import reach
 from hpo.system.files import refusal
 from hpo.system.locks import Lock
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hpo.objective import Objective
     from hpo.parameters import Value
     from hpo.search_space import SearchSpace
+    from hpo.store.repetitions import Repetitions
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,12 @@ def run(
     storage: str | None = None,
     watcher: Watcher | None = None,
     must_exist: bool = False,
+    repetitions: Repetitions | None = None,
 ) -> Outcome:
     """Create a study or continue it, until it has `options.trials` finished trials in total or another limit is reached.
 
     Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
+    `repetitions`: what a study of finalists trains; more of it, where there is one already.
     """
     settings, options = settings or Settings(), options or RunOptions()
     if options.target is not None:
@@ -85,7 +89,7 @@ def run(
     if name is None:
         name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
     given = {key: getattr(settings, key) for key in settings.model_fields_set}
-    asked = _Asked(study_name(name), locate(storage), given, objective, objective.whole(space))
+    asked = _Asked(study_name(name), locate(storage), given, objective, objective.whole(space), repetitions)
     watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
@@ -94,14 +98,15 @@ def run(
         before = asked.stored(must_exist=must_exist)
         lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
-            settings, options = _where(before, asked.given), _remembered(options, before.options)
+            settings, options = _where(before, asked.given), _remembered(options, before)
             found = record.load(asked.name, asked.location)
             if found.objective.digest != objective.digest:
                 watcher.warned(_changed(found.objective, objective))
-            if reason := _nothing_left(found, options):
+            if reason := _nothing_left(found, options, before.repetitions):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
         else:
+            options = options.model_copy(update=_n_trials(repetitions))
             settings.check_given()
         objective = objective.judged_by(settings.metric)
         asked = replace(asked, objective=objective)
@@ -155,6 +160,7 @@ class _Asked:
     given: dict[str, Any]
     objective: Objective
     space: SearchSpace | None
+    repetitions: Repetitions | None = None
     suited: SearchSpace | None = None
 
     def stored(self, *, must_exist: bool) -> Definition | None:
@@ -167,7 +173,7 @@ class _Asked:
         if exists(self.location):
             found = definition.stored(open_database(self.location, create=self.location.path is None), self.name)
         if found is not None:
-            found.check_same(self.objective, self.given, self.space)
+            found = self._same(found)
         elif must_exist:
             record.load(self.name, self.location)  # says which studies there are
         return found
@@ -195,16 +201,38 @@ class _Asked:
         if before is None:
             described, command = environment | provenance.environment(n_workers), provenance.command()
             made = Definition(
-                self.name, self.objective, settings, self._space, described, command, starts, recipe=self.objective.recipe
+                self.name,
+                self.objective,
+                settings,
+                self._space,
+                described,
+                command,
+                starts,
+                recipe=self.objective.recipe,
+                repetitions=self.repetitions,
             )
             return study.create(database, made)
-        before.check_same(self.objective, self.given, self.space)
+        before = self._same(before)
         if (_where(before, settings.model_dump()), before.recipe) != (settings, recipe):
             raise UsageError(
                 f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
             )
         before.check_same_data(environment)
-        return study.WritableStudy(database, before)
+        writable = study.WritableStudy(database, before)
+        if self.repetitions:
+            writable.note(KEY, self.repetitions.model_dump(mode="json"))
+        return writable
+
+    def _same(self, found: Definition) -> Definition:
+        """Return what a stored study is continued with.
+
+        Raises:
+            UsageError: It was made otherwise.
+        """
+        found.check_same(self.objective, self.given, self.space)
+        if self.repetitions and not found.repetitions:
+            raise UsageError(f"study {self.name!r} is no study of finalists. Rename it, or give the first study another name.")
+        return replace(found, repetitions=self.repetitions or found.repetitions)
 
     @property
     def _space(self) -> SearchSpace:
@@ -244,8 +272,9 @@ def _where(before: Definition, given: Mapping[str, Any]) -> Settings:
     return before.settings.model_copy(update={key: Path(place) for key, place in named.items() if isinstance(place, (str, Path))})
 
 
-def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
+def _remembered(options: RunOptions, made: Definition) -> RunOptions:
     """Return the options with what an earlier run of the study was given and this one was not."""
+    before = made.options
     data_dir = before.get("data_dir")
     return options.model_copy(
         update={
@@ -253,7 +282,12 @@ def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
             "keep_checkpoints": options.keep_checkpoints or before.get("keep_checkpoints"),
             "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
         }
+        | _n_trials(made.repetitions)
     )
+
+
+def _n_trials(repetitions: Repetitions | None) -> dict[str, int]:
+    return {"trials": len(repetitions.trainings)} if repetitions else {}
 
 
 def _changed(before: Objective, now: Objective) -> str:
@@ -262,8 +296,11 @@ def _changed(before: Objective, now: Objective) -> str:
     return f"{changed}: earlier trials were trained by other code."
 
 
-def _nothing_left(found: record.StudyRecord, options: RunOptions) -> str:
+def _nothing_left(found: record.StudyRecord, options: RunOptions, repetitions: Repetitions | None) -> str:
     """Return why a run of a study would end before it began anything; empty if it would not."""
+    if repetitions:
+        n_ended = sum(trial.state.is_finished() for trial in found.own)
+        return "total" if n_ended >= len(repetitions.trainings) else ""
     if found.n_finished >= (options.trials or DEFAULT_TRIALS):
         return "total"
     stopped = found.attributes.get("stopped")

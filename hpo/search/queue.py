@@ -45,7 +45,15 @@ class Queue:
         points: Those that were tried.
         spared: Numbers of the trials that are trained to the end whatever they score: of the points that the space names.
         enqueued: Trials of other programs that have not begun, by number.
+        ended: Why nothing is left to try, where that is so.
     """
+
+    ended = "the space has no other point"
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the next trial's training, where it is settled; else it is derived from the trial's number."""
+        return None
 
     def __init__(self, space: SearchSpace, starts: Sequence[Mapping[str, Value]]) -> None:
         own = [point for point in space.first if point not in starts]
@@ -56,7 +64,12 @@ class Queue:
         self.spared: set[int] = set()
         self.enqueued: dict[int, FrozenTrial] = {}
 
-    def begin(self, number: int, point: Mapping[str, Value]) -> None:
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to try."""
+        return self.points.exhausted
+
+    def begin(self, number: int, point: Mapping[str, Value], seed: int | None = None) -> None:  # noqa: ARG002  # no point is tried twice
         """Take note that a trial tries a point."""
         if self.points.trial_of(point) is None and point in self._sparing:
             self.spared.add(number)

@@ -21,13 +21,14 @@ from hpo.search.mirror import Mirror
 from hpo.search.open_trial import OpenTrial
 from hpo.search.pruning import Pruning
 from hpo.search.queue import Queue
+from hpo.search.repeated import Repeated
 from hpo.search.samplers import derived_seed
 from hpo.store import definition
 from hpo.store.database import guarded
 from hpo.store.ledger import Ledger
 from hpo.store.own import FINISHED, is_ours, ranked
 from hpo.store.reader import legible
-from hpo.store.schema import REFUSED, distributions
+from hpo.store.schema import REFUSED, SEED, distributions
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class WritableStudy:
     def __init__(self, database: Database, made: Definition) -> None:
         self.name, self.settings, self.space, self.score = made.name, made.settings, made.space, made.objective.score
         self.location, self.database, storage = database.location, database, database.storage
-        self._queue = Queue(made.space, made.starts)
+        self._queue = Repeated(made.space, made.repetitions) if made.repetitions else Queue(made.space, made.starts)
+        self._seeds: dict[int, int] = {}  # by number
         self._distributions = distributions(made.space)
         with legible(self.location, self.name):
             self._study_id = storage.get_study_id_from_name(self.name)
@@ -84,7 +86,7 @@ class WritableStudy:
             self._mirror.add(create_trial(state=TrialState.FAIL))
             return
         if REFUSED not in trial.system_attrs:
-            self._queue.begin(trial.number, trial.params)
+            self._queue.begin(trial.number, trial.params, self._remembered(trial))
         self._mirror.add(trial)
         self.plan.load(trial, self._reopened(trial) if trial.state == TrialState.RUNNING else None)
 
@@ -110,8 +112,18 @@ class WritableStudy:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every point of the space was tried."""
-        return self._queue.points.exhausted
+        """Whether nothing is left to try."""
+        return self._queue.exhausted
+
+    @property
+    def ended(self) -> str:
+        """Why nothing is left to try, where that is so."""
+        return self._queue.ended
+
+    @property
+    def repeats(self) -> bool:
+        """Whether its trials are the same points with several seeds: the best of them is only the luckiest."""
+        return isinstance(self._queue, Repeated)
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -144,7 +156,17 @@ class WritableStudy:
 
     def seed(self, number: int) -> int:
         """Return the seed of a trial's training."""
+        return self._seeds.get(number, self._derived(number))
+
+    def _derived(self, number: int) -> int:
         return derived_seed(self.settings.seed, "trial", number)
+
+    def _remembered(self, trial: FrozenTrial) -> int | None:
+        """Return the seed that a trial was begun with, where it was stored: an older hpo did not."""
+        seed = trial.user_attrs.get(SEED)
+        if type(seed) is int and 0 <= seed < 2**63:
+            self._seeds[trial.number] = seed
+        return self._seeds.get(trial.number)
 
     def look_around(self) -> dict[int, str]:
         """Take note of what other programs have added; return which enqueued trials cannot be tried, and why: they have failed.
@@ -174,17 +196,20 @@ class WritableStudy:
         number = min(self._queue.enqueued, default=len(self._ids))
         wished = number in self._queue.enqueued
         point = self._queue.wish(number) if wished else self._queue.named()
+        seed = self._queue.seed
+        self._seeds[number] = seed = self._derived(number) if seed is None else seed
         params = self._mirror.ask(number, point, self._queue.points.new)
+        self._mirror.describe(number, {SEED: seed})
         reach("trial.asked")
         enqueued = self._ids[number] if wished else None
-        trial_id = self._ledger.begin(number, params, self._distributions, self._mirror.notes(), enqueued)
+        trial_id = self._ledger.begin(number, params, self._distributions, self._mirror.notes(), seed, enqueued)
         reach("trial.recorded")
         reach("trial.open")
         if wished:
             del self._queue.enqueued[number]
         else:
             self._ids.append(trial_id)
-        self._queue.begin(number, params)
+        self._queue.begin(number, params, seed)
         return OpenTrial(number, params)
 
     def report(self, trial: OpenTrial, epoch: int, score: float) -> Does:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from hpo.errors import SpaceError, StorageError, UsageError, explain
 from hpo.objective import FIRST, of_study
 from hpo.settings import PLACES, TASK, RunOptions
-from hpo.store import reader, schema
+from hpo.store import reader, repetitions, schema
 from hpo.store.database import guarded
 from hpo.store.own import is_ours, stored_settings
 from hpo.system.failpoints import reach
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hpo.search_space import SearchSpace
     from hpo.settings import Settings
     from hpo.store.database import Database
+    from hpo.store.repetitions import Repetitions
     from hpo.store.schema import Trial
 
 _LASTING = (
@@ -52,6 +53,7 @@ class Definition:
         starts: Points to try after the default one and the space's own.
         options: What its last run was given: trials, keep_checkpoints, data_dir.
         recipe: Version of what its trainings do beyond their points.
+        repetitions: What is trained, where that is settled; else it is searched.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Definition:
     starts: Sequence[Mapping[str, Value]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: int = FIRST
+    repetitions: Repetitions | None = None
 
     def check_same(self, objective: Objective, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
         """Refuse to continue a study with another objective, other settings or another space than it was made with.
@@ -139,6 +142,7 @@ def create(database: Database, made: Definition, levels: list[int]) -> None:
             ("command", made.command),
             ("objective", objective.stored),
             ("recipe", made.recipe),
+            *([(repetitions.KEY, made.repetitions.model_dump(mode="json"))] if made.repetitions else []),
             ("settings", made.settings.model_dump(mode="json", exclude=others)),  # last: a study with settings is whole
         ):
             reach("study.describing")
@@ -169,9 +173,21 @@ def stored(database: Database, name: str) -> Definition | None:
     if settings is None or space is None or not isinstance(version, int) or version < FIRST:
         raise _not_ours(name, location)
     kept = {key: attributes.get(key, empty) for key, empty in (("environment", {}), ("options", {}), ("starts", []))}
-    made = Definition(name, objective, settings, space, command=str(attributes.get("command", "")), recipe=version, **kept)
+    kept |= {
+        "command": str(attributes.get("command", "")),
+        "recipe": version,
+        "repetitions": _repetitions(name, attributes, location),
+    }
+    made = Definition(name, objective, settings, space, **kept)
     _check(made, found.trials, location)
     return made
+
+
+def _repetitions(name: str, attributes: Mapping[str, Any], location: Location) -> Repetitions | None:
+    found = repetitions.stored(attributes)
+    if found is None and repetitions.KEY in attributes:
+        raise _not_ours(name, location)
+    return found
 
 
 def _not_ours(name: str, location: Location) -> UsageError:
@@ -211,6 +227,10 @@ def _check_remembered(made: Definition) -> None:
         if not isinstance(start, dict) or not start.keys() <= made.space.varied.keys():
             raise ValueError("one of its starts is no point of its space")
         made.space.point(start)
+    for entry in made.repetitions.entries if made.repetitions else ():
+        if entry.point.keys() != made.space.varied.keys():
+            raise ValueError("one of its finalists is no point of its space")
+        made.space.point(entry.point)
 
 
 def _check_trials(made: Definition, trials: Sequence[Trial]) -> None:

@@ -22,7 +22,7 @@ from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
 from hpo.store.database import guarded, open_database
-from hpo.store.schema import REFUSED, State
+from hpo.store.schema import REFUSED, SEED, State
 from hpo.store.tables import (
     OF_STUDY,
     OF_STUDY_BY_SYSTEM,
@@ -96,9 +96,10 @@ class Ledger:
         params: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
         notes: Mapping[str, Any],
+        seed: int,
         enqueued: int | None = None,
     ) -> int:
-        """Record a trial as RUNNING, and what its sampler noted about the study; return the trial's id.
+        """Record a trial as RUNNING, its seed, and what its sampler noted about the study; return the trial's id.
 
         `enqueued` is the id of a trial that another program has enqueued; None for a new one.
 
@@ -120,6 +121,7 @@ class Ledger:
                 connection.execute(sa.insert(PARAMS), rows)
             mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
             connection.execute(sa.insert(OF_TRIAL_BY_SYSTEM), mark)
+            put(connection, OF_TRIAL, {"trial_id": trial_id}, {SEED: seed})
             put(connection, OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, notes)
         return trial_id
 

@@ -37,7 +37,8 @@ MEASURED = {  # attributes of a trial that are numbers: heading and digits for p
 }
 LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
-NOTED = (*MEASURED, "worker", "reason", "checkpoint", STINTS)  # what hpo itself notes of a trial
+SEED = "seed"  # a trial's attribute: what its training draws all random numbers from
+NOTED = (*MEASURED, "worker", "reason", "checkpoint", STINTS, SEED)  # what hpo itself notes of a trial
 
 # System attributes, which Optuna's dashboard does not show.
 LEVELS = "hpo:rungs"  # a study's: its rungs; studies made before it was stored have those of their epochs

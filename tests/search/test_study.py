@@ -245,8 +245,8 @@ def test_ends_are_recorded_with_state_value_and_attributes(tmp_path):
     trials = record.load("first", study.location).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
     assert [trial.value for trial in trials] == [done.scores[2], pruned.scores[2], None, None]
-    assert trials[0].user_attrs == done.attributes
-    assert trials[2].user_attrs == failed.attributes
+    assert trials[0].user_attrs == done.attributes | {"seed": study.seed(0)}
+    assert trials[2].user_attrs == failed.attributes | {"seed": study.seed(2)}
     assert all((trial.datetime_complete is None) == (trial.state == TrialState.RUNNING) for trial in trials)
     assert study.n_finished == 2
     assert study.best.number == 0

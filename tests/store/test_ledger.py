@@ -63,7 +63,7 @@ def test_the_rows_are_those_that_optuna_would_have_written(tmp_path, space):
     mine, theirs = (new_study(tmp_path / name / "hpo.db", space=space) for name in ("mine", "theirs"))
     book, optunas, every = ledger(mine), theirs.database.storage, distributions(mine.space)
     for number, (params, (state, value)) in enumerate(zip(points(mine, 3), END.values(), strict=True)):
-        trial = book.begin(number, params, every, {"qmc": number})
+        trial = book.begin(number, params, every, {"qmc": number}, seed=7)
         book.report(trial, {1: 0.5}, {})
         book.report(trial, {2: 1e-17, 3: 0.7}, RUNGS)
         book.report(trial, {}, {"completed_rung_1": 0.2})
@@ -73,6 +73,7 @@ def test_the_rows_are_those_that_optuna_would_have_written(tmp_path, space):
             theirs._study_id, create_trial(state=TrialState.RUNNING, params=params, distributions=every)
         )
         optunas.set_study_system_attr(theirs._study_id, "qmc", number)
+        optunas.set_trial_user_attr(same, "seed", 7)
         for epoch, accuracy in ((1, 0.5), (2, 1e-17), (3, 0.7)):
             optunas.set_trial_intermediate_value(same, epoch, accuracy)
         for key, rung in (*RUNGS.items(), ("completed_rung_1", 0.2), ("completed_rung_2", 0.1)):
@@ -99,14 +100,14 @@ def test_optuna_reads_its_own_words_and_local_times(tmp_path):
     began = datetime.now()  # noqa: DTZ005  # Optuna's are naive and local
     [params] = points(study, 1)
     book = ledger(study)
-    trial = book.begin(0, params, distributions(study.space), {})
+    trial = book.begin(0, params, distributions(study.space), {}, seed=7)
     book.report(trial, {1: 0.25}, {})
-    book.end(trial, TrialState.COMPLETE, 0.25, {"seconds": 1}, {})
+    book.end(trial, TrialState.COMPLETE, 0.25, {"seconds": 1, "seed": 7}, {})
     [found] = record.load("first", study.location).study.trials
     assert (found.number, found.state, found.params, found.value) == (0, TrialState.COMPLETE, params, 0.25)
     assert (found.intermediate_values, found.user_attrs, found.distributions) == (
         {1: 0.25},
-        {"seconds": 1},
+        {"seconds": 1, "seed": 7},
         distributions(study.space),
     )
     assert began <= found.datetime_start <= found.datetime_complete <= datetime.now() + timedelta(seconds=1)  # noqa: DTZ005
