@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny import PLAIN, TUTORIAL, config
 
+from hpo.errors import UsageError
 from hpo.exporting import forms
-from hpo.training import stored
+from hpo.training import networks, stored
 from hpo.training.model import ConvNet
 from hpo.training.network import Network
 from hpo.training.stored import Description, Images
@@ -50,3 +51,25 @@ def test_a_form_computes_what_the_network_does(tmp_path, form, kind):
     run = forms.PROVEN[form].opened(tmp_path)
     for part in (pixels, pixels[:1]):
         np.testing.assert_allclose(run(part), net.scored(part), atol=1e-4)
+
+
+SMALLEST = "squeezenet1_1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "torch", "safetensors"])
+def test_a_network_of_torchvisions_is_exported_but_not_written_out(tmp_path, form):
+    point = networks.configuration(SMALLEST, {}).model_dump()
+    images = Images(size=32, channels=3, factor=(0.0158,) * 3, offset=(-2.0,) * 3)
+    about = Description(model=SMALLEST, point=point, recipe=2, classes=CLASSES, images=images, mirrored=True)
+    torch.manual_seed(0)
+    net = networks.build(SMALLEST, networks.configuration(SMALLEST, point), len(CLASSES), 3, 32)
+    stored.write(tmp_path / "network.safetensors", about, net.state_dict())
+    opened = Network.open(tmp_path / "network.safetensors")
+    opened.precision = torch.float32
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    forms.PROVEN[form].write(opened, tmp_path)
+    np.testing.assert_allclose(forms.PROVEN[form].opened(tmp_path)(pixels), opened.scored(pixels), atol=1e-4)
+    assert "source" not in forms.chosen(None, opened)[0]
+    with pytest.raises(UsageError, match="hpo's own network, whose layers it writes out; squeezenet1_1 is not"):
+        forms.chosen(["source"], opened)
