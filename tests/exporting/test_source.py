@@ -1,16 +1,19 @@
 import re
+import struct
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 from tiny import PLAIN, TUTORIAL, config
 
 from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
+from hpo.data.pictures.picture import decode
 from hpo.exporting.source import model_source, predict_source
 from hpo.recipe import RECIPES
 from hpo.training.model import ConvNet
@@ -144,3 +147,52 @@ def test_the_files_are_formatted_as_a_person_keeps_them(tmp_path, grey):
             [*ruff, *words, "--isolated", "--line-length", "130", str(tmp_path)], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exchanged():
+    """A colour profile in which red is blue."""
+    (n,) = struct.unpack_from(">I", SRGB, 128)
+    at = {name: (place, size) for name, place, size in (struct.unpack_from(">4sII", SRGB, 132 + 12 * i) for i in range(n))}
+    (red, size), (blue, _) = at[b"rXYZ"], at[b"bXYZ"]
+    made = bytearray(SRGB)
+    made[red : red + size], made[blue : blue + size] = SRGB[blue : blue + size], SRGB[red : red + size]
+    return bytes(made)
+
+
+def pictures(folder):
+    """Files of many kinds, as people have them."""
+    random = np.random.default_rng(0)
+    colours = Image.fromarray(random.integers(0, 256, (50, 41, 3), dtype=np.uint8)).resize((200, 160))
+    alpha = colours.copy()
+    alpha.putalpha(Image.fromarray(random.integers(0, 256, (50, 41), dtype=np.uint8)).resize(colours.size))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    grey = colours.convert("L")
+    profiles = {"exchanged": exchanged(), "srgb": SRGB, "broken": b"nonsense"}
+    colours.save(folder / "plain.png")
+    colours.resize((32, 32)).save(folder / "square.png")
+    colours.resize((1600, 1100)).save(folder / "large.jpg", exif=turned)
+    colours.convert("CMYK").save(folder / "cmyk.jpg")
+    grey.save(folder / "grey.bmp")
+    Image.fromarray(np.asarray(grey, dtype=np.uint16) * 200).save(folder / "deep.png")
+    for name, profile in profiles.items():
+        colours.save(folder / f"{name}.jpg", icc_profile=profile)
+        alpha.save(folder / f"{name}.png", icc_profile=profile)
+        colours.convert("P").save(folder / f"{name}-palette.png", icc_profile=profile)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_pictures_become_the_same_pixels_as_in_hpo(tmp_path, monkeypatch, fit):
+    text = model_source(ConvNet(PLAIN, 10), about(32)).replace('FIT = "pad"', f'FIT = "{fit}"')
+    model = types.ModuleType("model")
+    model.__file__ = "model.py"
+    exec(compile(text, "model.py", "exec"), vars(model))
+    monkeypatch.setitem(sys.modules, "model", model)
+    scope = {"__name__": "predict"}
+    exec(compile(predict_source(), "predict.py", "exec"), scope)
+    for path in pictures(tmp_path):
+        assert np.array_equal(scope["pixels"](path), decode(path, 32, fit).pixels), path.name
