@@ -120,10 +120,13 @@ def show_study(record: StudyRecord, form: str) -> None:
     if form != "table":
         details = {key: record.attributes.get(key) for key in ("settings", "space", "environment", "command", "stopped")}
         details["recipe"] = record.recipe
+        details |= {"objective": record.objective.stored} if record.objective.kind else {}
         winner = record.row(record.winner) if record.winner else None
         show_rows([row | details | {"winner": winner}], form, empty="")
         return
     facts = {key: cell(key, value) for key, value in row.items() if value is not None}
+    if record.objective.kind:
+        facts[record.objective.kind] = plain(record.objective.name)
     settings = record.settings.model_dump() if record.settings else {}
     facts |= {k: plain(v) for k, v in settings.items() if v is not None and k != "dataset" and record.has(k)}
     if record.space:

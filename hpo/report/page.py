@@ -73,7 +73,10 @@ def page(
         winner=winner,
         exported=read_exported(artifacts) if winner else None,
         command=summary.command,
-        about={"Settings": _without_folder(flat(summary.settings)), "Environment": _without_place(flat(summary.environment))},
+        about={
+            "Settings": {**_named(summary), **_without_folder(flat(summary.settings))},
+            "Environment": _without_place(flat(summary.environment)),
+        },
         space_name=str(summary.space.get("name", "")),
         space_rows=space_rows(summary),
     )
@@ -127,7 +130,8 @@ def _file_name(name: str) -> str:
 
 
 def _lead(summary: Summary) -> list[str]:
-    what = [_folder_name(summary.settings[key]) for key in ("dataset", "data") if summary.settings.get(key)]
+    what = [*_named(summary).values()] if summary.objective.is_network else []
+    what += [_folder_name(summary.settings[key]) for key in ("dataset", "data") if summary.settings.get(key)]
     scored = {"validation": " on the held-out validation images", "test": " on the test set"}
     goal = summary.objective.score.name + scored.get(str(summary.settings.get("score", "")), "")
     what += [goal] if summary.ours else []
@@ -158,6 +162,11 @@ def _tiles(summary: Summary) -> dict[str, str]:
 def _folder_name(path: object) -> str:
     """Return the last part of a path, from whatever system."""
     return re.split(r"[\\/]", str(path))[-1]
+
+
+def _named(summary: Summary) -> dict[str, str]:
+    """Return what is trained, where it is not the built-in network."""
+    return {summary.objective.kind: clipped(summary.objective.name)} if summary.objective.kind else {}
 
 
 def _without_folder(settings: dict[str, str]) -> dict[str, str]:

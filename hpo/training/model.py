@@ -248,6 +248,11 @@ class Size(NamedTuple):
     activation_bytes: int  # float32 outputs of all layers, one image
     layers: tuple[Layer, ...]
 
+    @property
+    def known(self) -> dict[str, int | float]:
+        """What of it is known, by the name that a trial stores."""
+        return {"n_parameters": self.n_parameters, **({"macs": self.macs} if self.macs is not None else {})}
+
 
 def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, recipe: Recipe = LATEST) -> Size:
     """Count parameters, multiply-adds and activations without building the network.

@@ -27,18 +27,17 @@ from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training import checkpoint, networks, stored
-from hpo.training.device import out_of_memory, scoring_batch
+from hpo.training.device import out_of_memory
 from hpo.training.features import Kept
+from hpo.training.memory import check_memory
 from hpo.training.stored import THUMBNAIL, Description, Images
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
     from hpo.recipe import TrainingConfig
-    from hpo.training.model import Size
     from hpo.training.task import Task
 
 N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
-_LARGE = ("filters", "depth", "batch_size")
 # What restoring from a file of other content raises.
 _NO_STATE = (UsageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 
@@ -67,15 +66,10 @@ class Trial:
             self.size = networks.measure(task.model, config, len(task.classes), channels, edge, task.recipe)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
-        counted = {"n_parameters": self.size.n_parameters, "macs": self.size.macs}
-        self.measured = {name: n for name, n in counted.items() if n is not None}
-        needed = training_bytes(self.size, config, task.train.device)
-        if needed > task.memory:
-            raise TrialError(
-                "memory",
-                f"training would take about {needed / 2**20:,.0f} MiB and {task.memory / 2**20:,.0f} MiB are free "
-                f"({_large(config)}).",
-            )
+        self.measured = {"n_parameters": self.size.n_parameters} | (
+            {"macs": self.size.macs} if self.size.macs is not None else {}
+        )
+        check_memory(self.size, config, task.train.device, task.memory)
         with _memory_suffices():
             self._training = self._begun()
             self._continue()
@@ -244,11 +238,6 @@ def _of_network(path: Path) -> dict[str, Any]:
     return {"identity": identity, "training": {"epoch": len(told.history), "scored": weights}, "history": told.history}
 
 
-def _large(config: TrainingConfig) -> str:
-    """Return the parameters that decide how much memory a training takes."""
-    return ", ".join(f"{name} = {value}" for name in _LARGE if (value := getattr(config, name, None)) is not None)
-
-
 def _row(epoch: Epoch) -> tuple[float, ...]:
     """Return an epoch as a checkpoint has it."""
     losses, accuracy = (epoch.metrics["train_loss"], epoch.metrics["score_loss"]), epoch.metrics.get(ACCURACY)
@@ -282,15 +271,6 @@ def _memory_suffices() -> Iterator[None]:
         if not out_of_memory(error):
             raise
         raise TrialError("memory", "the device ran out of memory.") from None
-
-
-def training_bytes(size: Size, config: TrainingConfig, device: torch.device) -> int:
-    """Estimate the memory of a training: weights and their average, gradients, optimizer, activations with their gradients."""
-    copies = (4 if config.optimizer == "adamw" else 3) + (config.averaging > 0)
-    frozen = getattr(config, "pretrained", False) and getattr(config, "freeze", "") == "all"
-    copies, training = (1, 0) if frozen else (copies, 2 * config.batch_size * size.activation_bytes)
-    scoring = scoring_batch(device) * 2 * max(4 * int(np.prod(layer.output_shape)) for layer in size.layers)
-    return 4 * copies * size.n_parameters + max(training, scoring)
 
 
 def _thumbnails(pictures: np.ndarray) -> np.ndarray:

@@ -15,9 +15,10 @@ from hpo.metrics import measured
 from hpo.objective import TrialError
 from hpo.settings import Settings
 from hpo.training import checkpoint, stored
+from hpo.training.memory import training_bytes
 from hpo.training.model import ConvNet, measure
 from hpo.training.task import Task
-from hpo.training.trial import N_PICTURES, Trial, training_bytes
+from hpo.training.trial import N_PICTURES, Trial
 
 CPU = torch.device("cpu")
 GIB = 2**30

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo.report.findings import progress, result, search
+from hpo.report.findings import beginnings, progress, result, search
 from hpo.report.findings.finding import Finding
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["Finding", "find"]
 
 _ORDER = (
     result.winner,
+    beginnings.weights,
     result.against_tutorial,
     result.optimism,
     result.imbalance,
