@@ -1,14 +1,19 @@
 import itertools
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny import config, noise
 
+from hpo.data.arrays import DataSet, Split
 from hpo.recipe import RECIPES
+from hpo.settings import Settings
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
 from hpo.training.device import home_of_pixels
+from hpo.training.task import Task
 
 AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), (0.0, 0.0, 0.0))
 
@@ -218,3 +223,25 @@ def test_batches_are_the_same_whether_the_pixels_are_on_the_gpu_or_on_the_host()
 )
 def test_pixels_that_take_more_than_half_of_a_gpus_memory_stay_on_the_host(device, n_bytes, home):
     assert home_of_pixels(torch.device(device), n_bytes, memory=10**10).type == home
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pixels_that_would_not_fit_into_memory_are_mapped_and_only_what_a_batch_needs_is_read(tmp_path):
+    def own_memory() -> int:
+        told = Path("/proc/self/status").read_text()
+        return 1024 * int(told.partition("RssAnon:")[2].split()[0])
+
+    n, side = 40_000, 224  # 6 GB, of which the file system keeps what was written: nothing
+    with (tmp_path / "images.bin").open("wb") as file:
+        file.truncate(n * side * side * 3)
+    pixels = np.memmap(tmp_path / "images.bin", np.uint8, "c", shape=(n, side, side, 3))
+    split = Split(pixels, np.arange(n) % 2)
+    settings = Settings(data=tmp_path, limit_train=64, limit_test=32)
+    before = own_memory()
+    task = Task.of(settings, DataSet("mine", ("a", "b"), split, split, "", ""), torch.device("cpu"), memory=10**9)
+    scale = Scale.of(task.train, standardize=True)
+    seen = sum(len(labels) for _, labels in epoch_of(task.train, config(flip=True, shift=2, batch_size=16), scale=scale))
+    seen += sum(len(labels) for _, labels in scoring_batches(task.score, scale, 16))
+    assert seen == 96
+    assert task.train.pixels.data_ptr() == pixels.ctypes.data
+    assert own_memory() - before < 500_000_000
