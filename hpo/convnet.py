@@ -66,7 +66,7 @@ def suited(objective: Objective, environment: Mapping[str, Any]) -> SearchSpace:
     large = isinstance(edge, int) and edge >= PHOTOGRAPHS
     space = objective.space("photos" if large and "photos" in objective.presets else None)
     if counts and counts.unequal and objective.score.name != METRICS[0]:
-        weights = FloatRange(type="float", low=0.0, high=1.0, default=0.5)
+        weights = FloatRange(type="float", low=0.0, high=1.0, default=1.0)
         space = space.model_copy(update={"parameters": space.parameters | {"class_weights": weights}})
     return space
 

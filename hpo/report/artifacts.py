@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_EDGE = 128  # pixels along a picture's edge; larger pictures would make the page too large
 MAX_PICTURES = 200
-MAX_CLASSES = 256  # a confusion matrix of more classes cannot be read
+MAX_CLASSES = 10_000
 MAX_LAYERS = 1_000
 MAX_LAYERS_BYTES = 2**20
 _MAX_SCORES_BYTES, _MAX_UNPACKED_BYTES = 2**27, 2**29  # checked before anything is read

@@ -175,4 +175,5 @@ def _without_folder(settings: dict[str, str]) -> dict[str, str]:
 
 def _without_place(environment: dict[str, str]) -> dict[str, str]:
     """Remove the path of the data, since pages are passed on; the digest identifies the data."""
-    return environment | {"data": _PLACE.sub(".", environment["data"])} if "data" in environment else environment
+    short = {key: clipped(value) for key, value in environment.items()}  # hundreds of classes have hundreds of names
+    return short | {"data": _PLACE.sub(".", environment["data"])} if "data" in environment else short

@@ -29,6 +29,7 @@ Picture = tuple[str, str, str]  # data URI, description, caption
 NEEDED_SETTINGS = (
     "dataset", "data", "image_size", "fit", "skip_broken", "epochs", "score", "metric", "seed", "limit_train", "limit_test",
 )  # fmt: skip
+N_CONFUSED = 20  # pairs of classes in the table of mistakes
 SHARP = 64  # pixels: pictures with a longer edge are put into the page as JPEG, which takes a fifth of the space
 
 
@@ -49,9 +50,23 @@ def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
         "again": again(summary, best),
         "layers": files.layers,
         "figures": [figure for figure in drawn if figure is not None],
+        "confused": confused(files.scores, names) if len(names) > figures.MOST_IN_MATRIX and files.scores is not None else [],
         "pictures": _galleries(files.scores, names) if files.scores is not None else {},
         "missing": files.missing if summary.ours and summary.objective.is_network else [],
     }
+
+
+def confused(scores: Scores, names: list[str]) -> list[tuple[str, str, int, str]]:
+    """Return the most frequent mistakes: the true class, the predicted one, how many images, and which part of the true class."""
+    wrong, n = scores.labels != scores.predicted, len(names)
+    pairs, times = np.unique(scores.labels[wrong] * n + scores.predicted[wrong], return_counts=True)
+    pairs, times = pairs[times > 1], times[times > 1]  # once is no habit
+    most = np.argsort(-times, kind="stable")[:N_CONFUSED]
+    there = np.bincount(scores.labels, minlength=n)
+    return [
+        (names[true], names[predicted], int(often), percent(often / there[true], 0))
+        for (true, predicted), often in ((divmod(int(pairs[i]), n), times[i]) for i in most)
+    ]
 
 
 def class_names(summary: Summary, scores: Scores | None) -> list[str]:

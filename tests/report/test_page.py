@@ -11,7 +11,9 @@ import pytest
 from made import summarize, write_report
 
 from hpo.errors import StorageError
+from hpo.report.artifacts import Scores
 from hpo.report.page import page, trial_table
+from hpo.report.winner import confused
 
 
 class Skeleton(HTMLParser):
@@ -251,3 +253,28 @@ def test_the_command_that_repeats_the_winner_is_a_space_that_hpo_reads(tmp_path)
     best = made.searched(20).best_trial
     config = SearchSpace.from_toml(tmp_path / "winner.toml", Config).point()
     assert (config["lr"], config["depth"], config["kernel"]) == (best.params["lr"], best.params["depth"], 3)
+
+
+def test_of_hundreds_of_classes_the_most_frequent_mistakes_are_a_table_and_the_worst_classes_are_drawn(tmp_path):
+    names = [f"species {i}" for i in range(300)]
+    made.artifacts(tmp_path, n=3000, classes=300)
+    study = made.study(made.searched().trials, environment={"n_scored": 3000, "classes": names})
+    page = tmp_path / "page.html"
+    made.write_report(study, page, artifacts=tmp_path)
+    text = page.read_text()
+    assert "Its most frequent mistakes" in text
+    assert "Confusion matrix" not in text
+    assert "Accuracy by class: the worst 40 of 300" in text
+    assert "scores.npz" not in text
+    few = tmp_path / "few.html"
+    made.artifacts(tmp_path, n=3000, classes=256)
+    made.write_report(study, few, artifacts=tmp_path)
+    assert "Confusion matrix" in few.read_text()
+    assert "Its most frequent mistakes" not in few.read_text()
+
+
+def test_mistakes_are_counted_by_pair_the_most_frequent_first():
+    labels, predicted = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2]), np.array([0, 1, 1, 1, 0, 2, 0, 0, 0])
+    scores = Scores(np.zeros((9, 3)), labels, predicted, np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
+    found = [(a, b, n, part.replace("\N{NO-BREAK SPACE}", " ")) for a, b, n, part in confused(scores, ["owl", "wren", "tit"])]
+    assert found == [("tit", "owl", 3, "75 %"), ("owl", "wren", 2, "67 %")]  # a wren is taken for an owl but once

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _LOSSES = {"train_loss": "training loss", "score_loss": "loss on scored images"}  # of the built-in network
 _SHADES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
+MOST_IN_MATRIX = 256  # classes of a confusion matrix: cells of more cannot be told apart
+MOST_NAMED, N_WORST = 50, 40  # classes that all have a name beside the axis; else so many of them, the worst
 MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
 
@@ -98,9 +100,11 @@ def _line(name: str, x: list[int], y: Iterable[float], color: str, dash: str = "
     return {"type": "scatter", "mode": "lines+markers", "name": name, "x": x, "y": numbers(y), "line": line}
 
 
-def confusion(scores: Scores, names: list[str]) -> Figure:
-    """Draw true against predicted classes, each row as shares of the true class."""
+def confusion(scores: Scores, names: list[str]) -> Figure | None:
+    """Draw true against predicted classes, each row as shares of the true class; None of more classes than can be told apart."""
     n = len(names)
+    if n > MOST_IN_MATRIX:
+        return None
     counts = np.bincount(scores.labels * n + scores.predicted, minlength=n * n).reshape(n, n)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     off = np.where(np.eye(n, dtype=bool), 0, counts)
@@ -137,8 +141,10 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     n_of = np.bincount(scores.labels, minlength=len(names))
     right = np.bincount(scores.labels[scores.labels == scores.predicted], minlength=len(names))
     seen = np.flatnonzero(n_of)
+    n_drawn = len(seen) if len(seen) <= MOST_NAMED else N_WORST
+    which = "Accuracy by class" if n_drawn == len(seen) else f"Accuracy by class: the worst {n_drawn} of {len(seen)}"
     accuracy = right[seen] / n_of[seen]
-    order = np.argsort(-accuracy, kind="stable")  # the worst at the top
+    order = np.argsort(-accuracy, kind="stable")[-n_drawn:]  # the worst at the top
     seen, accuracy = seen[order], accuracy[order]
     ends = np.array([stats.wilson(float(a), int(n_of[c])) for a, c in zip(accuracy, seen, strict=True)])
     error: dict[str, Any] = {"type": "data", "symmetric": False, "color": REFERENCE_COLOR}
@@ -147,10 +153,10 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     dots: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": numbers(accuracy), "y": y, "error_x": error}
     dots |= {"marker": {"color": COLORS["COMPLETE"], "size": 9}, "hovertemplate": "%{x:.1%}<extra></extra>"}
     ticks = {"automargin": True, "tickmode": "array", "tickvals": y, "ticktext": [literal(names[c], 20) for c in seen]}
-    layout = {"xaxis": axis("accuracy", tickformat=PER_CENT), "yaxis": ticks if len(seen) <= 50 else {}}
+    layout = {"xaxis": axis("accuracy", tickformat=PER_CENT), "yaxis": ticks}
     worst, best = f"{names[seen[-1]]} ({percent(accuracy[-1])})", f"{names[seen[0]]} ({percent(accuracy[0])})"
-    alt = f"Accuracy by class with 95\N{NO-BREAK SPACE}% intervals, from {worst} to {best}."
-    return Figure("classes", "Accuracy by class", alt, [dots], layout, max(240, min(900, 130 + 30 * len(seen))))
+    alt = f"{which}, with 95\N{NO-BREAK SPACE}% intervals, from {worst} to {best}."
+    return Figure("classes", which, alt, [dots], layout, max(240, 130 + min(30, 1000 // len(seen)) * len(seen)))
 
 
 def calibration(scores: Scores) -> Figure | None:
