@@ -72,11 +72,11 @@ def fetch(name: str, data_dir: Path, published: Published | None, progress: OnPr
         published.fetch(data_dir, progress)
     except DataError as error:
         missing = published.missing(data_dir)
-        places = [place for file in missing for place in file.places] + [TREE] * (name == TREE)
+        places = [place for file in missing[:1] for place in file.places] + [TREE] * (name == TREE)
         folders = sorted({str((data_dir / file.path).parent) for file in missing})
         images = f", or images into {data_dir / TREE}/{{train,test}}/<class>/" if name == TREE else ""
         raise DataError(
-            f"no {published.title} in {data_dir} ({', '.join(places)}), and {error}.\n"
+            f"no {published.title} in {data_dir} ({', '.join(places)}{' …' if len(missing) > 1 else ''}), and {error}.\n"
             "Connect to a network for the download, or put "
             f"{', '.join(Path(file.path).name for file in missing)} into {', '.join(folders)}{images}."
         ) from error
