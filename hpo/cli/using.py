@@ -94,8 +94,8 @@ def export(
         streams.tell(sentence)
     table = [dataclasses.asdict(proof) for proof in made.proofs]
     if form is Format.table:
-        table = [{key: value for key, value in row.items() if key != "opset"} for row in table]  # the card has it
-    rows.show_rows(table, form, empty="", kept=("form", "file", "largest_difference", "classes_differ"))
+        table = [{key: value for key, value in row.items() if key not in ("form", "opset")} for row in table]
+    rows.show_rows(table, form, empty="", kept=("file", "largest_difference", "classes_differ"))
     streams.tell(f"wrote {made.folder}; compared on {made.images:,} scored images.")
     return 0
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpo.errors import HpoError
+from hpo.models import is_file
 from hpo.report import stats
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures.winner import label_smoothing
 from hpo.report.findings.result import winner
 from hpo.report.summary import summarize
 from hpo.report.winner import again
-from hpo.report.words import duration, flat, percent, space_rows
+from hpo.report.words import count, duration, flat, percent, space_rows
 from hpo.settings import METRICS, metric_of
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ _SQUARE = {  # the same in Pillow's words
 _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
-def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], forms: tuple[str, ...]) -> str:
+def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], forms: tuple[str, ...], model: str) -> str:
     """Return the text of README.md.
 
     Args:
@@ -52,6 +54,7 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
         about: What the network's file says.
         equal: The content of equal.json.
         forms: Those that are in the folder.
+        model: What builds the network.
     """
     import jinja2
 
@@ -71,6 +74,8 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
     made = environment.get_template("card.md.j2").render(
         study=record.name,
         forms=forms,
+        model=model,
+        own=is_file(model),
         hub=_HUB.get(data) if named else None,
         data=data,
         split="validation" if summary.settings.get("score") == "validation" else "test",
@@ -84,12 +89,12 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
         mirrored=about.mirrored,
         smoothing=bool(label_smoothing(summary)),
         classes=about.classes,
-        facts=_facts(summary, record, about),
+        facts={"network": model} | _facts(summary, record, about),
         scored=_scored(summary, record),
         verdict=_verdict(summary),
         tried=_tried(summary),
         parameters=_parameters(summary, about),
-        again=again(summary, record.best.number),
+        again=_again(summary, record.best.number),
         proven={**equal, "precision": precision(equal)},
         opset=next((form["opset"] for form in equal["forms"] if "opset" in form), None),
     )
@@ -99,6 +104,14 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
 def text(value: object) -> str:
     """Return what somebody else may have written as Markdown that shows it, on one line."""
     return _MARKED.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def _again(summary: Summary, best: int) -> str:
+    """Return the commands that train the network again, without the folders of this machine."""
+    commands, objective = again(summary, best), summary.objective
+    for word in objective.options if objective.kind != "command" else ():
+        commands = commands.replace(shlex.quote(word), shlex.quote(re.split(r"[\\/]", word)[-1]))
+    return commands
 
 
 def _facts(summary: Summary, record: StudyRecord, about: Description) -> dict[str, str]:
@@ -111,7 +124,7 @@ def _facts(summary: Summary, record: StudyRecord, about: Description) -> dict[st
         summary.score_name: summary.objective.score.shown(record.best.value or 0.0),
         "measured on": f"{summary.n_images:,} {split}" if summary.n_images else split,
         "data": f"{about.data.get('name', '')}, SHA-256 {digest}" if digest else about.data.get("name", ""),
-        "trained on": f"{n_train:,} images, {summary.epochs} epochs" if n_train else "",
+        "trained on": f"{n_train:,} images, {count(summary.epochs, 'epoch')}" if n_train else "",
         "parameters": _count(record, "n_parameters"),
         "multiply-adds per view": _count(record, "macs"),
         "trial, seed": f"{record.best.number}, {about.seed}",

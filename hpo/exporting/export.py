@@ -115,7 +115,7 @@ def export(
                 proofs.append(_proven(name, network, made, pixels, expected))
                 reach("export.proven")
         equal = _equal(record, network, expected, proofs, ms)
-        text = card(record, network.description, equal, wanted)
+        text = card(record, network.description, equal, wanted, forms.built_by(network))
         if "card" in wanted:
             (made / forms.CARD).write_text(text, "utf-8", errors="replace")
         equal["files"] = sorted(path.name for path in made.iterdir())
@@ -175,7 +175,7 @@ def _proven(name: str, network: Network, folder: Path, pixels: Pixels, expected:
     try:
         details = form.write(network, folder)
         reach(f"export.{name}")
-        logits, ms = _computed(form.opened(folder), pixels)
+        logits, ms = _computed(form.opened(folder, network), pixels)
     except OSError:
         raise
     except Exception as error:

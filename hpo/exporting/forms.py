@@ -7,9 +7,11 @@ network was scored with by themselves, in float32.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 
 from hpo.errors import UsageError, nearest
 from hpo.exporting import source
+from hpo.models import is_file
 from hpo.training import stored
 from hpo.training.model import ConvNet
 from hpo.training.network import Network
@@ -82,12 +85,13 @@ class Form(NamedTuple):
     Attributes:
         files: That it consists of; the first is named where one stands for it.
         write: Writes them into a folder, and returns what is to be said of them.
-        opened: Loads them from there, as a user would, and returns what computes logits.
+        opened: Loads them from there, as a user would, and returns what computes logits. The network tells of code that only its
+            maker has.
     """
 
     files: tuple[str, ...]
     write: Callable[[Network, Path], dict[str, Any]]
-    opened: Callable[[Path], Run]
+    opened: Callable[[Path, Network], Run]
 
 
 def check(asked: Sequence[str]) -> None:
@@ -114,11 +118,17 @@ def chosen(asked: Sequence[str] | None, network: Network) -> tuple[tuple[str, ..
     if asked:
         for name in asked:
             if hindered.get(name):
-                raise UsageError(hindered[name])
+                rest = ",".join(form for form in FORMS if form != name)
+                raise UsageError(f"{hindered[name]} Or leave it out: --as {rest}")
         whole = {*asked} | ({"safetensors"} if "source" in asked else set())  # model.py loads the weights from there
         return tuple(name for name in FORMS if name in whole), []
     said = [why for why in hindered.values() if why]
     return tuple(name for name in FORMS if not hindered.get(name)), said
+
+
+def built_by(network: Network) -> str:
+    """Return what builds a network: a name, or `FILE.py:function` without the folders of this machine."""
+    return re.split(r"[\\/]", network.description.model)[-1]
 
 
 def reference(network: Network) -> Deployed:
@@ -128,16 +138,13 @@ def reference(network: Network) -> Deployed:
 
 def _without_onnx() -> str:
     missing = [name for name in _ONNX if importlib.util.find_spec(name) is None]
-    return f"the form onnx needs {', '.join(missing)}: pip install 'hpo[onnx]'" if missing else ""
+    return f"the form onnx needs {', '.join(missing)}: pip install 'hpo[onnx]'." if missing else ""
 
 
 def _without_source(network: Network) -> str:
     if type(network.module) is ConvNet:
         return ""
-    return (
-        f"the form source is for hpo's own network, whose layers it writes out; {network.description.model} is not. "
-        f"Leave it out: --as {','.join(form for form in FORMS if form != 'source')}"
-    )
+    return f"the form source is for hpo's own network, whose layers it writes out; {built_by(network)} is not."
 
 
 def _write_onnx(network: Network, folder: Path) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def _write_onnx(network: Network, folder: Path) -> dict[str, Any]:
     return {"opset": next(one.version for one in proto.opset_import if one.domain in ("", "ai.onnx"))}
 
 
-def _open_onnx(folder: Path) -> Run:
+def _open_onnx(folder: Path, _network: Network) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
@@ -191,18 +198,24 @@ def _write_torch(network: Network, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _open_torch(folder: Path) -> Run:
+def _open_torch(folder: Path, _network: Network) -> Run:
     with _quietly():
         return running(torch.export.load(folder / "model.pt2").module())
 
 
 def _write_safetensors(network: Network, folder: Path) -> dict[str, Any]:
-    stored.write(folder / WEIGHTS, network.description, network.module.state_dict())
+    about = network.description.model_copy(update={"model": built_by(network)})
+    stored.write(folder / WEIGHTS, about, network.module.state_dict())
     return {}
 
 
-def _open_safetensors(folder: Path) -> Run:
-    return running(reference(Network.open(folder / WEIGHTS)))
+def _open_safetensors(folder: Path, network: Network) -> Run:
+    if not is_file(network.description.model):
+        return running(reference(Network.open(folder / WEIGHTS)))
+    about, weights = stored.read(folder / WEIGHTS)
+    module = copy.deepcopy(network.module)  # the file that builds it is somebody's own, and not in the export
+    module.load_state_dict(weights)
+    return running(reference(Network(module, about, network.device)))
 
 
 def _write_source(network: Network, folder: Path) -> dict[str, Any]:
@@ -212,7 +225,7 @@ def _write_source(network: Network, folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _open_source(folder: Path) -> Run:
+def _open_source(folder: Path, _network: Network) -> Run:
     path = folder / "model.py"
     names: dict[str, Any] = {"__name__": "model", "__file__": str(path)}
     exec(compile(path.read_bytes(), "model.py", "exec"), names)  # noqa: S102  # our own text; an import would leave __pycache__

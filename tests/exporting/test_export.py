@@ -275,8 +275,8 @@ def test_a_chosen_form_brings_what_it_needs_and_nothing_else(storage, tmp_path):
 def test_a_form_that_computes_something_else_is_named_and_nothing_is_left(storage, tmp_path, monkeypatch, off, said):
     weights = forms.PROVEN["safetensors"]
 
-    def opened(folder):
-        right = weights.opened(folder)
+    def opened(folder, network):
+        right = weights.opened(folder, network)
         return lambda pixels: off(right(pixels))
 
     monkeypatch.setitem(forms.PROVEN, "torch", weights._replace(opened=opened))
@@ -290,7 +290,7 @@ def test_without_the_extra_onnx_is_left_out_and_asked_for_it_says_what_to_instal
     monkeypatch.setattr(forms, "_ONNX", ("onnx", "onnx_that_nobody_has"))
     monkeypatch.setitem(forms.PROVEN, "torch", forms.PROVEN["safetensors"])  # quicker
     made = hpo.export("digits", tmp_path / "out", storage=storage)
-    assert made.left_out == ("the form onnx needs onnx_that_nobody_has: pip install 'hpo[onnx]'",)
+    assert made.left_out == ("the form onnx needs onnx_that_nobody_has: pip install 'hpo[onnx]'.",)
     assert "model.onnx" not in names(made.folder)
     assert "onnxruntime" not in (made.folder / "README.md").read_text()
     with pytest.raises(UsageError, match=r"hpo\[onnx\]"):
@@ -350,3 +350,39 @@ def test_whoever_is_killed_leaves_nothing_under_the_final_name_and_the_next_one_
     hpo.export("digits", out, forms=["safetensors", "source"], storage=storage)
     assert names(tmp_path) == ["out"]
     assert names(out) == ["equal.json", "model.py", "predict.py", "weights.safetensors"]
+
+
+OWN = """
+import hpo
+from torch import nn
+
+space = hpo.space(width=hpo.whole(2, 6, default=4))
+
+class Net(nn.Module):
+    def __init__(self, width, data):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(data.channels, width, 3), nn.Linear(width, data.n_classes)
+
+    def forward(self, x):
+        return self.last(self.conv(x).relu().mean((2, 3)))
+
+def build(config, data):
+    return Net(config.width, data)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_exported_without_its_source_and_without_where_its_file_is(tmp_path):
+    (tmp_path / "net.py").write_text(OWN)
+    storage = str(tmp_path / "hpo.db")
+    settings, options = (
+        hpo.Settings(dataset="digits", epochs=1, limit_train=100),
+        hpo.RunOptions(trials=1, workers=1, device="cpu"),
+    )
+    hpo.run("own", model=f"{tmp_path / 'net.py'}:build", settings=settings, options=options, storage=storage)
+    made = hpo.export("own", tmp_path / "out", storage=storage)
+    assert names(made.folder) == ["README.md", "equal.json", "model.onnx", "model.pt2", "weights.safetensors"]
+    assert made.left_out == ("the form source is for hpo's own network, whose layers it writes out; net.py:build is not.",)
+    assert "--model net.py:build" in (made.folder / "README.md").read_text()
+    for path in made.folder.iterdir():
+        assert os.fsencode(tmp_path) not in path.read_bytes()

@@ -48,7 +48,7 @@ def test_a_form_computes_what_the_network_does(tmp_path, form, kind):
     pixels = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), dtype=np.uint8)
     forms.PROVEN["safetensors"].write(net, tmp_path)  # which the source loads
     forms.PROVEN[form].write(net, tmp_path)
-    run = forms.PROVEN[form].opened(tmp_path)
+    run = forms.PROVEN[form].opened(tmp_path, net)
     for part in (pixels, pixels[:1]):
         np.testing.assert_allclose(run(part), net.scored(part), atol=1e-4)
 
@@ -69,7 +69,7 @@ def test_a_network_of_torchvisions_is_exported_but_not_written_out(tmp_path, for
     opened.precision = torch.float32
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     forms.PROVEN[form].write(opened, tmp_path)
-    np.testing.assert_allclose(forms.PROVEN[form].opened(tmp_path)(pixels), opened.scored(pixels), atol=1e-4)
+    np.testing.assert_allclose(forms.PROVEN[form].opened(tmp_path, opened)(pixels), opened.scored(pixels), atol=1e-4)
     assert "source" not in forms.chosen(None, opened)[0]
     with pytest.raises(UsageError, match="hpo's own network, whose layers it writes out; squeezenet1_1 is not"):
         forms.chosen(["source"], opened)
