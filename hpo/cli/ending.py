@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hpo.cli.streams import err, visible
 from hpo.cli.tables import best
 from hpo.store.own import FOREIGN
+from hpo.store.repetitions import stored as repeats_of
 
 if TYPE_CHECKING:
     from hpo.runner.session import Outcome
@@ -25,7 +26,9 @@ def result(outcome: Outcome, *, quiet: bool, storage: str | None, page: Path | N
         return
     console = err()
     console.print(visible(f"study {record.name}: {ending(outcome)}."), soft_wrap=True)
-    if record.winner:
+    if repeats_of(record.attributes):
+        console.print(f"  what they prove:  hpo show {record.name}", soft_wrap=True)
+    elif record.winner:
         best(record)
         console.print(visible(found.replace("\N{NO-BREAK SPACE}", " ")), markup=False, highlight=False)
     database = f" --storage {shlex.quote(visible(str(record.location)))}" if storage else ""

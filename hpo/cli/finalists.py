@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from hpo.objective import Score
     from hpo.proof.finalists import Finalist, Finalists
     from hpo.proof.intervals import Estimate
-    from hpo.store.record import StudyRecord
 
 app = typer.Typer()
 
@@ -84,15 +83,6 @@ def show(found: Finalists, form: str) -> None:
         show_rows([_ablation(one, found) for one in found.ablations], form, empty="", kept=("put back", "brought ± 95 %"))
     for sentence in sentences(found):
         streams.out().print(streams.visible(sentence), markup=False, highlight=False)
-
-
-def line(record: StudyRecord) -> str:
-    """Return what was found of a study by its finalists, in a line; empty where it has none."""
-    from hpo.proof.finalists import about
-    from hpo.proof.sentences import verdict
-
-    found = about(record)
-    return verdict(found) if found else ""
 
 
 def _row(one: Finalist, found: Finalists) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hpo.cli.rows import STYLES, Share, cell, counted, plain, show_rows, to_json
 from hpo.cli.streams import err, out, visible
 from hpo.settings import METRICS
 from hpo.store.own import FOREIGN
+from hpo.store.repetitions import stored as repeats_of
 from hpo.store.schema import MEASURED
 
 if TYPE_CHECKING:
@@ -76,16 +77,27 @@ def best(record: StudyRecord) -> None:
 def study_row(record: StudyRecord) -> Row:
     """Return a study as a row for `list`."""
     settings, counts = record.settings, record.counts
-    first = record.trials[0] if record.trials and record.ours else None
+    repeats = repeats_of(record.attributes) is not None  # the best of repeated trainings is only the luckiest
+    first = record.trials[0] if record.trials and record.ours and not repeats else None
     return {
         "study": record.name,
         "dataset": settings.dataset if settings and record.has("dataset") else None,
         "finished": record.n_finished,
         **{state: counts[state] for state in ("complete", "pruned", "fail", "running")},
         **{state: counts[state] for state in ("waiting", FOREIGN) if counts[state]},
-        "best": score(record.winner.value, record) if record.winner else None,
+        "best": score(record.winner.value, record) if record.winner and not repeats else None,
         "default": score(first.value, record) if first and first.state.name == "COMPLETE" else None,
+        **({"finalists": told} if (told := _finalists(record)) else {}),
     }
+
+
+def _finalists(record: StudyRecord) -> str:
+    """Return what was found by the finalists of a study, in a few words; empty where it has none, or is itself theirs."""
+    from hpo.proof.finalists import about
+    from hpo.proof.sentences import briefly
+
+    found = about(record) if repeats_of(record.attributes) is None else None
+    return briefly(found) if found else ""
 
 
 def show_studies(records: Sequence[StudyRecord], form: str, *, empty: str) -> None:
@@ -114,7 +126,11 @@ def show_trials(record: StudyRecord, rows: Sequence[Row], form: str, *, empty: s
 
 
 def show_study(record: StudyRecord, form: str) -> None:
-    """Print one study: settings, counts, best trial."""
+    """Print one study: settings, counts, best trial, and what its finalists say."""
+    from hpo.cli.finalists import show
+    from hpo.proof.finalists import about
+    from hpo.proof.sentences import verdict
+
     row = study_row(record)
     stopped = record.attributes.get("stopped")
     if form != "table":
@@ -136,8 +152,14 @@ def show_study(record: StudyRecord, form: str) -> None:
     if isinstance(stopped, dict):
         facts["ended"] = plain(f"{stopped.get('reason')} at {stopped.get('at')}")
     _show_facts(facts)
+    if repeats_of(record.attributes):
+        if found := about(record):
+            show(found, form)
+        return
     if record.winner:
         best(record)
+    if record.winner and (found := about(record)):
+        out().print(visible(f"finalists ({found.name}): {verdict(found)}"), markup=False, highlight=False)
 
 
 def show_trial(record: StudyRecord, number: int, form: str) -> None:

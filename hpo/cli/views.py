@@ -73,7 +73,7 @@ class LiveView(Watcher):
         if state == "fail":
             reason = visible(str(trial.attributes.get("reason", "")))
             self._console.print(Text(f"trial {trial.number} failed: {reason}", style=STYLES["fail"]))
-        elif board.best and board.best[0] == trial.number:
+        elif board.best and not board.repeats and board.best[0] == trial.number:
             best = board.score.shown(board.best[1])
             self._console.print(Text(f"trial {trial.number} is the best so far: {best}  {parameters(trial.params)}"))
 
@@ -231,6 +231,8 @@ def totals(board: Board) -> str:
 
 def standing(board: Board) -> str:
     """Return the best score so far, and its gain over the points that the space names."""
+    if board.repeats:
+        return "each point is trained with each seed; what that proves is said at the end"
     if board.best is None:
         return "no trial complete yet"
     number, best = board.best

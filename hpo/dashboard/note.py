@@ -99,7 +99,7 @@ def literal(text: str) -> str:
 
 
 def _best(summary: Summary) -> str:
-    if summary.best is None:
+    if summary.best is None or summary.repeats:
         return ""
     chosen = {str(name): column[summary.best] for name, column in summary.params.items()}
     said = ", ".join(f"{literal(name)} = {literal(parameter(value))}" for name, value in chosen.items())

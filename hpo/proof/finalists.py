@@ -232,7 +232,8 @@ def about(record: StudyRecord) -> Finalists | None:
     """
     plan = repetitions.stored(record.attributes)
     name = plan.study if plan else record.name
-    own = record if plan else _other(record, name + repetitions.SUFFIX)
+    is_theirs = plan is not None and plan.entries[0].role == "default"
+    own = record if is_theirs else _other(record, name + repetitions.SUFFIX)
     readings = _other(record, name + repetitions.TEST_SUFFIX) if own else None
     if own is None:
         return None

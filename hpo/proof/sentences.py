@@ -111,3 +111,16 @@ def _is_better(one: Finalist, score: Score) -> bool:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def briefly(found: Finalists) -> str:
+    """Return the verdict in a few words, for a column."""
+    if found.missing:
+        return "unfinished"
+    winner = found.winner
+    if winner is None or winner.mean is None:
+        return "none"
+    told = f"{winner.name.removeprefix('the ')} {found.score.shown(winner.mean.mean)}"
+    if winner is found.default:
+        return told
+    return told if found.is_told else f"{told}, not told from the default"

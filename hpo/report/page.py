@@ -12,7 +12,7 @@ import pandas as pd
 
 from hpo.report import document
 from hpo.report.exported import read_exported
-from hpo.report.figures import history, parameters, timeline, trade
+from hpo.report.figures import finalists, history, parameters, timeline, trade
 from hpo.report.figures.figure import WORDS, Figure
 from hpo.report.findings import find
 from hpo.report.network import of_winner
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
 
-SEARCH = (history.history, history.curves, history.early_scores, trade.size, trade.time, history.distribution, timeline.timeline)
+SEARCH = (
+    finalists.means,
+    finalists.ablation,
+    history.history,
+    history.curves,
+    history.early_scores,
+    trade.size,
+    trade.time,
+    history.distribution,
+    timeline.timeline,
+)
 SPACE = (parameters.importance, parameters.map_of_two, parameters.parallel)  # without the slices
 _MEASURED = {**MEASURED, "worker": ("worker", 0)}
 _PLACE = re.compile(r",? (in|from) ([A-Za-z]:)?[\\/~].*", re.DOTALL)
@@ -53,7 +63,7 @@ def page(
 ) -> str:
     """Return the page about a study as HTML, with a network if it shall classify pictures."""
     search, space, slice_ = drawn(summary, SEARCH), drawn(summary, SPACE), parameters.slices(summary)
-    winner = describe(summary, artifacts)
+    winner = None if summary.repeats else describe(summary, artifacts)
     everything = search + space + slice_ + (winner["figures"] if winner else [])
     return document.render(
         "page.html.j2",
@@ -144,8 +154,10 @@ def _lead(summary: Summary) -> list[str]:
 
 
 def _tiles(summary: Summary) -> dict[str, str]:
-    tiles = {"best": NOTHING if summary.best is None else score(summary.best_value, summary)}
-    if summary.default_value is not None:
+    tiles = {} if summary.repeats else {"best": NOTHING if summary.best is None else score(summary.best_value, summary)}
+    if (found := summary.finalists) and found.winner and found.winner.mean:
+        tiles["winner, mean over seeds"] = score(found.winner.mean.mean, summary)
+    if summary.default_value is not None and not summary.repeats:
         tiles["default (trial 0)"] = score(summary.default_value, summary)
     tiles["trials"] = f"{len(summary.trials):,}"
     if np.isfinite(summary.lasted):

@@ -20,14 +20,17 @@ import pandas as pd
 
 from hpo import correct
 from hpo.objective import FIRST
+from hpo.proof.finalists import about
 from hpo.report import gains, resampling
 from hpo.report.importance import Importance, importances
 from hpo.settings import METRICS
+from hpo.store import repetitions
 from hpo.store.own import are_shares, best_first, is_our_study, metrics
 from hpo.store.trials import as_columns, stints, texts
 
 if TYPE_CHECKING:
     from hpo.objective import Objective
+    from hpo.proof.finalists import Finalists
     from hpo.store.record import StudyRecord
     from hpo.store.schema import Distribution
 
@@ -53,6 +56,8 @@ class Summary:
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
         params, curves, distributions: As in `hpo.store.trials.Trials`.
         metrics: What the best trial measured beside its score, by name: a value for each epoch.
+        finalists: What the best trials and the default point score when they are trained again; None if nobody did.
+        repeats: Whether the study is such trainings itself: the best of them is only the luckiest.
         folder: The study's folder, which records the images that each trial got right; None if unknown.
         artifacts: The best trial's, with its answers; None if unknown.
     """
@@ -72,6 +77,8 @@ class Summary:
     ended: str = ""
     metrics: Mapping[str, list[float]] = field(default_factory=dict)
     folder: Path | None = None
+    finalists: Finalists | None = None
+    repeats: bool = False
     artifacts: Path | None = None
 
     @property
@@ -274,6 +281,8 @@ def summarize(record: StudyRecord) -> Summary:
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
         metrics=metrics(record.winner.user_attrs) if record.winner else {},
         folder=record.folder,
+        finalists=about(record),
+        repeats=repetitions.stored(attributes) is not None,
         artifacts=record.winner_folder,
     )
 

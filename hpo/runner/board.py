@@ -69,6 +69,7 @@ class Board:
         best: (number, score) of the best complete trial.
         named: Scores of the complete trials of points that the space names, by number; trial 0 is the default point.
         tried: Numbers of the trials that ended in this run or came to wait at a rung.
+        repeats: Whether they are the same points with several seeds: none of them is the best.
         without_best: How many trials were tried since the best became the best; 0 while there is none.
         stopping: Why no new epoch is begun any more; empty while the run goes on.
         stopping_since: When that was decided, on the monotonic clock.
@@ -89,6 +90,7 @@ class Board:
     named: dict[int, float] = field(default_factory=dict)
     tried: set[int] = field(default_factory=set)
     without_best: int = 0
+    repeats: bool = False
     stopping: str = ""
     stopping_since: float = 0.0
     grace: float | None = None
@@ -109,6 +111,7 @@ class Board:
             score=study.score,
             timeout=options.timeout,
             grace=options.grace,
+            repeats=study.repeats,
             rows=[Row() for _ in range(n_workers)],
             best=(best.number, best.value) if best and best.value is not None else None,
             named={

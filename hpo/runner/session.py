@@ -98,7 +98,8 @@ def run(
         before = asked.stored(must_exist=must_exist)
         lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
-            settings, options = _where(before, asked.given), _remembered(options, before)
+            settings, options = _where(before, asked.given), _remembered(options, before.options)
+            options = options.model_copy(update=_n_trials(before.repetitions))
             found = record.load(asked.name, asked.location)
             if found.objective.digest != objective.digest:
                 watcher.warned(_changed(found.objective, objective))
@@ -272,9 +273,8 @@ def _where(before: Definition, given: Mapping[str, Any]) -> Settings:
     return before.settings.model_copy(update={key: Path(place) for key, place in named.items() if isinstance(place, (str, Path))})
 
 
-def _remembered(options: RunOptions, made: Definition) -> RunOptions:
+def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
     """Return the options with what an earlier run of the study was given and this one was not."""
-    before = made.options
     data_dir = before.get("data_dir")
     return options.model_copy(
         update={
@@ -282,7 +282,6 @@ def _remembered(options: RunOptions, made: Definition) -> RunOptions:
             "keep_checkpoints": options.keep_checkpoints or before.get("keep_checkpoints"),
             "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
         }
-        | _n_trials(made.repetitions)
     )
 
 

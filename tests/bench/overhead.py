@@ -182,7 +182,7 @@ def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
         ledger = Ledger(engine, study.location, study._study_id, study.name)
         for trial in trials:
             rungs = {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
-            trial_id = ledger.begin(trial.number, trial.params, trial.distributions, {})
+            trial_id = ledger.begin(trial.number, trial.params, trial.distributions, {}, seed=0)
             ledger.report(trial_id, trial.intermediate_values, rungs)
             attributes = {
                 "n_parameters": 1000,

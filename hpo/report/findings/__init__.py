@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo.report.findings import beginnings, progress, result, search
+from hpo.report.findings import beginnings, finalists, progress, result, search
 from hpo.report.findings.finding import Finding
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "find"]
 
 _ORDER = (
+    finalists.result,
+    finalists.ablations,
+    finalists.optimism,
     result.winner,
     beginnings.weights,
     result.against_tutorial,
@@ -37,6 +40,9 @@ _ORDER = (
 )
 
 
+_OF_REPETITIONS = (finalists.result, finalists.ablations, finalists.optimism, progress.state_of_study, progress.failures)
+
+
 def find(summary: Summary) -> list[Finding]:
-    """Return the findings that apply, the winner first."""
-    return [finding for ask in _ORDER if (finding := ask(summary)) is not None]
+    """Return the findings that apply, the winner first; of repeated trainings none that names one of them."""
+    return [finding for ask in (_OF_REPETITIONS if summary.repeats else _ORDER) if (finding := ask(summary)) is not None]
