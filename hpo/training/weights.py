@@ -1,11 +1,12 @@
 """Weights that a network of torchvision begins with: its own registry's, a file's, or those of a network that hpo has trained.
 
 Nothing is unpickled but tensors and numbers. Weights come with the scaling of images that they were trained with: the registry
-names it; hpo's own checkpoints hold it; another file is taken for the registry's, ImageNet's mean and deviation.
+names it; a network that hpo has trained says it; another file is taken for the registry's, ImageNet's mean and deviation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
@@ -16,21 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hpo.errors import DataError, StorageError, UsageError
 from hpo.objective import PRETRAINED
-from hpo.system.files import MAGIC, read_regular, read_sealed
-from hpo.training import zoo
+from hpo.system.files import read_regular
+from hpo.training import stored, zoo
 
 if TYPE_CHECKING:
     from hpo.objective import Telling
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # of networks that were trained by another library
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_CENTRED: Statistics = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # of networks that were trained by another library
 _PATIENCE = 30  # seconds without an answer
 _BACKBONE = "backbone."
-_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, SafetensorError)
 
 
 class Weights(NamedTuple):
@@ -120,37 +123,37 @@ def _read(path: Path, model: str) -> Weights:
     except OSError as error:
         raise UsageError(f"{said}: it cannot be read: {error.strerror}.") from None
     digest = hashlib.sha256(content).hexdigest()
+    mean, deviation = _CENTRED if model in ("googlenet", "inception_v3") else IMAGENET
+    with contextlib.suppress(DataError, StorageError, *_DAMAGE):  # a network that hpo has trained
+        told, state = stored.read(path)
+        factors, offsets = told.images.factor, told.images.offset
+        mean = tuple(-offset / factor / 255 for factor, offset in zip(factors, offsets, strict=True))
+        return Weights(path.name, digest, _of_backbone(state), mean, tuple(1 / factor / 255 for factor in factors))
     try:
-        given = _tensors(path, read_sealed(path) if content.startswith(MAGIC) else content)
-    except StorageError as error:
-        raise UsageError(f"{said}: {error}") from None
+        given = _tensors(path, content)
     except _DAMAGE:
         raise UsageError(
             f"{said}: it is no state of a network. It should hold tensors by name: torch.save(net.state_dict(), FILE), or a "
             f".safetensors file"
         ) from None
-    mean, deviation = _CENTRED if model in ("googlenet", "inception_v3") else IMAGENET
-    training = given.get("training")
-    if isinstance(training, Mapping) and "scored" in training:  # a checkpoint of hpo's
-        factor, offset = (training["scale"][key].flatten().double() for key in ("factor", "offset"))
-        mean, deviation = tuple((-offset / factor / 255).tolist()), tuple((1 / factor / 255).tolist())
-        given = training["scored"]
     for key in ("state_dict", "model"):
         given = given[key] if isinstance(given.get(key), Mapping) else given
     state = {str(key).removeprefix("module."): value for key, value in given.items() if isinstance(value, Tensor)}
-    if any(key.startswith(_BACKBONE) for key in state):
-        state = {key.removeprefix(_BACKBONE): value for key, value in state.items() if key.startswith(_BACKBONE)}
     if not state:
         raise UsageError(f"{said}: it holds no tensors.")
-    return Weights(path.name, digest, state, mean, deviation)
+    return Weights(path.name, digest, _of_backbone(state), mean, deviation)
+
+
+def _of_backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the backbone's part of a state, without its prefix; the whole state where none has it."""
+    own = {key.removeprefix(_BACKBONE): value for key, value in state.items() if key.startswith(_BACKBONE)}
+    return own or state
 
 
 def _tensors(path: Path, content: bytes) -> Mapping[str, Any]:
     if path.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load
-        except ModuleNotFoundError:
-            raise UsageError(f"--weights {path}: reading .safetensors needs a package: pip install safetensors") from None
+        from safetensors.torch import load
+
         state: Mapping[str, Any] = load(content)
         return state
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -11,7 +11,7 @@ from tiny import noise
 from hpo.errors import DataError, UsageError
 from hpo.models import AdaptiveConfig, NetworkConfig
 from hpo.recipe import TrainingConfig
-from hpo.training import networks, weights, zoo
+from hpo.training import networks, stored, weights, zoo
 from hpo.training.features import Kept
 from hpo.training.measuring import passed
 from hpo.training.train import Training
@@ -74,6 +74,42 @@ def test_weights_of_a_file_are_what_a_network_begins_with(tmp_path):
     other = training(found, ADAPTIVE.model_copy(update={"pretrained": False})).net
     assert not torch.equal(other.backbone.state_dict()["features.0.weight"], found.state["features.0.weight"])
     assert all(p.requires_grad for p in other.parameters())
+
+
+def test_a_network_that_hpo_has_trained_gives_its_backbone_and_its_scaling(tmp_path):
+    torch.manual_seed(1)
+    net = zoo.Adapted(SMALLEST, 10, 32, 0.0)
+    images = stored.Images(
+        size=32, channels=3, grey=False, fit="crop", factor=(0.5 / 255,) * 3, offset=(-0.25,) * 3
+    )  # value = (pixel / 255 - 0.5) / 2
+    told = stored.Description(
+        **stored.versions(),
+        model=SMALLEST,
+        recipe=2,
+        point=NetworkConfig().model_dump(),
+        classes=tuple("abcdefghij"),
+        images=images,
+        mirrored=True,
+        precision="float32",
+        data={"name": "some", "digest": ""},
+        seed=0,
+        settings={},
+        history=(),
+        n_train=1,
+        n_scored=1,
+    )
+    stored.write(tmp_path / "network.safetensors", told, net.state_dict())
+    found = weights.found(SMALLEST, str(tmp_path / "network.safetensors"), quiet)
+    assert (found.mean, found.deviation) == (pytest.approx((0.5,) * 3), pytest.approx((2.0,) * 3))
+    weights.check(SMALLEST, found, 3, 32)
+    assert torch.equal(found.state["features.0.weight"], net.backbone.state_dict()["features.0.weight"])
+
+
+@pytest.mark.parametrize("name", ["some.pt", "some.safetensors", "some.ckpt"])
+def test_a_file_of_something_else_is_refused_whatever_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no weights at all")
+    with pytest.raises(UsageError, match="it is no state of a network"):
+        weights.found(SMALLEST, str(tmp_path / name), quiet)
 
 
 @pytest.mark.parametrize(
