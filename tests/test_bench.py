@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -128,3 +129,14 @@ def test_a_search_is_replayed_from_recorded_curves_the_same_each_time_and_one_th
     spent = {row.split()[0]: float(row.split("spent")[1].split()[0]) for row in rows}
     assert spent["default"] < spent["REDUCTION=2"] < spent["pruner=none"]
     assert len({rows[0][33:], *(row[33:] for row in rows[-len(others) :])}) == 1 + len(others)
+
+
+def test_of_a_mixed_folder_of_pictures_the_broken_ones_are_found_and_no_other():
+    tree = Path(os.environ["HPO_DATA_DIR"]) / "cifar10"
+    if not tree.is_dir():
+        pytest.skip("CIFAR-10 is not there as images")
+    printed = bench("pictures.py", "mixed", "--tree", tree, "--n", 200, "--broken", 8)
+    assert "exit code 3: 8 of 200 pictures" in printed
+    assert "broken: 8 are, 8 were found; missed [], false []" in printed
+    assert "counts by class: equal to the truth, 192 pictures" in printed
+    assert re.search(r"nothing decoded before: [\d.]+ s", printed)
