@@ -12,7 +12,7 @@ from hpo.convnet import OBJECTIVE
 from hpo.errors import UsageError
 from hpo.objective import MODEL, PRETRAINED, Objective, Score
 from hpo.search_space import SearchSpace
-from hpo.settings import IMAGES, RunOptions, Settings
+from hpo.settings import IMAGES, TASK, RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
 from hpo.store.repetitions import Repetitions
@@ -44,6 +44,7 @@ def run(
     pretrained: bool = False,
     weights: Path | str | None = None,
     train: str | None = None,
+    optuna: str | None = None,
     command: str | None = None,
     score: Score | None = None,
     objective: Objective | None = None,
@@ -65,8 +66,10 @@ def run(
         pretrained: Whether a network of torchvision begins with torchvision's own weights.
         weights: A file of weights that it begins with instead.
         train: `FILE.py:train`, a generator function of one's own that trains a configuration, with its space and its score.
+        optuna: `FILE.py:objective`, an Optuna objective: a function of a trial that returns a value.
         command: The words of any program, with a place in braces for each parameter, whose lines of JSON are epochs.
-        score: With `command`, what the study is judged by: `hpo.maximize("accuracy")` (the default), `hpo.minimize("loss")`.
+        score: With `command` or `optuna`, what the study is judged by: `hpo.maximize("accuracy")`, `hpo.minimize("loss")`. By
+            default an accuracy of a program; a value of an objective, in the direction that its file names, else less is better.
         objective: What is optimized, as a value; the built-in network by default.
         options: Limits, workers and device of this run.
         storage: Path or URL of the database; by default $HPO_STORAGE, $OPTUNA_STORAGE, then studies/hpo.db.
@@ -81,10 +84,14 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    if sum(given is not None for given in (model, train, command, objective)) > 1:
-        raise UsageError("of model, train, command and objective each says what is optimized: name one.")
-    if score is not None and command is None:
-        raise UsageError("the score is told by what is trained; only with a command it is named.")
+    if sum(given is not None for given in (model, train, optuna, command, objective)) > 1:
+        raise UsageError("of model, train, optuna, command and objective each says what is optimized: name one.")
+    if score is not None and command is None and optuna is None:
+        raise UsageError("the score is told by what is trained; only with a command or an Optuna objective it is named.")
+    if optuna is not None:
+        objective = _of_optuna(optuna, score, space)
+    if settings is not None and (optuna or command) and (images := sorted({*TASK} & settings.model_fields_set)):
+        raise UsageError(f"--{images[0].replace('_', '-')}: what is trained brings its own data. Leave it out.")
     if command is not None:
         objective = _of_command(command, score, space)
         space = None  # the objective has it
@@ -210,13 +217,22 @@ def _of_model(model: str | None, weights: Path | str | None, settings: Settings,
     return dataclasses.replace(made, study=f"{settings.images}-{made.study}"[:100])
 
 
+def _of_optuna(source: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
+    from hpo.own.optuna_file import of_optuna
+
+    if space is not None:
+        raise UsageError("an Optuna objective says itself what it varies: leave --space out.")
+    return of_optuna(source, score)
+
+
 def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
     from hpo.own.command import of_command
     from hpo.own.declare import maximize
 
     if isinstance(space, SearchSpace):
         raise UsageError("with a command, space should be the path of a space file.")
-    return of_command(command, score or maximize("accuracy"), space)
+    objective = of_command(command, score or maximize("accuracy"), space)
+    return dataclasses.replace(objective, guessed=score is None)
 
 
 def stored_objective(found: StudyRecord, command: str | None = None) -> Objective:
@@ -240,6 +256,8 @@ def stored_objective(found: StudyRecord, command: str | None = None) -> Objectiv
         from hpo.models import of_model
 
         return of_model(stored.source, stored.weights)
+    if stored.kind == "optuna":
+        return _of_optuna(stored.source, stored.score, None)
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "

@@ -3,6 +3,9 @@
     runner -> worker     Setup, then for each trial a Job, then a Verdict after Started and after each EpochDone
     worker -> runner     Progress*, Ready | CannotWork, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
 
+A trial whose code asks (an Optuna objective) sends (Suggest | EpochDone)* instead, gets a Suggested for each Suggest, and may end
+as TrialPruned.
+
 A worker ends when its input ends, so that it never outlives its runner.
 """
 
@@ -45,6 +48,7 @@ class Setup(_Message):
     weights: str = ""  # that a model begins with
     with_data: bool = True  # whether the settings name a data set
     score: str = "score"  # what the study is judged by
+    maximize: bool = True
     recipe: int  # version of what a training does beyond its point
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
@@ -67,6 +71,17 @@ class Verdict(_Message):
     kind: Literal["verdict"] = "verdict"
     trial: int
     go_on: bool
+    stop: bool = False  # what code that asks whether to stop is told
+
+
+class Suggested(_Message):
+    """The answer to Suggest."""
+
+    kind: Literal["suggested"] = "suggested"
+    trial: int
+    value: float = 0.0  # of a choice its place among the choices
+    error: str = ""  # why there is no value
+    warning: str = ""
 
 
 class Progress(_Message):
@@ -124,6 +139,16 @@ class EpochDone(_Message):
     trial: int
     epoch: Epoch
     kept: bool = True
+    asks: bool = False  # whether its code asks whether to stop, and ends by itself
+
+
+class Suggest(_Message):
+    """A trial's code asks for a parameter. What it asked for before, it is given again: also after a kill."""
+
+    kind: Literal["suggest"] = "suggest"
+    trial: int
+    name: Sentence
+    distribution: str  # as Optuna stores it
 
 
 class Started(_Message):
@@ -157,6 +182,18 @@ class TrialDone(_Message):
     kind: Literal["trial-done"] = "trial-done"
     trial: int
     checkpoint: Path | None
+    value: float | None = None  # its result; None: the last epoch's score
+    seconds: float = 0.0  # since the last epoch
+    notes: dict[str, Any] = {}  # what its code has noted: JSON values
+
+
+class TrialPruned(_Message):
+    """A trial's code has ended early, as it was told to or of its own accord."""
+
+    kind: Literal["trial-pruned"] = "trial-pruned"
+    trial: int
+    seconds: float = 0.0  # since the last epoch
+    notes: dict[str, Any] = {}
 
 
 class TrialFailed(_Message):
@@ -166,11 +203,13 @@ class TrialFailed(_Message):
     trial: int
     cause: str  # one word, the same for the same kind of failure
     reason: Sentence
+    notes: dict[str, Any] = {}
 
 
-ToWorker = Annotated[Setup | Job | Verdict, Field(discriminator="kind")]
+Answer = Verdict | Suggested
+ToWorker = Annotated[Setup | Job | Verdict | Suggested, Field(discriminator="kind")]
 FromWorker = Annotated[
-    Progress | Ready | CannotWork | Started | Tick | EpochDone | TrialDone | TrialFailed,
+    Progress | Ready | CannotWork | Started | Tick | EpochDone | Suggest | TrialDone | TrialPruned | TrialFailed,
     Field(discriminator="kind"),
 ]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -23,11 +23,11 @@ from hpo.settings import metric_of
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:
-    from hpo.messages import Epoch
+    from hpo.messages import Epoch, FromWorker, ToWorker
     from hpo.parameters import Value
     from hpo.search_space import Knobs
 
-    Begin = Callable[[Mapping[str, Value], int, Path], "Trial"]  # from a point, a seed and the trial's folder
+    Begin = Callable[[Mapping[str, Value], int, Path], "Trial | Asking"]  # from a point, a seed and the trial's folder
     Telling = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 FIRST = 1  # the recipe of studies that store none
@@ -75,6 +75,22 @@ class Trial(Protocol):
 
     def finish(self) -> Path | None:
         """Write what is to be kept of a trial that is done, and return the path of its last checkpoint, if it has one."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """One point that is not known before: its code asks for parameters while it runs, and whether to stop (an Optuna objective).
+
+    It keeps no state: whoever leaves it begins it again, with the same answers.
+    """
+
+    def hold(self, number: int, ask: Callable[[FromWorker], ToWorker]) -> FromWorker | None:
+        """Run the code; return how that ended, or None where the runner wants no more of it.
+
+        Args:
+            number: Of the trial.
+            ask: Sends a message to the runner, and returns the answer.
+        """
 
 
 class Score(NamedTuple):
@@ -147,7 +163,8 @@ class Objective:
         steps: Batches of an epoch of a point, from that and a worker's environment; None where that is not known.
         suited: The space that is searched where none is named, from a worker's environment; None: the first preset.
         study: What a study of it is called where it is given no name; None: its data set's name, or the objective's.
-        kind: Where it is not the built-in network, the option that names it: `model`, `train` or `command`.
+        guessed: Whether nobody has named the score: a study that there is already has its own.
+        kind: Where it is not the built-in network, the option that names it: `model`, `train`, `optuna` or `command`.
         source: What the loader has to know: a model's name; of somebody's own code, where it is; of a program, its words.
         digest: SHA-256 of that code.
         weights: Trained ones that a model begins with: `pretrained` or a file.
@@ -164,6 +181,7 @@ class Objective:
     steps: Callable[[Mapping[str, Value], Mapping[str, Any]], int | None] = lambda _point, _environment: None
     suited: Callable[[Objective, Mapping[str, Any]], SearchSpace] | None = None
     study: str | None = None
+    guessed: bool = False
     kind: str = ""
     source: str = ""
     digest: str = ""
@@ -245,8 +263,8 @@ class Objective:
                 return ["--model", self.source, *named]
             case "train":
                 return ["--train", self.source]
-            case "command":
-                return ["--command", self.source, f"--{self.score.direction}", self.score.name]
+            case "command" | "optuna":
+                return [f"--{self.kind}", self.source, f"--{self.score.direction}", self.score.name]
             case _:
                 return []
 

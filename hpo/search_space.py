@@ -29,7 +29,8 @@ class SearchSpace(BaseModel):
 
     Attributes:
         name: The name that the study stores and shows.
-        parameters: Ranges, choices and fixed values, by name. A space that is searched has one for every knob (see `over`).
+        parameters: Ranges, choices and fixed values, by name. A space that is searched has one for every knob (see `over`);
+            one that has none is defined by run: each trial says what it varies while it runs (an Optuna objective).
         starts: Points that are tried after the default point and trained to the end. Values not given take their defaults.
     """
 
@@ -63,6 +64,11 @@ class SearchSpace(BaseModel):
         return self.model_copy(update={"parameters": whole})
 
     @property
+    def by_run(self) -> bool:
+        """Whether trials themselves say what they vary. Nothing is known before: there is no default point."""
+        return not self.parameters
+
+    @property
     def varied(self) -> dict[str, IntRange | FloatRange | Choices]:
         """The parameters that the sampler chooses."""
         return {name: p for name, p in self.parameters.items() if not isinstance(p, Fixed)}
@@ -74,8 +80,8 @@ class SearchSpace(BaseModel):
 
     @property
     def first(self) -> list[dict[str, Value]]:
-        """The points that are tried first: the default point, then `starts`."""
-        return [self.default | start for start in ({}, *self.starts)]
+        """The points that are tried first: the default point, then `starts`; none where a space is defined by run."""
+        return [] if self.by_run else [self.default | start for start in ({}, *self.starts)]
 
     def point(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
         """Return a value for every parameter; those that are not given have their defaults.
@@ -84,6 +90,8 @@ class SearchSpace(BaseModel):
             SpaceError: There is no such parameter, or a value is outside its range.
         """
         given = given or {}
+        if self.by_run:
+            return dict(given)
         for name, value in given.items():
             if name not in self.parameters:
                 raise SpaceError(f"space {self.name!r} has no parameter {name!r}.{nearest(name, self.parameters)}")

@@ -73,6 +73,11 @@ WORKER = (
     "result.layers",
 )
 POINTS = MAKING + RUNNER + WORKER
+ASKING = ("trial.suggested", "suggestion.sent")  # points of the runner that an Optuna objective alone passes
+OBJECTIVE_POINTS = (
+    "trial.asked", "trial.recorded", "job.sent", *ASKING, "epoch.reporting", "epoch.reported", "epoch.judged", "trial.described",
+    "trial.ended", "epoch.trained", "epoch.saved",
+)  # fmt: skip
 ONCE_A_RUN = {*MAKING, *(point for point in RUNNER if point.startswith(("run.", "publication.", "report.")))} - {
     "study.describing"
 }
@@ -105,6 +110,18 @@ def train(config, data, resume):
     for epoch, quality in epochs(config.lr, config.epochs, *(resume or (0, 0.1))):
         yield hpo.Epoch(quality, state=(epoch, quality))
 """
+OBJECTIVE = f"""{OWN}
+import optuna
+
+def objective(trial):
+    lr = trial.suggest_float("lr", 0.1, 0.9)
+    start = trial.suggest_float("start", 0.0, 0.2) if lr > 0.5 else 0.1 + trial.suggest_int("more", 0, 3) / 10
+    for epoch, quality in epochs(lr, 3, 0, start):
+        trial.report(quality, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return quality
+"""
 PROGRAM = f"""{OWN}
 kept = pathlib.Path(sys.argv[3], "state")
 done, quality = json.loads(kept.read_text()) if kept.exists() else (0, 0.1)
@@ -116,6 +133,7 @@ for epoch, quality in epochs(float(sys.argv[1]), int(sys.argv[2]), done, quality
 WHAT = {
     "built-in": ("--space", "quick.toml", *DIGITS),
     "train": ("--train", "own.py:train", "--no-report"),
+    "optuna": ("--optuna", "study.py", "--maximize", "accuracy", "--no-report"),
     "command": (
         "--command",
         f"{sys.executable} program.py {{lr}} {{epochs}} {{checkpoint}}",
@@ -127,7 +145,7 @@ WHAT = {
 EPOCHS, MORE = 3, 5  # of a trial; trials that a study is given on top when it has its total
 SPAN = 6  # seconds on the processor that a run with MORE trials to go takes: a busy machine stretches those of the clock
 
-_EPOCH = re.compile(rf"trial (\d+) epoch (\d+)/{EPOCHS}: ([\d.]+%?)")
+_EPOCH = re.compile(rf"trial (\d+) (?:epoch|step) (\d+)(?:/{EPOCHS})?: ([\d.]+%?)")
 _ENDED = re.compile(r"trial (\d+) (complete|pruned) ([\d.]+%?)")
 
 
@@ -267,7 +285,7 @@ def failpoints(campaign: Campaign, points: Sequence[str], seed: int) -> Campaign
     """Kill a new study's processes once at each point: a run has a point of the runner and one of the workers."""
     luck = random.Random(seed)
     making = [point for point in MAKING if point in points]
-    later = [point for point in points if point in RUNNER]
+    later = [point for point in points if point in RUNNER + ASKING]
     workers = deque(point for point in points if point in WORKER)
     luck.shuffle(later)
     waiting, tries = deque(making + later), Counter[str]()
@@ -298,7 +316,8 @@ def compare(record: StudyRecord, text: str, total: int) -> list[str]:
     found = _unlike(record, text)
     ends, epochs = Counter(n for n, _, _ in _ENDED.findall(text)), Counter((n, e) for n, e, _ in _EPOCH.findall(text))
     found += [f"trial {n} ended {times} times" for n, times in ends.items() if times > 1]
-    found += [f"epoch {epoch} of trial {n} was trained {times} times" for (n, epoch), times in epochs.items() if times > 1]
+    again = {} if record.objective.kind == "optuna" else epochs  # which keeps nothing to go on from
+    found += [f"epoch {epoch} of trial {n} was trained {times} times" for (n, epoch), times in again.items() if times > 1]
     numbers = [trial.number for trial in record.trials]
     if numbers != list(range(total)) or record.n_finished != total:
         found.append(f"{record.n_finished} finished, {total} asked for: {record.counts}, numbers {numbers}")
@@ -331,6 +350,8 @@ def is_shown(value: float, text: str) -> bool:
 
 
 def _lost_weights(record: StudyRecord) -> list[str]:
+    if record.objective.kind == "optuna":  # keeps none
+        return []
     if record.objective.kind:  # somebody's own state
         return [] if record.checkpoint and record.checkpoint.exists() else ["what the best trial goes on from is gone"]
     try:
@@ -345,6 +366,7 @@ def new_hpo(folder: Path, cache: Path) -> Hpo:
     hpo = Hpo(folder, cache)
     (folder / "quick.toml").write_text(QUICK)
     (folder / "own.py").write_text(TRAIN)
+    (folder / "study.py").write_text(OBJECTIVE)
     (folder / "program.py").write_text(PROGRAM)
     (folder / "own.toml").write_text("lr = { type = 'float', low = 0.1, high = 0.9, default = 0.3 }\n")
     return hpo

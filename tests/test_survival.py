@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from survival import POINTS, Campaign, compare, failpoints, new_hpo, random_kills
+from survival import ASKING, OBJECTIVE_POINTS, POINTS, Campaign, compare, failpoints, new_hpo, random_kills
 
 import hpo as package
 
@@ -20,7 +20,7 @@ def hpo(tmp_path_factory):
 
 def test_every_failpoint_of_the_code_has_its_turn():
     text = "".join(path.read_text() for path in Path(package.__file__).parent.rglob("*.py"))
-    assert sorted(POINTS) == sorted(set(re.findall(r'\breach\("([a-z.]+)"\)', text)))
+    assert sorted(POINTS + ASKING) == sorted(set(re.findall(r'\breach\("([a-z.]+)"\)', text)))
 
 
 @pytest.mark.slow
@@ -33,10 +33,20 @@ def test_nothing_is_lost_by_random_kills(hpo):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("what", ["train", "command"])
+@pytest.mark.parametrize("what", ["train", "command", "optuna"])
 def test_nothing_of_ones_own_code_is_lost_by_random_kills(hpo, what):
     campaign = random_kills(Campaign(hpo, what, workers=1, what=what), kills=4, seed=1)
     assert campaign.violations == []
+    assert campaign.results == campaign.undisturbed().results
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_optuna_objective_is_given_the_same_answers_after_a_kill_at_any_point_of_its_questions(hpo):
+    campaign = Campaign(hpo, "asking", workers=1, storage="studies/asking.db", what="optuna")
+    failpoints(campaign, OBJECTIVE_POINTS, seed=0)
+    assert campaign.violations == []
+    assert campaign.kills == len(OBJECTIVE_POINTS)
     assert campaign.results == campaign.undisturbed().results
 
 

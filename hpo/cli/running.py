@@ -41,7 +41,8 @@ class Output:
         "pretrained": "model",
         "weights": "pretrained",
         "train": "weights",
-        "command": "train",
+        "optuna": "train",
+        "command": "optuna",
         "maximize": "command",
         "minimize": "maximize",
     },
@@ -73,16 +74,28 @@ def run(
     train: Annotated[
         Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
     ] = None,
+    optuna: Annotated[
+        Text,
+        option(
+            "--optuna",
+            metavar="FILE.py:objective",
+            help="An Optuna objective, as it is. It is stopped early, never paused. Direction: its create_study's, or minimize.",
+        ),
+    ] = None,
     command: Annotated[
         Text,
         option("--command", metavar="'WORDS {lr}'", help="Any program: its lines of JSON are epochs. Needs --space FILE.toml."),
     ] = None,
     maximize: Annotated[
-        Text, option("--maximize", metavar="KEY", help="With --command: the score. Default: accuracy.", show_default=False)
+        Text,
+        option(
+            "--maximize",
+            metavar="KEY",
+            help="The score of --command (accuracy) or --optuna (value).",
+            show_default=False,
+        ),
     ] = None,
-    minimize: Annotated[
-        Text, option("--minimize", metavar="KEY", help="With --command: the score, where less is better.")
-    ] = None,
+    minimize: Annotated[Text, option("--minimize", metavar="KEY", help="The same, where less is better.")] = None,
     options: RunOptions,
     output: Output,
 ) -> int:
@@ -102,6 +115,7 @@ def run(
             pretrained=pretrained,
             weights=weights,
             train=train,
+            optuna=optuna,
             command=command,
             score=_score(maximize, minimize),
         ),

@@ -43,12 +43,12 @@ def told(row: Row, record: StudyRecord) -> Row:
 
 def best(record: StudyRecord) -> None:
     """Print the best trial as a table; in hpo's own studies next to trial 0, the default point."""
-    trial, first = record.best, record.trials[0]
+    trial, first = record.best, record.default
     settings, environment = record.settings, record.attributes.get("environment")
     n_scored = environment.get("n_scored") if isinstance(environment, dict) else None
     scored = f" on {counted(n_scored) or '?'} {settings.score} images" if settings and record.has("score") else ""
     out().print(f"best: trial {trial.number}, {plain(score(trial.value, record))}{scored}")
-    shown = [trial, first] if record.ours and first.number != trial.number else [trial]
+    shown = [trial, first] if first and first.number != trial.number else [trial]
     table = Table(box=None, padding=(0, 2))
     table.add_column("", style="dim")
     table.add_column(f"trial {trial.number}", justify="right")
@@ -78,7 +78,7 @@ def study_row(record: StudyRecord) -> Row:
     """Return a study as a row for `list`."""
     settings, counts = record.settings, record.counts
     repeats = repeats_of(record.attributes) is not None  # the best of repeated trainings is only the luckiest
-    first = record.trials[0] if record.trials and record.ours and not repeats else None
+    first = record.default if not repeats else None
     return {
         "study": record.name,
         "dataset": settings.dataset if settings and record.has("dataset") else None,
@@ -146,7 +146,8 @@ def show_study(record: StudyRecord, form: str) -> None:
     settings = record.settings.model_dump() if record.settings else {}
     facts |= {k: plain(v) for k, v in settings.items() if v is not None and k != "dataset" and record.has(k)}
     if record.space:
-        facts["space"] = plain(f"{record.space.name}: {', '.join(record.space.varied)}")
+        varied = ", ".join(record.space.varied or dict.fromkeys(name for trial in record.own for name in trial.params))
+        facts["space"] = plain(f"{record.space.name}: {varied}")
     if command := record.attributes.get("command"):
         facts["command"] = plain(command)
     if isinstance(stopped, dict):

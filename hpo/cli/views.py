@@ -91,7 +91,7 @@ def draw(board: Board, width: int = 120) -> RenderableType:
     """Return the live table of a board for a terminal of `width` columns."""
     bar, most = (12, MOST) if width >= 100 else (6, 4)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
-    for heading in ("worker", "trial", "parameters", "epoch", "", board.score.name, "images/s"):
+    for heading in ("worker", "trial", "parameters", "epoch" if board.epochs else "step", "", board.score.name, "images/s"):
         table.add_column(
             heading, justify="right" if heading in (board.score.name, "images/s") else "left", no_wrap=heading != "parameters"
         )
@@ -99,13 +99,13 @@ def draw(board: Board, width: int = 120) -> RenderableType:
         if row.trial is None:
             table.add_row(str(index), "", Text("waiting" if not board.stopping else "done", style="dim"))
             continue
-        done = min(board.epochs, row.epoch + row.fraction)
+        total = board.epochs
         table.add_row(
             str(index),
             str(row.trial.number),
             parameters(row.trial.params, most),
-            f"{min(board.epochs, row.epoch + 1)}/{board.epochs}",
-            ProgressBar(total=board.epochs, completed=done, width=bar),
+            f"{min(total, row.epoch + 1)}/{total}" if total else str(row.epoch or ""),
+            ProgressBar(total=total, completed=min(total, row.epoch + row.fraction), width=bar) if total else "",
             board.score.shown(row.score) if row.score is not None else "",
             f"{row.images_per_second:,.0f}" if row.images_per_second else "",
         )
@@ -173,7 +173,8 @@ class PlainView(Watcher):
         """Print the result of an epoch."""
         if self._verbose or epoch.seconds > 20:
             speed = f", {epoch.images_per_second:,.0f} images/s" if epoch.images_per_second else ""
-            self._say(f"trial {trial.number} epoch {epoch.number}/{board.epochs}: {board.score.shown(epoch.score)}{speed}")
+            where = f"epoch {epoch.number}/{board.epochs}" if board.epochs else f"step {epoch.number}"
+            self._say(f"trial {trial.number} {where}: {board.score.shown(epoch.score)}{speed}")
 
     def waits(self, board: Board, trial: OpenTrial) -> None:
         """Print after which epoch a trial waits, unless it continues immediately."""
@@ -210,7 +211,8 @@ def opening(board: Board) -> str:
     """Return the first line of a run."""
     goal = f"{board.n_finished} of {board.total} trials finished" if board.n_finished else f"{board.total} trials"
     workers = f"{len(board.rows)} worker{'s' if len(board.rows) != 1 else ''}"
-    return f"study {board.study}: {goal}, {board.epochs} epochs each at most, {workers}"
+    how = f"{board.epochs} epochs each at most" if board.epochs else "an Optuna objective: stopped early, never paused"
+    return f"study {board.study}: {goal}, {how}, {workers}"
 
 
 def finishing(board: Board) -> str:

@@ -116,8 +116,10 @@ def _settings(summary: Summary) -> str:
 
 
 def _space(summary: Summary) -> str:
-    rows = [f"| {literal(name)} | {literal(range_)} | {literal(default)} |" for name, range_, default in space_rows(summary)]
-    return "\n".join(["## Search space", "", "| parameter | range | default |", "|---|---|---|", *rows]) if rows else ""
+    columns = ("parameter", "range") if summary.by_run else ("parameter", "range", "default")
+    rows = [f"| {' | '.join(map(literal, row[: len(columns)]))} |" for row in space_rows(summary)]
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join(["## Search space", "", *head, *rows]) if rows else ""
 
 
 def _code(text: str) -> str:

@@ -168,25 +168,41 @@ class Trial:
             output = (self._folder / _OUTPUT).open("ab+", buffering=0)
         except OSError as error:
             raise StorageError(f"cannot write {self._folder}: {refusal(error, self._folder)}") from error
-        with output, open_log(self._folder) as log, self._running(output, log) as process:
-            began = time.perf_counter()
-            for line in self._lines(output, process):
-                epoch = self._read(line, time.perf_counter() - began)
-                if epoch is None:
-                    log.write(line)
-                elif epoch.number > len(self.history):
-                    self._keep(epoch)
-                    began = time.perf_counter()
-                    yield epoch
-                    if epoch.number >= self._epochs:
-                        break
-            self._end(process)
+        with output, open_log(self._folder) as log:
+            yield from self._told(self._left(output), log)
+            if len(self.history) < self._epochs:
+                with self._running(output, log) as process:
+                    yield from self._told(self._lines(output, process), log)
+                    self._end(process)
         if not self.history:
             raise TrialError("empty", f'the program ended without an epoch: it should print {{"epoch": 1, "{self._key}": 0.5}}.')
 
     def finish(self) -> Path | None:
         """Return what the program goes on from; None if it keeps nothing."""
         return self._kept if self.is_kept else None
+
+    def _told(self, lines: Iterator[bytes], log: BinaryIO) -> Iterator[Epoch]:
+        """Yield the epochs that lines tell of, until there are enough; what else they say goes into the log."""
+        began = time.perf_counter()
+        for line in lines:
+            epoch = self._read(line, time.perf_counter() - began)
+            if epoch is None:
+                log.write(line)
+            elif epoch.number > len(self.history):
+                self._keep(epoch)
+                began = time.perf_counter()
+                yield epoch
+                if epoch.number >= self._epochs:
+                    return
+
+    def _left(self, output: BinaryIO) -> Iterator[bytes]:
+        """Yield what a program that was ended had said and nobody has heard; half a line is cut off."""
+        said = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, self._heard)
+        whole = said[: said.rfind(b"\n") + 1]
+        os.ftruncate(output.fileno(), self._heard + len(whole))
+        for line in whole.splitlines(keepends=True):
+            self._heard += len(line)
+            yield line
 
     @contextlib.contextmanager
     def _running(self, output: BinaryIO, log: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:

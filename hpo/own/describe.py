@@ -98,17 +98,30 @@ def told(source: str, form: Form) -> Told:
     Raises:
         UsageError: There is no such file, it cannot be imported, or it declares something that is none; says what and where.
     """
-    text, _, name = source.rpartition(":") if source.rpartition(":")[2].isidentifier() else (source, "", "")
-    path, name = expanded(text or source).absolute(), name or form.name
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(
-            f"--{form.option} {source}: {path} cannot be read: {error.strerror}. Write FILE.py:{form.name}"
-        ) from None
-    answer = _asked(path, name, form)
+    path, name, digest = located(source, form.option, form.name)
+    code = f"from hpo.own import describe; describe.main({str(path)!r}, {name!r}, {form.option!r})"
+    answer = asked(code, form.option, path)
     space = SearchSpace.model_validate(answer["space"]) if answer["space"] else None
     return Told(path, name, digest, space, Score(**answer["score"]))
+
+
+def located(source: str, option: str, name: str) -> tuple[Path, str, str]:
+    """Return the file and the function that an option names, and the file's SHA-256.
+
+    Args:
+        source: `FILE.py:name`, or `FILE.py`.
+        option: Of the command.
+        name: The function's where none is named.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    text, _, named = source.rpartition(":") if source.rpartition(":")[2].isidentifier() else (source, "", "")
+    path = expanded(text or source).absolute()
+    try:
+        return path, named or name, hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"--{option} {source}: {path} cannot be read: {error.strerror}. Write FILE.py:{name}") from None
 
 
 def _knobs(space: SearchSpace) -> Knobs:
@@ -117,30 +130,38 @@ def _knobs(space: SearchSpace) -> Knobs:
     return create_model("Knobs", **fields)
 
 
-def _asked(path: Path, name: str, form: Form) -> dict[str, Any]:
-    """Let a process import the file and say what it declares."""
-    code = f"from hpo.own import describe; describe.main({str(path)!r}, {name!r}, {form.option!r})"
+def asked(code: str, option: str, path: Path) -> dict[str, Any]:
+    """Let a process run our `code`, which imports a file and says what that declares (see `tell`).
+
+    Raises:
+        UsageError: The file cannot be imported, or declares what is none; names the option.
+    """
     done = subprocess.run(python(code), stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603  # our own text
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise UsageError(f"--{form.option} {path.name}: importing it ended its process. {' '.join(last)}".rstrip()) from None
+        raise UsageError(f"--{option} {path.name}: importing it ended its process. {' '.join(last)}".rstrip()) from None
     if "error" in answer:
-        raise UsageError(f"--{form.option} {path.name}: {answer['error']}")
+        raise UsageError(f"--{option} {path.name}: {answer['error']}")
     return answer
 
 
 def main(path: str, name: str, option: str) -> None:
-    """Print what the file at `path` declares, as one line of JSON; what it prints itself goes to standard error."""
+    """Print what the file at `path` declares, as one line of JSON."""
+    tell(lambda: _declared(imported(Path(path)), name, FORMS[option]), Path(path))
+
+
+def tell(declare: Callable[[], dict[str, Any]], path: Path) -> None:
+    """Print what a file declares, or why it cannot, as one line of JSON; what the file prints itself goes to standard error."""
     line = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        declared = _declared(imported(Path(path)), name, FORMS[option])
+        declared = declare()
     except UsageError as error:
         declared = {"error": str(error)}
     except ImportedError as error:
-        declared = {"error": f"it cannot be imported: {said(error.args[0], Path(path))}"}
+        declared = {"error": f"it cannot be imported: {said(error.args[0], path)}"}
     print(json.dumps(declared), file=line, flush=True)
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hpo.settings import Settings
 
 _UNKEPT = "The state that is yielded may hold tensors, numpy arrays, numbers, text, and lists and dicts of these"
-_KNOWN = ("torch", "numpy", "sklearn", "lightning")  # whose versions are noted if a file uses them
+KNOWN = ("torch", "numpy", "sklearn", "lightning")  # whose versions are noted if a file uses them
 
 
 class Config(Mapping[str, Any]):
@@ -70,7 +70,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     path, _, name = setup.source.rpartition(":")
     file = Path(path)
     tell(f"importing {file.name}", 0, 0)
-    train = describe.function(_imported(file), name)
+    train = describe.function(imported(file), name)
     given = {"epochs": setup.settings.epochs, "device": setup.device}
     data = datasets.of(setup.settings, setup.data_dir, progress=tell) if setup.with_data else None
     chosen = data and _chosen(data, setup.settings)
@@ -78,7 +78,6 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:
         return Trial(partial(train, data=chosen), file, Config({**point, **given, "seed": seed}), folder)
 
-    versions = {module: metadata.version(module) for module in _KNOWN if module in sys.modules and _is_installed(module)}
     environment: dict[str, Any] = {
         "file": str(file),
         "file_digest": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -87,7 +86,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     if data and chosen:
         environment |= {"data": data.source, "data_digest": data.digest, "classes": list(data.classes)}
         environment |= {"n_train": len(chosen.train.labels), "n_scored": len(chosen.test.labels)}
-    return environment | {"python": platform.python_version()} | versions, begin
+    return environment | {"python": platform.python_version()} | versions(KNOWN), begin
 
 
 def _chosen(data: DataSet, settings: Settings) -> DataSet:
@@ -97,7 +96,17 @@ def _chosen(data: DataSet, settings: Settings) -> DataSet:
     return dataclasses.replace(data, train=train, test=Split(score.images[scored], score.labels[scored]))
 
 
-def _imported(file: Path) -> ModuleType:
+def versions(modules: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those modules that this process has loaded."""
+    return {module: metadata.version(module) for module in modules if module in sys.modules and _is_installed(module)}
+
+
+def imported(file: Path) -> ModuleType:
+    """Import a file of one's own.
+
+    Raises:
+        UsageError: It cannot be imported.
+    """
     try:
         return describe.imported(file)
     except describe.ImportedError as error:
@@ -139,7 +148,7 @@ class Trial:
         """
         del tick
         with logged(self._folder) as log:
-            _seed_all(self._config.seed + len(self.history))
+            seed_all(self._config.seed + len(self.history))
             with contextlib.closing(self._begun()) as generator:
                 while len(self.history) < self._config.epochs:
                     began = time.perf_counter()
@@ -201,7 +210,7 @@ class Trial:
             raise TrialError("state", f"{_UNKEPT}: {error}") from None
 
 
-def _seed_all(seed: int) -> None:
+def seed_all(seed: int) -> None:
     """Seed the random numbers of the modules that a file uses, so that a trial depends on its configuration and seed alone."""
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):

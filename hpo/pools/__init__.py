@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from hpo.messages import FromWorker, Job, Verdict
+    from hpo.messages import Answer, FromWorker, Job
 
 
 class Died(NamedTuple):
@@ -40,7 +40,7 @@ class Pool(Protocol):
     def start(self) -> None:
         """Start the workers; each sends Ready or CannotWork."""
 
-    def send(self, worker: int, message: Job | Verdict) -> None:
+    def send(self, worker: int, message: Job | Answer) -> None:
         """Send a message to a worker; does nothing if the worker is dead, since its Died will be received."""
 
     def receive(self, timeout: float) -> Event | None:

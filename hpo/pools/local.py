@@ -23,7 +23,7 @@ from hpo.pools import Died, Event
 from hpo.system.children import python
 
 if TYPE_CHECKING:
-    from hpo.messages import Job, Verdict
+    from hpo.messages import Answer, Job
     from hpo.objective import Objective
     from hpo.pools.devices import Seat
     from hpo.settings import Settings
@@ -95,6 +95,7 @@ class LocalPool:
             weights=self._objective.weights,
             with_data="dataset" in self._objective.settings,
             score=self._objective.score.name,
+            maximize=self._objective.score.maximize,
             recipe=self._recipe,
             data_dir=self._data_dir.absolute(),
             device=seat.device,
@@ -102,7 +103,7 @@ class LocalPool:
         )
         self._write(process, setup.line())
 
-    def send(self, worker: int, message: Job | Verdict) -> None:
+    def send(self, worker: int, message: Job | Answer) -> None:
         """Write a message to a worker's input."""
         process = self._processes[worker]
         if process is not None:

@@ -186,9 +186,24 @@ class _Model:
 
 
 def _basis(column: pd.Series, distribution: Distribution) -> _Basis | None:
-    """Return a parameter's columns; None for one that is fixed or missing in some trial."""
-    if distribution.single() or column.isna().any():
+    """Return a parameter's columns; None for one that is fixed, or that too few trials have.
+
+    Where only some trials have it, its columns are 0 in the others: its effect is judged among those that have it. Whether a
+    trial has it follows from another parameter, whose effect that is.
+    """
+    there = column.notna().to_numpy()
+    if distribution.single() or (not there.all() and there.sum() < MIN_TRIALS):
         return None
+    if there.all():
+        return _whole_basis(column, distribution)
+    part = _whole_basis(column[there], distribution)
+    columns = np.zeros((len(column), part.columns.shape[1]))
+    columns[there] = part.columns - part.columns.mean(axis=0)
+    return _Basis(columns, part.numeric)
+
+
+def _whole_basis(column: pd.Series, distribution: Distribution) -> _Basis:
+    """Return the columns of a parameter that every trial has."""
     if isinstance(distribution, CategoricalDistribution):
         k = len(distribution.choices)
         contrasts = np.linalg.qr(np.column_stack([np.ones(k), np.eye(k)[:, 1:]]))[0][:, 1:] * math.sqrt(k)

@@ -58,6 +58,7 @@ class Summary:
         metrics: What the best trial measured beside its score, by name: a value for each epoch.
         finalists: What the best trials and the default point score when they are trained again; None if nobody did.
         repeats: Whether the study is such trainings itself: the best of them is only the luckiest.
+        best_params: Its parameters, as they are stored.
         folder: The study's folder, which records the images that each trial got right; None if unknown.
         artifacts: The best trial's, with its answers; None if unknown.
     """
@@ -76,6 +77,7 @@ class Summary:
     distributions: dict[str, Distribution] = field(default_factory=dict)
     ended: str = ""
     metrics: Mapping[str, list[float]] = field(default_factory=dict)
+    best_params: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     finalists: Finalists | None = None
     repeats: bool = False
@@ -135,8 +137,8 @@ class Summary:
 
     @cached_property
     def default_value(self) -> float | None:
-        """Value of trial 0, the space's default point; None if it did not finish or hpo did not make the study."""
-        return float(self.finished["value"][0]) if self.ours and 0 in self.finished.index else None
+        """Value of trial 0, the space's default point; None if it did not finish, or there is none."""
+        return float(self.finished["value"][0]) if 0 in self._given and 0 in self.finished.index else None
 
     @cached_property
     def choice(self) -> gains.Choice | None:
@@ -164,7 +166,7 @@ class Summary:
     @cached_property
     def _given(self) -> list[int]:
         """Trials of the space's starting points: the default point, then `starts`."""
-        if not self.ours or 0 not in self.params.index:
+        if not self.ours or self.by_run or 0 not in self.params.index:
             return []
         starts = self.space.get("starts")
         default = self.params.loc[0].to_dict()
@@ -172,8 +174,13 @@ class Summary:
         return [0, *(n for n in self.params.index[1:].tolist() if points and self.params.loc[n].to_dict() in points)]
 
     @property
+    def by_run(self) -> bool:
+        """Whether its trials say themselves what they vary: none is the default point."""
+        return self.ours and not self.space.get("parameters")
+
+    @property
     def ours(self) -> bool:
-        """Whether hpo made this study: only then are its values scores, and is trial 0 the default point."""
+        """Whether hpo made this study: only then are its values scores."""
         return is_our_study({"settings": self.settings, "objective": self.objective.stored}, maximize=self.maximize)
 
     @property
@@ -279,7 +286,8 @@ def summarize(record: StudyRecord) -> Summary:
         curves=raw.curves,
         distributions=raw.distributions,
         ended=str(_mapping(attributes.get("stopped")).get("reason", "")),
-        metrics=metrics(record.winner.user_attrs) if record.winner else {},
+        metrics=metrics(record.winner.user_attrs) if record.winner and not record.by_run else {},
+        best_params=record.winner.params if record.winner else {},
         folder=record.folder,
         finalists=about(record),
         repeats=repetitions.stored(attributes) is not None,

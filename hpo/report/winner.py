@@ -46,7 +46,7 @@ def describe(summary: Summary, folder: Path | None) -> dict[str, Any] | None:
     return {
         "number": best,
         "parameters": _parameters(summary, best),
-        "beside": best != 0 and 0 in summary.params.index and summary.ours,
+        "beside": best != 0 and 0 in summary.params.index and summary.ours and not summary.by_run,
         "again": again(summary, best),
         "layers": files.layers,
         "figures": [figure for figure in drawn if figure is not None],
@@ -89,6 +89,8 @@ def _parameters(summary: Summary, best: int) -> list[tuple[str, str, str]]:
 
 def again(summary: Summary, best: int) -> str:
     """Return commands that write a space file in which nothing varies, and run it once; empty if too little is recorded."""
+    if summary.by_run:
+        return _objective_again(summary)
     stored = summary.space.get("parameters")
     known = summary.objective.is_network or summary.objective.kind
     if not summary.ours or not isinstance(stored, dict) or not known:
@@ -116,6 +118,17 @@ def again(summary: Summary, best: int) -> str:
     other = f"# This study has recipe {summary.recipe}; a new study has recipe {latest}, and scores may differ."
     comment = [other] if summary.recipe != latest else []
     return "\n".join([*comment, "cat > winner.toml <<'END'", *lines, "END", command])
+
+
+def _objective_again(summary: Summary) -> str:
+    """Return a command that calls an Optuna objective with the winner's parameters; empty where it would not be the same."""
+    path, _, name = summary.objective.source.rpartition(":")
+    file = Path(path)
+    if not file.stem.isidentifier() or not name.isidentifier():
+        return ""
+    point = f"trial = optuna.trial.FixedTrial({dict(summary.best_params)!r})"
+    code = ["import optuna", f"from {file.stem} import {name}", "", point, f"print({name}(trial))"]
+    return "\n".join([f"cd {shlex.quote(str(file.parent))}", "python - <<'END'", *code, "END"])
 
 
 def _is_key(name: object) -> bool:

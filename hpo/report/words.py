@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from hpo.store.schema import IntDistribution
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
+    from hpo.store.schema import Distribution
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"  # in place of a missing number
@@ -108,8 +112,8 @@ def flat(mapping: Mapping[str, Any]) -> dict[str, str]:
 def space_rows(summary: Summary) -> list[tuple[str, str, str]]:
     """Return name, range and default of every parameter, varied ones first."""
     stored = summary.space.get("parameters")
-    if not isinstance(stored, dict):
-        return [(name, str(one), "") for name, one in summary.distributions.items()]
+    if not isinstance(stored, dict) or not stored:  # of another program, or defined by run
+        return [(name, _range(_told(one)), "") for name, one in summary.distributions.items()]
     rows = []
     for name, one in stored.items():
         if not isinstance(one, dict):
@@ -119,6 +123,12 @@ def space_rows(summary: Summary) -> list[tuple[str, str, str]]:
         else:
             rows.append((str(name), _range(one), parameter(one.get("default", ""))))
     return sorted(rows, key=lambda row: row[1].startswith("fixed"))
+
+
+def _told(one: Distribution) -> dict[str, Any]:
+    """Return a distribution as a space stores a parameter."""
+    told = asdict(one) | {"type": "int" if isinstance(one, IntDistribution) else "float"}
+    return told | {"step": None} if told.get("step") == 1 and isinstance(one, IntDistribution) else told
 
 
 def _range(one: dict[str, Any]) -> str:

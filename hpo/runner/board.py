@@ -62,7 +62,7 @@ class Board:
     Attributes:
         study: Name.
         varied: Names of the parameters that the sampler chooses.
-        epochs: Of a trial that is not stopped early.
+        epochs: Of a trial that is not stopped early; None where its code alone knows.
         total: Finished trials that the study shall have.
         score: What trials are judged by.
         counts: Trials by state: complete, pruned, fail, running, and waiting at a rung.
@@ -80,7 +80,7 @@ class Board:
 
     study: str
     varied: tuple[str, ...]
-    epochs: int
+    epochs: int | None
     total: int
     score: Score = field(default_factory=Score)
     timeout: float | None = None
@@ -106,7 +106,7 @@ class Board:
         board = cls(
             study=study.name,
             varied=tuple(study.space.varied),
-            epochs=study.settings.epochs,
+            epochs=None if study.space.by_run else study.settings.epochs,
             total=options.trials or DEFAULT_TRIALS,
             score=study.score,
             timeout=options.timeout,

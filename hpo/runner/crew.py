@@ -14,7 +14,7 @@ from hpo.pools import Died
 from hpo.runner.mishaps import DEATHS_IN_A_ROW, START_DEATHS, Mishaps
 
 if TYPE_CHECKING:
-    from hpo.messages import Job, Verdict
+    from hpo.messages import Answer, Job
     from hpo.pools import Event, Pool
     from hpo.runner.board import Watcher
 
@@ -87,7 +87,7 @@ class Crew:
                 return event
         return None
 
-    def send(self, worker: int, message: Job | Verdict) -> None:
+    def send(self, worker: int, message: Job | Answer) -> None:
         """Tell a worker something."""
         self._pool.send(worker, message)
 

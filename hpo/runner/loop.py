@@ -7,17 +7,17 @@ have everything except the epochs in training.
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo.folders import stored_checkpoint
-from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
+from hpo.messages import EpochDone, Job, Started, Suggest, Suggested, Tick, TrialDone, TrialFailed, TrialPruned, Verdict
 from hpo.pools import Died
 from hpo.runner.board import Board, Row, limit_reached
 from hpo.runner.crew import TURN
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
+from hpo.runner.supply import Supply
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Runner:
     def __init__(self, study: WritableStudy, crew: Crew, options: RunOptions, watcher: Watcher) -> None:
         self._study, self._crew, self._options, self._watcher = study, crew, options, watcher
         self._seated: dict[int, Seated] = {}  # by worker
-        self._interrupted = deque(study.unfinished())
         self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = crew.mishaps
         self.board = Board.of(study, options, crew.size)
+        self._supply = Supply(study, self.board, crew, watcher)
         self.board.n_train = crew.environment.get("n_train", 0)
 
     def stop(self, reason: str) -> None:
@@ -65,7 +65,7 @@ class Runner:
     def run(self) -> str:
         """Run until nothing is left to do; return why the run ended: `total`, `exhausted: …`, or the reason given to `stop`."""
         self.stop(limit_reached(self.board, self._options))
-        if self._wanted():
+        if self._supply.wanted(len(self._seated)):
             self._study.claim()
         turned = time.monotonic()
         while self._assign() or self._seated:
@@ -85,58 +85,18 @@ class Runner:
 
     def _assign(self) -> bool:
         """Hand trials to idle workers; return whether any remain to be handed out."""
-        while self._crew.idle and self._wanted():
+        while self._crew.idle and self._supply.wanted(len(self._seated)):
             worker = min(self._crew.idle)
-            trial = self._next(worker)
+            trial = self._supply.next(worker, len(self._seated))
             self._crew.idle.discard(worker)
             self._seated[worker] = Seated(trial, heard=time.monotonic())
             trial.begin_stint(worker)
             self.board.rows[worker] = Row(trial, epoch=trial.epoch)
-            point = self._study.space.point(trial.params)
+            point = {} if self._study.space.by_run else self._study.space.point(trial.params)
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
             self._crew.send(worker, Job(trial=trial.number, point=point, folder=folder, seed=seed))
             reach("job.sent")
-        return self._wanted()
-
-    def _next(self, worker: int) -> OpenTrial:
-        """Return an interrupted, a waiting or a new trial.
-
-        A trial whose worker died goes to another worker if possible, to learn which of them was at fault.
-        """
-        others = [trial for trial in self._interrupted if self._mishaps.killed_on(trial.number) != worker]
-        if others or (self._interrupted and self._crew.size == 1):
-            return self._continued((others or self._interrupted)[0])
-        waiting = self._study.plan.next(last=not self._has_room())
-        if waiting:
-            self._study.plan.resume(waiting)
-            self.board.count("waiting", "running")
-            return waiting
-        if self._interrupted and not self._has_room():
-            return self._continued(self._interrupted[0])
-        self._look_around()
-        trial = self._study.ask()
-        self.board.counts["running"] += 1
-        return trial
-
-    def _continued(self, trial: OpenTrial) -> OpenTrial:
-        self._interrupted.remove(trial)
-        return trial
-
-    def _wanted(self) -> bool:
-        """Return whether there is something to hand out."""
-        if self.board.stopping or self.board.n_finished + len(self._seated) >= self.board.total:
-            return False
-        return bool(self._interrupted) or self._has_room() or self._study.plan.next(last=True) is not None
-
-    def _has_room(self) -> bool:
-        """Return whether the study may have another trial."""
-        return not self._study.exhausted and self.board.n_tried + len(self._seated) + len(self._interrupted) < self.board.total
-
-    def _look_around(self) -> None:
-        """See what other programs have added to the study."""
-        for number, reason in self._study.look_around().items():
-            self.board.counts["fail"] += 1
-            self._watcher.warned(f"trial {number} was enqueued by another program and cannot be tried: {reason}.")
+        return self._supply.wanted(len(self._seated))
 
     def _handle(self, event: Event) -> None:
         worker, message = event.worker, event.message
@@ -152,19 +112,21 @@ class Runner:
                 row.fraction, row.images_per_second = message.fraction, message.images_per_second
             case Started() if seated:
                 self._started(worker, seated.trial, message)
+            case Suggest() if seated:
+                self._suggest(worker, seated.trial, message)
             case EpochDone() if seated:
                 self._mishaps.trained(worker)
                 seated.trial.can_wait = message.kept
                 does = self._epoch_done(worker, seated.trial, message.epoch)
                 self._watcher.epoch(self.board, seated.trial, message.epoch)
-                self._answer(worker, seated.trial, does)
+                self._answer(worker, seated.trial, does, asks=message.asks)
             case TrialDone() if seated:
-                if message.checkpoint:
-                    seated.trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
-                self._folders.keep_correct(seated.trial.number)
-                self._study.complete(seated.trial, seated.trial.score)  # code of one's own may need fewer epochs
-                self._ended(self._release(worker), "complete")
+                self._done(self._release(worker), message)
+            case TrialPruned() if seated:
+                seated.trial.noted(message.notes, message.seconds)
+                self._prune(self._release(worker))
             case TrialFailed() if seated:
+                seated.trial.noted(message.notes, 0.0)
                 self._failed(self._release(worker), message.cause, message.reason)
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
@@ -185,9 +147,26 @@ class Runner:
         self.board.rows[worker].done(epoch, self.board.n_train)
         return does
 
-    def _answer(self, worker: int, trial: OpenTrial, does: Does) -> None:
-        """Tell a worker what to do after an epoch, and record what that means for its trial."""
-        last = trial.epoch >= self._study.settings.epochs
+    def _suggest(self, worker: int, trial: OpenTrial, asked: Suggest) -> None:
+        """Give a trial the parameter that its code asks for."""
+        try:
+            found = self._study.suggest(trial, asked.name, asked.distribution)
+        except (ValueError, LookupError, TypeError) as error:
+            self._crew.send(worker, Suggested(trial=trial.number, error=f"{asked.name}: {error}"))
+            return
+        place = found.distribution.to_internal_repr(found.value)
+        self._crew.send(worker, Suggested(trial=trial.number, value=place, warning=found.warning))
+        reach("suggestion.sent")
+
+    def _answer(self, worker: int, trial: OpenTrial, does: Does, *, asks: bool = False) -> None:
+        """Tell a worker what to do after an epoch, and record what that means for its trial.
+
+        Where a trial's code asks whether to stop, it is told, and ends by itself.
+        """
+        if asks and not self.board.stopping:
+            self._crew.send(worker, Verdict(trial=trial.number, go_on=True, stop=does == "stop"))
+            return
+        last = not asks and trial.epoch >= self._study.settings.epochs
         go_on = does == "go on" and (last or not self.board.stopping)
         self._crew.send(worker, Verdict(trial=trial.number, go_on=go_on))
         if go_on:
@@ -210,24 +189,35 @@ class Runner:
         for hopeless in self._study.plan.hopeless(self.board.total):
             self._stop_waiting(hopeless)
 
+    def _done(self, trial: OpenTrial, message: TrialDone) -> None:
+        if message.checkpoint:
+            trial.attributes["checkpoint"] = stored_checkpoint(self._study.location, message.checkpoint)
+        trial.noted(message.notes, message.seconds)
+        self._folders.keep_correct(trial.number)
+        score = trial.score if message.value is None else message.value  # code of one's own may need fewer epochs
+        self._study.complete(trial, score)
+        self._ended(trial, "complete", score)
+
     def _prune(self, trial: OpenTrial) -> None:
-        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after epoch {trial.epoch}"
+        after = f"epoch {trial.epoch}" if not self._study.space.by_run else f"step {trial.epoch}" if trial.scores else "no report"
+        trial.attributes["reason"] = f"stopped by the {self._study.settings.pruner} pruner after {after}"
         self._folders.keep_correct(trial.number)
         self._study.prune(trial)
-        self._ended(trial, "pruned")
+        self._ended(trial, "pruned", None)
 
     def _stop_waiting(self, trial: OpenTrial) -> None:
         self.board.count("waiting", "running")
         self._prune(trial)
 
-    def _ended(self, trial: OpenTrial, state: str) -> None:
+    def _ended(self, trial: OpenTrial, state: str, score: float | None) -> None:
+        """Count a trial that is complete with a score, or pruned."""
         self._mishaps.ended_well()
         self.board.count("running", state)
         self.board.has_tried(trial.number)
-        if state == "complete":
-            self.board.has_completed(trial.number, trial.score, named=trial.params in self._study.space.first)
+        if score is not None:
+            self.board.has_completed(trial.number, score, named=trial.params in self._study.space.first)
         reach("trial.tidying")
-        self._folders.tidy(trial.number, trial.score if state == "complete" else None)
+        self._folders.tidy(trial.number, score)
         reach("trial.tidied")
         self._watcher.ended(self.board, trial, state)
         self.stop(limit_reached(self.board, self._options))
@@ -261,7 +251,7 @@ class Runner:
             self._failed(trial, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         else:
             self._watcher.warned(f"{who} in trial {trial.number}, which continues from its last epoch. {died.last_line}")
-            self._interrupted.appendleft(trial)
+            self._supply.interrupted.appendleft(trial)
         self.stop(self._mishaps.too_many_deaths(died.why))
         if not self.board.stopping:
             self._crew.replace(worker, died)

@@ -98,6 +98,8 @@ def run(
         before = asked.stored(must_exist=must_exist)
         lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
+            if objective.guessed:
+                objective = replace(objective, score=before.objective.score)
             settings, options = _where(before, asked.given), _remembered(options, before.options)
             options = options.model_copy(update=_n_trials(before.repetitions))
             found = record.load(asked.name, asked.location)

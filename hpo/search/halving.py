@@ -78,7 +78,8 @@ class Halving(Plan):
     def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
         """Take note of a stored trial: where it came, whether it ended, whether it waits."""
         failed, competes = stored.state.name == "FAIL", stored.number not in self._spared
-        for epoch, score in stored.intermediate_values.items() if not failed else ():
+        scores = sorted(stored.intermediate_values.items()) if not failed else ()
+        for epoch, (_, score) in enumerate(scores, 1):
             self._rungs.note(stored.number, epoch, score, competes=competes)
         if competes and stored.state.name in ("COMPLETE", "PRUNED"):
             self._rungs.end(stored.number, failed=False)
@@ -88,8 +89,9 @@ class Halving(Plan):
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:
         """Let a trial wait that comes to a rung and is not among the best there; one that came before has been judged."""
         self.waiting.pop(trial.number, None)
-        competes = trial.number not in self._spared
-        news = self._rungs.note(trial.number, epoch, trial.scores[epoch], competes=competes)
+        competes, score = trial.number not in self._spared, trial.scores[epoch]
+        epoch = sum(known <= epoch for known in trial.scores)  # a stranger's objective counts its steps as it likes
+        news = self._rungs.note(trial.number, epoch, score, competes=competes)
         if not (news and competes) or self._rungs.passes(trial.number, epoch, early=not trial.can_wait):
             return GO_ON
         if not trial.can_wait:

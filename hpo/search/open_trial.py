@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,18 @@ class OpenTrial:
     def score(self) -> float:
         """After the latest epoch."""
         return self.scores[self.epoch]
+
+    @property
+    def last_score(self) -> float | None:
+        """After the latest epoch; None where there is no number."""
+        score = self.scores.get(max(self.scores, default=0))
+        return None if score is None or math.isnan(score) else score
+
+    def noted(self, notes: Mapping[str, Any], seconds: float) -> None:
+        """Keep what its code has noted, and the seconds since its last epoch. A name of hpo's own stays hpo's."""
+        if seconds:
+            self.attributes["seconds"] += seconds
+        self.attributes |= {f"{key} (own)" if key in NOTED else key: value for key, value in notes.items()}
 
     def started(self, worker: int, message: Started) -> None:
         """It is ready to train; what a checkpoint brings back is measured again."""

@@ -22,12 +22,12 @@ class Pruning(Plan):
     """Lets the mirror's pruner decide.
 
     Args:
-        epochs: Of a whole training; after the last of them nobody is stopped.
+        epochs: Of a whole training; after the last of them nobody is stopped. Infinite if that is unknown.
         spared: Numbers of trials that are trained to the end.
         mirror: Of the study.
     """
 
-    def __init__(self, epochs: int, spared: Container[int], mirror: Mirror) -> None:
+    def __init__(self, epochs: float, spared: Container[int], mirror: Mirror) -> None:
         self._epochs, self._spared, self._mirror = epochs, spared, mirror
 
     def judge(self, trial: OpenTrial, epoch: int) -> Judgement:

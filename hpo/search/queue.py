@@ -56,9 +56,9 @@ class Queue:
         return None
 
     def __init__(self, space: SearchSpace, starts: Sequence[Mapping[str, Value]]) -> None:
-        own = [point for point in space.first if point not in starts]
-        self._named = [space.default, *starts, *own]
-        self._sparing = [space.default, *own]
+        default, own = space.first[:1], [point for point in space.first if point not in starts]
+        self._named = [*default, *starts, *own]
+        self._sparing = [*default, *own]
         self._space = space
         self.points = Points(space)
         self.spared: set[int] = set()
@@ -98,6 +98,8 @@ class Queue:
         given = self.enqueued[number].system_attrs.get("fixed_params")
         if not isinstance(given, dict):
             raise UnfitError("it was enqueued without a point")
+        if self._space.by_run:  # what of it is asked for, is known when it is
+            return given
         try:
             self._space.point(given)
         except SpaceError as error:
@@ -120,7 +122,7 @@ class Points:
     def __init__(self, space: SearchSpace) -> None:
         self._varied = space.varied
         sizes = [_size(parameter) for parameter in self._varied.values()]
-        self._n_points = None if None in sizes else math.prod(size or 1 for size in sizes)
+        self._n_points = None if space.by_run or None in sizes else math.prod(size or 1 for size in sizes)
         self._tried: dict[Key, int] = {}  # by point the first trial that tried it
 
     def add(self, point: Mapping[str, Value], trial: int) -> None:

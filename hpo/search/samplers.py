@@ -2,15 +2,22 @@
 
 A sampler is made anew for each trial from (seed, trial number): so a continued study goes on where it stopped, instead of
 repeating its first suggestions.
+
+Where trials themselves say what they vary, one sampler serves all of them, as in Optuna's own loop, so that a study suggests what
+Optuna would have with the same seed. The state of its random numbers is kept in the study.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import optuna
+from optuna.samplers._lazy_random_state import LazyRandomState
 
 from hpo.search.memory import FOR_GP, FOR_TPE
 
@@ -62,6 +69,55 @@ def make_sampler(settings: SearchSettings, flat: Mapping[str, BaseDistribution],
             return optuna.samplers.QMCSampler(scramble=True, seed=root, warn_independent_sampling=False)
         case _:
             return optuna.samplers.RandomSampler(seed=seed)
+
+
+def lasting_sampler(settings: SearchSettings) -> BaseSampler:
+    """Return the one sampler of a study whose trials say themselves what they vary: Optuna's, with the study's seed."""
+    match settings.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=_seed(settings))
+        case "gp":
+            return optuna.samplers.GPSampler(n_startup_trials=STARTUP_TRIALS, seed=_seed(settings))
+        case "qmc":
+            return optuna.samplers.QMCSampler(scramble=True, seed=_seed(settings), warn_independent_sampling=False)
+        case _:
+            return optuna.samplers.RandomSampler(seed=_seed(settings))
+
+
+def _seed(settings: SearchSettings) -> int:
+    """Return the study's seed, as far as numpy takes it."""
+    return settings.seed if settings.seed < 2**32 else derived_seed(settings.seed, "sampler", 0)
+
+
+def random_state(sampler: BaseSampler) -> list[list[object]]:
+    """Return the state of a sampler's random numbers, as JSON values."""
+    states = []
+    for generator in _generators(sampler):
+        kind, keys, *rest = generator.get_state(legacy=True)
+        states.append([kind, base64.b64encode(np.asarray(keys, "<u4").tobytes()).decode(), *rest])
+    return states
+
+
+def restore(sampler: BaseSampler, stored: object) -> None:
+    """Let a sampler go on from a stored state; one that is none, or of another version of Optuna, changes nothing."""
+    generators = list(_generators(sampler))
+    if not isinstance(stored, list) or len(stored) != len(generators):
+        return
+    try:
+        states = [(kind, np.frombuffer(base64.b64decode(keys), "<u4"), *rest) for kind, keys, *rest in stored]
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+    except (TypeError, ValueError, binascii.Error):
+        return
+
+
+def _generators(sampler: BaseSampler) -> Iterator[np.random.RandomState]:
+    """Yield the random numbers of a sampler, and of those that it has for special cases."""
+    for part in vars(sampler).values():
+        if isinstance(part, LazyRandomState):
+            yield part.rng
+        elif isinstance(part, optuna.samplers.BaseSampler):
+            yield from _generators(part)
 
 
 def history_for(sampler: str) -> Part:

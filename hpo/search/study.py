@@ -8,6 +8,7 @@ Only one process may write a study; the runner's lock ensures that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from hpo.system.failpoints import reach
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from hpo.search.mirror import Suggestion
     from hpo.search.plan import Does, Plan
     from hpo.store.database import Database
     from hpo.store.definition import Definition
@@ -68,7 +70,8 @@ class WritableStudy:
         levels = stored_rungs(system, settings.epochs)
         memory = Memory(spared, lambda number: self.plan.stopped_at(number), self.score)  # noqa: PLW0108  # the plan comes later
         self._mirror = Mirror(self.name, memory, self.score.direction, settings, self._distributions, system, levels)
-        self.plan: Plan = Pruning(settings.epochs, spared, self._mirror)
+        epochs = math.inf if made.space.by_run else settings.epochs
+        self.plan: Plan = Pruning(epochs, spared, self._mirror)
         if settings.pruner == "halving":
             self.plan = Halving(Rungs(settings.epochs, levels, self.score), spared)
         for trial in trials:
@@ -212,6 +215,21 @@ class WritableStudy:
         self._queue.begin(number, params, seed)
         return OpenTrial(number, params)
 
+    def suggest(self, trial: OpenTrial, name: str, distribution: str) -> Suggestion:
+        """Give a running trial a parameter that it asks for, and record it, in one transaction; asked again, it is the same.
+
+        Raises:
+            ValueError: What it is to be drawn from is wrong, or not what earlier trials drew it from; says how.
+            StorageError: The database refuses, or another program has ended the trial.
+        """
+        found = self._mirror.suggest(trial.number, name, distribution)
+        if found.is_new:
+            where = self._id(trial.number), name
+            self._ledger.suggest(*where, found.value, found.distribution, found.of_trial, found.of_study)
+            reach("trial.suggested")
+            trial.params[name] = found.value
+        return found
+
     def report(self, trial: OpenTrial, epoch: int, score: float) -> Does:
         """Record an epoch's score and return what the plan would have the trial do; if that is to wait, it waits.
 
@@ -246,8 +264,8 @@ class WritableStudy:
         self._end(trial, TrialState.COMPLETE, score)
 
     def prune(self, trial: OpenTrial) -> None:
-        """End a trial early; its value is its last score."""
-        self._end(trial, TrialState.PRUNED, trial.score)
+        """End a trial early; its value is its last score, if it has one."""
+        self._end(trial, TrialState.PRUNED, trial.last_score)
 
     def fail(self, trial: OpenTrial) -> None:
         """End a trial that cannot be finished."""

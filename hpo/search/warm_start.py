@@ -45,6 +45,10 @@ def warm_start(name: str, location: Location, objective: Objective, space: Searc
     Raises:
         UsageError: No such study, or no complete trial of it says anything about this space.
     """
+    if space.by_run:
+        raise UsageError(
+            f"--warm-start {name}: an Optuna objective says itself what it varies. Enqueue points: study.enqueue_trial({{…}})"
+        )
     record = load(name, location)
     points: list[dict[str, Value]] = []
     used: list[dict[str, Value]] = []

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hpo.store.repetitions import Repetitions
     from hpo.store.schema import Trial
 
+_SOURCES = ("dataset", "data")  # settings that name images
 _LASTING = (
     "data_digest",
     "n_train",
@@ -54,6 +55,7 @@ class Definition:
         options: What its last run was given: trials, keep_checkpoints, data_dir.
         recipe: Version of what its trainings do beyond their points.
         repetitions: What is trained, where that is settled; else it is searched.
+        images: Whether its settings name images.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Definition:
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: int = FIRST
     repetitions: Repetitions | None = None
+    images: bool = True
 
     def check_same(self, objective: Objective, wanted: Mapping[str, Any], space: SearchSpace | None) -> None:
         """Refuse to continue a study with another objective, other settings or another space than it was made with.
@@ -83,11 +86,21 @@ class Definition:
                 f"study {self.name!r} is of the objective {self.objective.name!r}, and you asked for {objective.name!r}. "
                 f"Continue it with its own objective, or give the new study a name: hpo run {self.name}-2"
             )
+        made, asked_for = self.objective.score, objective.score
+        own = objective.kind in ("train", "optuna", "command")  # of others the settings say what counts
+        if own and not objective.guessed and (made.name, made.maximize) != (asked_for.name, asked_for.maximize):
+            raise UsageError(
+                f"study {self.name!r} {made.direction}s {made.name}, and you asked to {asked_for.direction} {asked_for.name}. "
+                f"Continue it as it was: hpo resume {self.name}. Or give the new study a name: hpo run {self.name}-2 …"
+            )
         stored_values = self.settings.model_dump()
-        differences = [
+        sources = self._other_source(wanted)
+        differences = sources + [
             f"{k} = {_said(stored_values[k])}, and you asked for {_said(v)}"
             for k, v in wanted.items()
-            if stored_values[k] != v and not (k in PLACES and stored_values[k])  # what lies there is compared by its digest
+            if stored_values[k] != v
+            and not (k in PLACES and stored_values[k])  # what lies there is compared by its digest
+            and not (sources and k in _SOURCES)
         ]
         if space is not None:
             for key, parameter in self.space.parameters.items():
@@ -101,6 +114,15 @@ class Definition:
                 f"Scores under different settings are not comparable. "
                 f"Continue as it was: hpo resume {self.name}. Or give the new study a name: hpo run {self.name}-2 …"
             )
+
+    def _other_source(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Return how the images that were asked for are named otherwise than the study's, which a default would hide."""
+        asked = [f"{key} = {_said(wanted[key])}" for key in _SOURCES if wanted.get(key) is not None]
+        if asked and not self.images:
+            return [f"no images of hpo's, and you asked for {asked[0]}"]
+        if "dataset" in wanted and self.settings.data is not None:
+            return [f"data = {_said(self.settings.data)}, and you asked for {asked[0]}"]
+        return []
 
     def check_same_data(self, now: Mapping[str, Any]) -> None:
         """Refuse to continue a study on other images.
@@ -177,6 +199,7 @@ def stored(database: Database, name: str) -> Definition | None:
         "command": str(attributes.get("command", "")),
         "recipe": version,
         "repetitions": _repetitions(name, attributes, location),
+        "images": bool({*_SOURCES} & attributes["settings"].keys()),
     }
     made = Definition(name, objective, settings, space, **kept)
     _check(made, found.trials, location)
@@ -238,7 +261,7 @@ def _check_trials(made: Definition, trials: Sequence[Trial]) -> None:
     for expected, trial in enumerate(trials):
         if trial.number != expected:
             raise ValueError(f"there is no trial {expected}")
-        reported = trial.intermediate_values.items() if is_ours(trial, varied) else ()
+        reported = trial.intermediate_values.items() if not made.space.by_run and is_ours(trial, varied) else ()
         for epoch, value in reported:
             if not (1 <= epoch <= made.settings.epochs and score.allows(value)):  # not a number is neither
                 raise ValueError(f"the {score.name} of trial {trial.number} after epoch {epoch} is {value}")

@@ -22,7 +22,7 @@ from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
 from hpo.store.database import guarded, open_database
-from hpo.store.schema import REFUSED, SEED, State
+from hpo.store.schema import REFUSED, RUN, SEED, State
 from hpo.store.tables import (
     OF_STUDY,
     OF_STUDY_BY_SYSTEM,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
     from hpo.store.database import Database
     from hpo.store.record import StudyRecord
-
-RUN = "hpo:run"  # a study's and a trial's system attribute: the token of the run that writes it
 
 _STATE = (  # built once: it is asked every epoch
     sa.select(TRIALS.c.state)
@@ -108,15 +106,7 @@ class Ledger:
         """
         with self._transaction() as connection:
             trial_id = self._insert(connection, number) if enqueued is None else self._take(connection, enqueued)
-            rows = [
-                {
-                    "trial_id": trial_id,
-                    "param_name": name,
-                    "param_value": distributions[name].to_internal_repr(value),
-                    "distribution_json": distribution_to_json(distributions[name]),
-                }
-                for name, value in params.items()
-            ]
+            rows = [_param(trial_id, name, value, distributions[name]) for name, value in params.items()]
             if rows:
                 connection.execute(sa.insert(PARAMS), rows)
             mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
@@ -168,6 +158,26 @@ class Ledger:
             self._take(connection, trial_id, state=State.FAIL, datetime_complete=_now())
             put(connection, OF_TRIAL, {"trial_id": trial_id}, {"reason": reason})
             put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, {REFUSED: True})
+
+    def suggest(
+        self,
+        trial_id: int,
+        name: str,
+        value: object,
+        distribution: BaseDistribution,
+        of_trial: Mapping[str, Any],
+        of_study: Mapping[str, Any],
+    ) -> None:
+        """Record a parameter that a running trial has asked for, and what the sampler noted about the trial and the study.
+
+        Raises:
+            StorageError: The database refuses, or another program has ended the trial or removed the study.
+        """
+        with self._transaction() as connection:
+            self._check_running(connection, trial_id)
+            connection.execute(sa.insert(PARAMS), _param(trial_id, name, value, distribution))
+            put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, of_trial)
+            put(connection, OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, of_study)
 
     def report(
         self,
@@ -259,6 +269,15 @@ class Ledger:
             f"another program has {deed} a trial of study {self._name!r} in {self._location} while it was trained. "
             f"Continue with what is there: hpo resume {self._name}"
         )
+
+
+def _param(trial_id: int, name: str, value: object, distribution: BaseDistribution) -> dict[str, object]:
+    return {
+        "trial_id": trial_id,
+        "param_name": name,
+        "param_value": distribution.to_internal_repr(value),
+        "distribution_json": distribution_to_json(distribution),
+    }
 
 
 def _now() -> datetime:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hpo.objective import of_study
 from hpo.settings import Settings
-from hpo.store.schema import LARGEST, REFUSED, State
+from hpo.store.schema import LARGEST, REFUSED, RUN, ByRun, State
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -64,7 +64,8 @@ def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:
     """Return whether hpo has tried a trial.
 
     It has every varied parameter and no other, drawn from the study's own space. If it is complete, its value is the last
-    score that was reported. An enqueued trial that nobody has begun is nobody's yet.
+    score that was reported. An enqueued trial that nobody has begun is nobody's yet. Where trials say themselves what they vary,
+    those are hpo's that a run has marked.
 
     Args:
         trial: As stored.
@@ -77,6 +78,8 @@ def is_ours(trial: Tried, varied: Mapping[str, object] | None) -> bool:
         return False
     if trial.state.name == "FAIL" and REFUSED in trial.system_attrs:
         return True
+    if isinstance(varied, ByRun):
+        return RUN in trial.system_attrs
     if trial.state.name == "COMPLETE":
         reported = trial.intermediate_values
         if not reported or trial.value != reported[max(reported)]:

@@ -69,8 +69,18 @@ class StudyRecord:
 
     @property
     def ours(self) -> bool:
-        """Whether hpo made it: only then are its values scores, and is trial 0 the default point."""
+        """Whether hpo made it: only then are its values scores."""
         return is_our_study(self.attributes, maximize=self.maximize)
+
+    @property
+    def by_run(self) -> bool:
+        """Whether its trials say themselves what they vary."""
+        return self.space is not None and self.space.by_run
+
+    @property
+    def default(self) -> Trial | None:
+        """Trial 0, where that is the default point of its space."""
+        return self.trials[0] if self.trials and self.ours and not self.by_run else None
 
     @cached_property
     def objective(self) -> Objective:
@@ -231,7 +241,7 @@ class StudyRecord:
             "number": trial.number,
             "state": state,
             self.measure: trial.value if trial.state in FINISHED and not foreign else None,
-            "epochs": trial.last_step or 0,
+            "epochs": len(trial.intermediate_values) if self.by_run else trial.last_step or 0,
         }
         after = {
             **{key: notes.get(key) for key in MEASURED},
@@ -241,7 +251,12 @@ class StudyRecord:
         }
         taken = before | after
         params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
-        if self.ours:  # after the last epoch; the built-in network's losses are on the page
+        if self.by_run:  # what an Optuna objective has noted
+            noted = {
+                key: one for key, one in notes.items() if key not in schema.NOTED and isinstance(one, bool | int | float | str)
+            }
+            params |= {f"{key} (noted)" if key in taken | params else key: one for key, one in noted.items()}
+        elif self.ours:  # after the last epoch; the built-in network's losses are on the page
             left_out = ("train_loss", "score_loss") if self.objective.is_network else ()
             ends = {name: values[-1] for name, values in own.metrics(notes).items() if name not in left_out}
             params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}

@@ -41,6 +41,8 @@ SEED = "seed"  # a trial's attribute: what its training draws all random numbers
 NOTED = (*MEASURED, "worker", "reason", "checkpoint", STINTS, SEED)  # what hpo itself notes of a trial
 
 # System attributes, which Optuna's dashboard does not show.
+RUN = "hpo:run"  # a study's and a trial's: the token of the run that writes it
+SAMPLER = "hpo:sampler"  # a study's, defined by run: the state of its sampler's random numbers
 LEVELS = "hpo:rungs"  # a study's: its rungs; studies made before it was stored have those of their epochs
 WAITS = "hpo:waits"  # a trial's: the epoch, a rung of halving, after which it waits
 UNEARNED = "hpo:unearned"  # a trial's: the epoch after which Optuna's pruner would have stopped a trial that is spared
@@ -155,8 +157,14 @@ def distribution(text: str) -> Distribution:
     return _BY_NAME[given["name"]](**given["attributes"])
 
 
+class ByRun(dict[str, Any]):
+    """What a study varies whose trials say so themselves: nothing that is known before."""
+
+
 def varied(space: SearchSpace) -> dict[str, Distribution]:
     """Return the parameters that a space varies; a range that is no whole number of steps ends at its last one."""
+    if space.by_run:
+        return ByRun()
     return {name: _varied(parameter) for name, parameter in space.varied.items()}
 
 
@@ -176,6 +184,8 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return the same as Optuna's objects, for its samplers."""
     import optuna
 
+    if space.by_run:
+        return ByRun()
     return {name: getattr(optuna.distributions, type(one).__name__)(**asdict(one)) for name, one in varied(space).items()}
 
 

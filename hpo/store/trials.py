@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hpo.store.own import state_of
-from hpo.store.schema import LARGEST, MEASURED
+from hpo.store.own import is_ours, state_of
+from hpo.store.schema import LARGEST, MEASURED, ByRun, CategoricalDistribution
 
 if TYPE_CHECKING:
     from hpo.store.schema import Distribution, Trial
@@ -31,7 +31,8 @@ class Trials:
     Attributes:
         table: state (FOREIGN for what is not hpo's), value (NaN without one), epochs, last (the last reported value), start and
             complete (UTC), and the attributes `NUMBERS` (floats, NaN where missing) and `OTHERS` (None where missing).
-        params: One column per parameter that some trial varied, NaN where a trial did not.
+        params: One column per parameter that some trial varied, NaN where a trial did not; choices that are no plain values
+            as text.
         curves: Reported values; one column per step.
         distributions: Of each parameter: what hpo varies, or in a study that hpo did not make as the latest trial had it.
     """
@@ -64,10 +65,8 @@ def as_columns(trials: Sequence[Trial], varied: Mapping[str, Distribution] | Non
         columns[name] = np.array([_number(trial.user_attrs.get(name)) for trial in trials], dtype=float)
     for name in OTHERS:
         columns[name] = pd.Series([trial.user_attrs.get(name) for trial in trials], index=index, dtype=object)
-    params = {
-        name: pd.Series([trial.params.get(name, np.nan) for trial in trials], index=index, dtype=object)
-        for name in sorted(distributions.keys() | {name for trial in trials for name in trial.params})
-    }
+    names = sorted(distributions.keys() | {name for trial in trials for name in trial.params})
+    params = {name: pd.Series(_values(trials, name), index=index, dtype=object) for name in names}
     return Trials(pd.DataFrame(columns, index=index), pd.DataFrame(params, index=index), _curves(curves, index), distributions)
 
 
@@ -78,9 +77,22 @@ def _times(times: Iterable[datetime | None]) -> Any:  # noqa: ANN401  # numpy's 
 
 def _distributions(trials: Sequence[Trial], varied: Mapping[str, Distribution] | None) -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
-    for trial in trials if varied is None else ():
-        found |= trial.distributions
-    return dict(sorted((found | dict(varied or {})).items()))
+    for trial in trials if varied is None or isinstance(varied, ByRun) else ():
+        found |= trial.distributions if is_ours(trial, varied) else {}
+    return {name: _as_plain(one) for name, one in sorted((found | dict(varied or {})).items())}
+
+
+def _values(trials: Sequence[Trial], name: str) -> list[Any]:
+    return [_plain(trial.params[name]) if name in trial.params else np.nan for trial in trials]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # whatever a choice may be
+    """Return a choice that is no plain value (None, a list) as text: None would pass for a missing value."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _as_plain(one: Distribution) -> Distribution:
+    return CategoricalDistribution(tuple(map(_plain, one.choices))) if isinstance(one, CategoricalDistribution) else one
 
 
 def _curves(curves: Sequence[Mapping[int, float]], index: pd.Index) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from hpo.messages import (
     Verdict,
     read_job_side,
 )
-from hpo.objective import TrialError
+from hpo.objective import Asking, TrialError
 
 if TYPE_CHECKING:
     from hpo.messages import FromWorker, ToWorker
@@ -71,6 +71,11 @@ class Line:
             self._sink.flush()
         except OSError:
             os._exit(0)  # as in _listen
+
+    def ask(self, message: FromWorker) -> ToWorker:
+        """Send a message to the runner, and return its answer."""
+        self.send(message)
+        return self.receive()
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Tell how far a step of the set-up is; `total` 0 if that is unknown."""
@@ -129,6 +134,11 @@ def serve(job: Job, begin: Begin, line: Line) -> None:
 
 def _train(job: Job, begin: Begin, line: Line) -> None:
     trial = begin(job.point, job.seed, job.folder)
+    if isinstance(trial, Asking):
+        line.send(Started(trial=job.trial))
+        if _goes_on(job, line) and (end := trial.hold(job.trial, line.ask)):
+            line.send(end)
+        return
     line.send(
         Started(trial=job.trial, measured=dict(trial.measured), epochs=tuple(trial.history), passed_over=tuple(trial.passed_over))
     )

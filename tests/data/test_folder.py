@@ -678,6 +678,10 @@ def test_a_folder_is_tuned_reported_continued_where_it_was_moved_and_refused_onc
         assert again.ended() == 0, again.err
         assert "decoding" not in again.err
         saved(moved / "ant" / "new.png", noise(77))
+        for name in ("cifar10", "digits"):
+            other = hpo("run", "My-insects", "--dataset", name, "--trials", 4, "--no-report")
+            assert other.ended() == 2
+            assert f"was run with data = {root}, and you asked for dataset = '{name}'." in other.err
         changed = hpo("resume", "My-insects", "--trials", 4, "--no-report")
         assert changed.ended() == 2
         assert "was run with data_digest" in changed.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -15,8 +16,9 @@ from watchers import Interrupted
 
 import hpo
 from hpo.errors import SpaceError, UsageError
+from hpo.messages import Epoch
 from hpo.objective import PLAIN
-from hpo.own.command import of_command
+from hpo.own.command import Trial, of_command
 from hpo.own.log import path_of
 
 PROGRAM = """
@@ -88,6 +90,33 @@ def test_an_interrupted_one_goes_on_from_its_folder_and_is_named_again():
         hpo.resume("train")
     interrupted, undisturbed = run().record, run(study="again").record
     assert [t.intermediate_values for t in interrupted.trials] == [t.intermediate_values for t in undisturbed.trials]
+
+
+def begun(folder, said, heard=0, history=()):
+    """Return a trial of 3 epochs that an earlier process has begun: the program said something, of which some was heard."""
+    trial = folder / "trial-00000"
+    trial.mkdir()
+    (trial / "output").write_text(said)
+    (trial / "epochs.json").write_text(json.dumps([heard, history]))
+    words = json.dumps({"epoch": 3, "loss": 0.3})
+    (folder / "more.py").write_text(f"print({words!r})\nopen('started', 'a').write('x')")
+    return Trial([sys.executable, "more.py", "{checkpoint}"], "loss", {"epochs": 3}, trial)
+
+
+LINES = ['{"epoch": 1, "loss": 0.1}\n', '{"epoch": 2, "loss": 0.2}\n', '{"epoch": 3, "loss": 0.3}\n']
+
+
+def test_a_program_that_had_said_all_its_epochs_is_not_started_again(here):
+    history = [Epoch(1, 0.1, 1.0)]
+    trial = begun(here, "".join(LINES), len(LINES[0]), history)
+    assert [(epoch.number, epoch.score) for epoch in trial.epochs(lambda *_: None)] == [(2, 0.2), (3, 0.3)]
+    assert not (here / "started").exists()
+
+
+def test_half_a_line_of_a_program_that_was_killed_spoils_no_other_line(here):
+    trial = begun(here, LINES[0] + LINES[1] + LINES[2][:9], len(LINES[0]), [Epoch(1, 0.1, 1.0)])
+    assert [(epoch.number, epoch.score) for epoch in trial.epochs(lambda *_: None)] == [(2, 0.2), (3, 0.3)]
+    assert (here / "started").read_text() == "x"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_it_is_searched_and_the_smaller_loss_is_the_better(mine):
     assert "accuracy" not in words
 
 
+def test_images_that_it_was_made_without_are_refused_whichever_they_are(mine):
+    mine(trials=1)
+    for name in ("cifar10", "digits"):
+        with pytest.raises(UsageError, match=rf"was run with no images of hpo's, and you asked for dataset = '{name}'\."):
+            hpo.run("mine", train="mine.py", settings=hpo.Settings(dataset=name))
+
+
 def test_it_goes_on_from_its_last_state_by_the_studys_name_alone(here):
     (here / "mine.py").write_text(MINE)
     options = hpo.RunOptions(trials=9, workers=1, device="cpu")

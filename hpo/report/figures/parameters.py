@@ -96,8 +96,8 @@ def _slice(summary: Summary, name: str, i: int) -> Figure:
 
 def map_of_two(summary: Summary) -> Figure | None:
     """Draw scores over the two most important parameters; if fewer than two decide, over the first two."""
-    names = varied(summary)[:2]
     ended = _ended(summary)
+    names = _common(summary, ended)[:2]
     if len(names) < 2 or len(ended) < MIN_SCORED:
         return None
     shown, note = thinned(summary, ended, 400)
@@ -129,6 +129,11 @@ def _ended(summary: Summary) -> pd.DataFrame:
     return summary.trials.loc[stopped | summary.trials.index.isin(summary.finished.index)]
 
 
+def _common(summary: Summary, trials: pd.DataFrame) -> list[str]:
+    """Return the parameters that vary and that all of some trials have, those that decide first."""
+    return [name for name in varied(summary) if summary.params.loc[trials.index, name].notna().all()]
+
+
 def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     """Return pruned trials over two parameters, without a colour for the score, since they had fewer epochs."""
     x, y = (positions(summary.params.loc[trials.index, name], summary.distributions[name]) for name in names)
@@ -139,8 +144,8 @@ def _stopped(summary: Summary, trials: pd.DataFrame, names: list[str]) -> dict[s
 
 def parallel(summary: Summary) -> Figure | None:
     """Draw every finished or pruned trial as a line through its parameters; the best tenth and the best one in colour."""
-    names = varied(summary)[:MAX_PARAMETERS]
     ended = _ended(summary)
+    names = _common(summary, ended)[:MAX_PARAMETERS]
     if len(names) < 2 or len(ended) < MIN_SCORED:
         return None
     drawn, note = thinned(summary, ended, 250)
