@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,11 @@ EXAMPLES = Path(__file__).parent / "examples"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["with_sklearn", "new"])
+@pytest.mark.parametrize("name", ["with_sklearn", "with_lightning", "new"])
 def test_an_example_is_searched_and_an_interrupted_one_ends_as_an_undisturbed_one(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if name == "with_lightning" and importlib.util.find_spec("lightning") is None:
+        pytest.skip("Lightning is not installed")
     if name == "new":  # plain PyTorch
         template.write(Path("mine.py"))
     else:
