@@ -176,7 +176,7 @@ class Summary:
     @property
     def by_run(self) -> bool:
         """Whether its trials say themselves what they vary: none is the default point."""
-        return self.ours and not self.space.get("parameters")
+        return self.ours and self.space.get("parameters") == {}
 
     @property
     def ours(self) -> bool:

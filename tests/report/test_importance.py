@@ -121,12 +121,31 @@ def test_choices_of_which_one_was_never_tried_are_no_trouble():
     assert found["lr"].decides
 
 
-def test_fixed_and_missing_parameters_are_left_out():
+def test_fixed_parameters_and_those_that_few_trials_have_are_left_out():
     rng = np.random.default_rng(0)
     space = {"fixed": FloatDistribution(1, 1), "lr": made.SPACE["lr"], "late": FloatDistribution(0, 1)}
-    points = [{"fixed": 1.0, "lr": made.point(rng)["lr"]} | ({"late": 0.5} if i > 5 else {}) for i in range(20)]
+    points = [{"fixed": 1.0, "lr": made.point(rng)["lr"]} | ({"late": rng.random()} if i > 9 else {}) for i in range(20)]
     trials = [made.trial(i, value=i / 20, params=p, space=space) for i, p in enumerate(points)]
     assert [one.name for one in summarize(made.study(trials)).importance] == ["lr"]
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_parameter_that_some_trials_have_is_judged_among_those(slope):
+    decided, kinds = [], CategoricalDistribution(("a", "b"))
+    space = {"kind": kinds, "only": FloatDistribution(0, 1), "always": FloatDistribution(0, 1)}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        points = [{"kind": str(rng.choice(["a", "b"])), "always": rng.random()} for _ in range(60)]
+        points = [p | ({"only": rng.random()} if p["kind"] == "a" else {}) for p in points]
+        values = [0.4 * slope * p.get("only", 0.5) + (p["kind"] == "a") / 10 + rng.normal() / 30 for p in points]
+        spaces = [{name: space[name] for name in point} for point in points]
+        trials = [
+            made.trial(i, value=v, params=p, space=s) for i, (v, p, s) in enumerate(zip(values, points, spaces, strict=True))
+        ]
+        summary = summarize(made.study(trials))
+        assert {one.name for one in summary.importance} == {"kind", "only", "always"}
+        decided.append("only" in summary.deciding)
+    assert sum(decided) == 10 if slope else sum(decided) <= 1
 
 
 def test_the_same_trials_give_the_same_numbers():
