@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo.errors import UsageError
+from hpo.objective import PLAIN
 from hpo.report import document, gains
 from hpo.report.figures import comparison as figures
 from hpo.report.summary import Summary, summarize
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored
 OTHER_OBJECTIVE = "not comparable: another objective"
+OTHER_CODE = "not comparable: trained by other code of that name"
 OTHER_IMAGES = "not comparable: scored on different images"
 
 
@@ -46,7 +48,7 @@ class Comparison:
         return pd.DataFrame([{"study": name} | _row(summary, first) for name, summary in self._named.items()])
 
     def values(self) -> list[dict[str, Any]]:
-        """Return the same for a program: scores and gains as fractions, times in seconds, None where missing."""
+        """Return the same for a program: scores, gains (above 0: better), times in seconds; None where missing."""
         first = next(iter(self._named.values()))
         return [{"study": name} | _values(summary, first) for name, summary in self._named.items()]
 
@@ -99,7 +101,7 @@ def _row(summary: Summary, first: Summary) -> dict[str, str]:
     return {
         "best": NOTHING if best is None else score(best, summary),
         "95 % interval": NOTHING if low is None else f"{percent(low)} to {percent(high)}",
-        "gain": _gain(found),
+        "gain": _gain(found, summary),
         "best trial": NOTHING if best is None else str(found["best_trial"]),
         "finished": str(found["finished"]),
         "trials": str(found["trials"]),
@@ -118,7 +120,7 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
     return {
         "best": None if best is None else summary.best_value,
         **dict(zip(("best_low", "best_high"), ends or (None, None), strict=True)),
-        "gain": summary.best_value - first.best_value if compares else None,
+        "gain": summary.sign * (summary.best_value - first.best_value) if compares else None,
         **dict(zip(("gain_low", "gain_high"), (gain.low, gain.high) if gain else (None, None), strict=True)),
         "obstacle": obstacle or None,
         "best_trial": best,
@@ -129,20 +131,26 @@ def _values(summary: Summary, first: Summary) -> dict[str, Any]:
     }
 
 
-def _gain(found: dict[str, Any]) -> str:
+def _gain(found: dict[str, Any], summary: Summary) -> str:
+    """Return a gain as a person reads it; where less is better a sign would be a riddle."""
     gain, low, high = (found[key] for key in ("gain", "gain_low", "gain_high"))
     if gain is None:
         return found["obstacle"] or NOTHING
     if low is None:
-        return f"{gain:+.4g}"
+        amount = (summary.objective.score if summary.ours else PLAIN).gained(abs(gain)).removeprefix("+")
+        return f"{amount} {'better' if gain > 0 else 'worse'}" if gain else "equal"
     noise = ", within noise" if low <= 0 <= high else ""
     return f"{points(gain)} ({points_between(low, high)}{noise})"
 
 
 def _obstacle(summary: Summary, first: Summary) -> str:
     """Return why the scores of two studies do not compare; empty if they do."""
-    if summary.objective.stored != first.objective.stored:
+    objectives = [summary.objective, first.objective]
+    names = {("" if one.is_network else (one.kind, one.name), one.score) for one in objectives}
+    if len(names) > 1:
         return OTHER_OBJECTIVE
+    if len({"" if one.is_network else one.digest for one in objectives}) > 1:  # a file may have been moved
+        return OTHER_CODE
     return "" if _same_images(summary, first) else OTHER_IMAGES
 
 
@@ -158,5 +166,5 @@ def _same_images(summary: Summary, first: Summary) -> bool:
 
 def _sentences(named: dict[str, Summary]) -> list[str]:
     (first_name, first), *others = named.items()
-    gained = {name: _gain(_values(summary, first)) for name, summary in others}
+    gained = {name: _gain(_values(summary, first), summary) for name, summary in others}
     return [f"{name} against {first_name}: {gain}." for name, gain in gained.items() if gain != NOTHING]

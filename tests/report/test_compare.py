@@ -41,6 +41,33 @@ def test_scores_of_different_objectives_are_not_compared():
     assert gain(study("a", [0.8]), other) == "not comparable: another objective"
 
 
+def of_code(study_name, value, **told):
+    objective = {"name": "mine.py:train", "score": "loss", "unit": "m", "direction": "minimize", "kind": "train"}
+    environment = {"data_digest": None, "n_scored": None}
+    found = made.study([made.trial(0, accuracies=[value])], name=study_name, direction="minimize", environment=environment)
+    found.set_user_attr("objective", objective | {"source": f"/{study_name}/mine.py:train", "digest": "0"} | told)
+    return found
+
+
+def test_a_gain_of_a_minimized_study_is_called_better_or_worse():
+    assert gain(of_code("a", 0.8), of_code("b", 0.5)) == "0.3 m better"
+    assert gain(of_code("a", 0.5), of_code("b", 0.8)) == "0.3 m worse"
+    assert gain(of_code("a", 0.5), of_code("b", 0.5)) == "equal"
+    assert Comparison([of_code("a", 0.8), of_code("b", 0.5)]).values()[1]["gain"] == pytest.approx(0.3)
+
+
+def test_studies_of_ones_own_code_compare_while_it_is_the_same():
+    assert gain(of_code("a", 0.8), of_code("b", 0.5, digest="1")) == "not comparable: trained by other code of that name"
+    assert gain(of_code("a", 0.8), of_code("b", 0.5, name="other.py:train")) == "not comparable: another objective"
+
+
+def test_networks_of_several_kinds_are_compared_on_the_same_images():
+    other = study("b", [0.85])
+    told = {"name": "resnet18", "score": "accuracy", "unit": "share", "direction": "maximize", "kind": "model"}
+    other.set_user_attr("objective", told | {"source": "resnet18", "digest": "0"})
+    assert gain(study("a", [0.7, 0.8]), other) == "+5.0 points (+3.9 to +6.1 points)"
+
+
 @pytest.mark.parametrize(
     ("both", "compared"), [({}, True), ({"score": "validation"}, False), ({"limit_test": 500}, False)], ids=["all", "some", "few"]
 )
