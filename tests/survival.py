@@ -73,6 +73,7 @@ WORKER = (
     "result.layers",
 )
 POINTS = MAKING + RUNNER + WORKER
+ELSEWHERE = ("export.placed", "export.proven", "export.whole")  # points of other commands than run, with tests of their own
 ASKING = ("trial.suggested", "suggestion.sent")  # points of the runner that an Optuna objective alone passes
 OBJECTIVE_POINTS = (
     "trial.asked", "trial.recorded", "job.sent", *ASKING, "epoch.reporting", "epoch.reported", "epoch.judged", "trial.described",
