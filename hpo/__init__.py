@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpo.api import export, load, resume, run, write_report
+    from hpo.api import export, load, reproduce, resume, run, write_report
     from hpo.convnet import Config
     from hpo.errors import HpoError
     from hpo.finals import finalists
@@ -51,6 +51,7 @@ __all__ = [
     "maximize",
     "minimize",
     "real",
+    "reproduce",
     "resume",
     "run",
     "space",
@@ -73,6 +74,7 @@ _HOMES = {
     "export": "hpo.api",
     "finalists": "hpo.finals",
     "load": "hpo.api",
+    "reproduce": "hpo.api",
     "resume": "hpo.api",
     "run": "hpo.api",
     "write_report": "hpo.api",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from hpo.exporting.export import Exported
+    from hpo.report.reproduction import Reproduction
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
     from hpo.store.record import StudyRecord
@@ -129,6 +130,47 @@ def load(study: str, storage: str | None = None) -> StudyRecord:
         StorageError: The database is missing or cannot be used.
     """
     return record.load(study, locate(storage))
+
+
+def reproduce(
+    study: str,
+    trial: int | None = None,
+    *,
+    command: str | None = None,
+    objective: Objective | None = None,
+    options: RunOptions | None = None,
+    storage: str | None = None,
+    watcher: Watcher | None = None,
+) -> Reproduction:
+    """Train a trial again from its recorded seed, configuration and data, and say whether it came out the same.
+
+    Nothing of the study is changed. A run that is interrupted is continued by the next call.
+
+    Args:
+        study: The study's name.
+        trial: The trial's number; the best one by default.
+        command: Of a study that is trained by a program: its words again, since none is run because a database says so.
+        objective: The objective, as for `run`, where it is neither hpo's nor in a file.
+        options: `device` and `data_dir` of this training; by default those of the study.
+        storage: As for `run`.
+        watcher: Is shown how far it is.
+
+    Returns:
+        The verdict, `identical`, `same` (within noise) or `different`, by how much, and what of the environment differs.
+
+    Raises:
+        NoResultError: No trial is complete, or this one cannot be trained to its end now.
+        UsageError: No such study or trial. Others as for `run`.
+    """
+    from hpo.runner import again
+    from hpo.runner.board import Watcher
+
+    record = load(study, storage)
+    record.best  # noqa: B018  # before anything is loaded: says what to do where there is none
+    objective = objective or stored_objective(record, command)
+    if objective.name != record.objective.name:
+        raise UsageError(f"study {study!r} is of {record.objective.name!r}, and not of {objective.name!r}.")
+    return again.reproduce(record, trial, objective, options or RunOptions(), watcher or Watcher())
 
 
 def write_report(

@@ -7,6 +7,7 @@ declared once: the command line's options are made from it (cli/options.py).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import KW_ONLY, dataclass
@@ -55,6 +56,11 @@ def duration(text: str | float) -> float:
     if not 0 < seconds <= 366 * 86400:
         raise ValueError("is not a duration between 0 and a year; write 90s, 30m, 1h30m or 2d")
     return seconds
+
+
+def derived_seed(seed: int, purpose: str, number: int) -> int:
+    """Return a seed, 0 to 2**32 - 1, that is a function of these three alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()[:4], "big")
 
 
 def study_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands that use what a study has found: `predict`, `export`."""
+"""The commands that use what a study has found, or prove it: `predict`, `export`, `reproduce`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from hpo.report.reproduction import Reproduction
     from hpo.training.network import Network
 
 app = typer.Typer()
@@ -98,6 +99,62 @@ def export(
     rows.show_rows(table, form, empty="", kept=("file", "largest_difference", "classes_differ"))
     streams.tell(f"wrote {made.folder}; compared on {made.images:,} scored images.")
     return 0
+
+
+@app.command(epilog="Examples:  hpo reproduce cifar10    hpo reproduce cifar10 7 --format json")
+def reproduce(
+    study: Study,
+    trial: Annotated[
+        Whole, typer.Argument(metavar="[TRIAL]", min=0, help="Number of a trial. Default: the best one.", show_default=False)
+    ] = None,
+    command: Annotated[
+        Text, option("--command", metavar="WORDS", help="Of a study that a program trains: its words again.")
+    ] = None,
+    device: Annotated[str, option("--device", metavar="auto|cpu|cuda", help="Where to train; auto: as the study was.")] = "auto",
+    data_dir: Annotated[File, option("--data-dir", metavar="DIR", help="Folder for data sets. Default: the study's.")] = None,
+    storage: Storage = None,
+    form: Form = Format.table,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Show no progress.")] = False,
+) -> int:
+    """Train a trial again and say whether it came out the same: to the last bit, within noise, or not (exit code 5).
+
+    Nothing of the study is changed. A training that is interrupted is continued by the same command.
+    """
+    from hpo import api
+    from hpo.cli import streams
+    from hpo.cli.views import watching
+    from hpo.runner.signals import CODES
+    from hpo.settings import RunOptions
+
+    options = RunOptions.of(device=device, data_dir=data_dir)
+    with watching(quiet=quiet, verbose=False) as watcher:
+        found = api.reproduce(study, trial, command=command, options=options, storage=storage, watcher=watcher)
+    if found.stopped:
+        streams.tell(f"trial {found.trial.number} of study {study}: {found.why}. The same command continues.")
+        return CODES[found.stopped]
+    _show(found, form)
+    return found.exit_code
+
+
+def _show(found: Reproduction, form: str) -> None:
+    """Print what came of a trial that was trained again."""
+    from hpo.cli import rows, streams
+
+    epochs = [row._asdict() for row in found.rows]
+    if form == "csv":
+        rows.show_rows(epochs, form, empty="")
+    elif form == "json":
+        differs = [{"what": what, "before": before, "now": now} for what, before, now in found.differs]
+        told = {"study": found.record.name, "trial": found.trial.number, "verdict": found.verdict, "why": found.why}
+        print(rows.to_json(told | {"differs": differs, "epochs": epochs, "network": found.network}))
+    else:
+        print(streams.visible(found.sentence))
+        for what, before, now in found.differs:
+            print(streams.visible(f"  {what}: {before} when the study was made, now {now}"))
+        if found.verdict != "identical" and not found.differs and found.rows:
+            print("  nothing that is recorded of the environment differs.")
+        if found.network:
+            streams.tell(f"its network: {found.network}")
 
 
 def _opened(name: str, trial: int | None, device: str, storage: str | None) -> Network:

@@ -98,7 +98,7 @@ def _of_the_best(record: StudyRecord) -> Iterator[Diagnosis]:
     checkpoint = record.checkpoint
     if checkpoint is None:
         return
-    mend = f"train it again; its parameters: hpo show {record.name}"
+    mend = f"hpo reproduce {record.name}"
     if not checkpoint.is_file():
         yield Diagnosis("checkpoints", "bad", f"study {record.name}: the best trial's weights are missing ({checkpoint}).", mend)
     elif why := _why_damaged(checkpoint):

@@ -38,6 +38,18 @@ def paired(better: int, worse: int, n: int) -> tuple[float, float]:
     return gain, ((better + worse + 1) / (n + 2) - gain**2) / (n + 2)
 
 
+def mcnemar(better: int, worse: int) -> float:
+    """Return how probable a difference as large is by chance, of two networks that are equally good.
+
+    Exact and two-sided, from the images that only one got right (McNemar, Psychometrika 1947).
+    """
+    n, fewer = better + worse, min(better, worse)
+    if better == worse:
+        return 1.0
+    logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2) for k in range(fewer + 1)]
+    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+
+
 def noise(correct: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Return the variance of an accuracy that all networks share (due to the sample of images), and each network's own.
 

@@ -18,7 +18,7 @@ from hpo.runner import provenance
 from hpo.runner.board import Watcher, logged_to, reached
 from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
-from hpo.runner.signals import CODES, stopping_by_signals
+from hpo.runner.signals import CODES, Stoppable, stopping_by_signals
 from hpo.search import study
 from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, PLACES, RunOptions, Settings, data_folder, study_name
@@ -137,7 +137,7 @@ def run(
     return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)
 
 
-def _conducted(runner: Runner, writable: study.WritableStudy, watcher: Watcher, stopped_by_signals: list[Runner]) -> str:
+def _conducted(runner: Runner, writable: study.WritableStudy, watcher: Watcher, stopped_by_signals: list[Stoppable]) -> str:
     """Run a study that is prepared, note why that ended, and return it."""
     stopped_by_signals.append(runner)
     watcher.opened(runner.board)

@@ -6,12 +6,22 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hpo.errors import HUNG_UP, INTERRUPTED, TERMINATED
 
 if TYPE_CHECKING:
-    from hpo.runner.loop import Runner
+    from hpo.runner.board import Board
+
+
+class Stoppable(Protocol):
+    """What a signal stops."""
+
+    board: Board
+
+    def stop(self, reason: str) -> None:
+        """Begin no epoch any more."""
+
 
 _REASONS = {  # why a run ends and with which code, by signal
     "SIGINT": ("interrupted", INTERRUPTED),
@@ -23,7 +33,7 @@ CODES = dict(_REASONS.values())  # exit codes, by the reason of a run's end
 
 
 @contextlib.contextmanager
-def stopping_by_signals() -> Iterator[list[Runner]]:
+def stopping_by_signals() -> Iterator[list[Stoppable]]:
     """Let SIGINT, SIGTERM, SIGHUP and SIGUSR1 stop the runner at the end of the workers' epochs; the second one at once.
 
     SIGUSR1, which batch systems send some time before they kill (Slurm's --signal), is taken as SIGTERM is. What this process
@@ -32,7 +42,7 @@ def stopping_by_signals() -> Iterator[list[Runner]]:
 
     Yields an empty list; append the runner. Before that, and once the run is stopping, a signal ends the process immediately.
     """
-    runners: list[Runner] = []
+    runners: list[Stoppable] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         reason, code = _REASONS[signal.Signals(number).name]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ import optuna
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 from hpo.search.memory import FOR_GP, FOR_TPE
+from hpo.settings import derived_seed
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from hpo.settings import SearchSettings
 
 STARTUP_TRIALS = 10  # random ones, before TPE or the Gaussian process takes over
-
-
-def derived_seed(seed: int, purpose: str, number: int) -> int:
-    """Return a seed, 0 to 2**32 - 1, that is a function of these three alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()[:4], "big")
 
 
 class FlatTPE(optuna.samplers.TPESampler):

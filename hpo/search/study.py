@@ -23,7 +23,7 @@ from hpo.search.open_trial import OpenTrial
 from hpo.search.pruning import Pruning
 from hpo.search.queue import Queue
 from hpo.search.repeated import Repeated
-from hpo.search.samplers import derived_seed
+from hpo.settings import derived_seed
 from hpo.store import definition
 from hpo.store.database import guarded
 from hpo.store.ledger import Ledger

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hpo import folders
 from hpo.errors import DataError, UsageError
-from hpo.store.schema import State
+from hpo.settings import derived_seed
+from hpo.store.schema import SEED, State
 
 if TYPE_CHECKING:
     from hpo.store.record import StudyRecord
@@ -40,7 +41,7 @@ def path(record: StudyRecord, number: int | None = None) -> Path:
     where = found.parent if found else record.folder
     raise DataError(
         f"the network of trial {trial.number} of study {name!r} is not in {where}: the best trials' are kept, as many as "
-        f"--keep-checkpoints says. Train it again; its parameters: hpo show {name} --trial {trial.number}"
+        f"--keep-checkpoints says. Train it again: hpo reproduce {name} {trial.number}"
     )
 
 
@@ -62,3 +63,12 @@ def left(record: StudyRecord, trial: Trial) -> Path | None:
         return stored
     again = stored.with_name(folders.NETWORK)  # an older hpo left a checkpoint, and the trial was trained again
     return again if again.is_file() else stored
+
+
+def seed(record: StudyRecord, trial: Trial) -> int:
+    """Return the seed that a trial was trained with; one that an older hpo has not stored is what that derived."""
+    stored = record.notes(trial).get(SEED)
+    if type(stored) is int:
+        return stored
+    settings = record.settings
+    return derived_seed(settings.seed if settings else 0, "trial", trial.number)

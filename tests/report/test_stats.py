@@ -1,3 +1,6 @@
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,3 +83,10 @@ def test_the_front_is_what_no_cheaper_point_beats(points):
         beaten = ((cost <= c) & (value >= v) & ((cost < c) | (value > v))).any()
         assert on_front <= (not beaten)
         assert beaten or (front & (cost == c) & (value == v)).any()
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0, 0), (0, 1), (3, 9), (40, 71), (400, 520), (5000, 5100)])
+def test_mcnemars_test_is_the_exact_binomial_one(better, worse):
+    n, fewer = better + worse, min(better, worse)
+    expected = min(Fraction(1), 2 * Fraction(sum(comb(n, k) for k in range(fewer + 1)), 2**n))
+    assert stats.mcnemar(better, worse) == pytest.approx(float(expected), rel=1e-6)
