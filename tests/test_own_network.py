@@ -6,11 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from watchers import Interrupted, Told
 
 import hpo
-from hpo.errors import UsageError
+from hpo.cli.main import main
+from hpo.errors import DataError, UsageError
 
 EQUAL = """
 import hpo
@@ -173,3 +175,32 @@ def test_options_that_contradict_each_other_are_refused(here):
     ]:
         with pytest.raises(UsageError, match=said):
             ran("odd", **given)
+
+
+@pytest.mark.usefixtures("here")
+def test_its_network_needs_the_file_that_built_it_and_runs_no_other(tmp_path, capfd):
+    Path("small.py").write_text(SMALL)
+    options = hpo.RunOptions(trials=1, workers=1, device="cpu")
+    record = hpo.run("own", model="small.py:build", settings=hpo.Settings(**DIGITS), options=options).record
+    network = record.network()
+    scores = np.load(record.winner_folder / "scores.npz")
+    pictures = scores["pictures"]
+    assert np.abs(network.logits(pictures) - scores["logits"][scores["picture_indices"]]).max() < 0.05
+    assert (network.description.model, type(network.module).__name__) == ("small.py:build", "Net")
+    file = record.winner_folder / "network.safetensors"
+    assert str(tmp_path) not in network.description.model_dump_json()
+    with pytest.raises(UsageError, match=r"is built by build in small.py .* Name it yourself: --code small.py"):
+        hpo.Network.open(file)
+    assert np.array_equal(hpo.Network.open(file, code="small.py").logits(pictures), network.logits(pictures))
+    assert main(["predict", str(file), "x.png"]) == 2
+    Path("changed.py").write_text(f"{SMALL}\nraise SystemExit('this was run')")
+    with pytest.raises(DataError, match=r"changed.py is not the code that built the network"):
+        hpo.Network.open(file, code="changed.py")
+    with pytest.raises(UsageError, match=r"gone\.py cannot be read"):
+        hpo.Network.open(file, code="gone.py")
+    Path("small.py").write_text(f"{SMALL}\n# changed")
+    with pytest.raises(DataError, match=r"small\.py is not the code"):
+        hpo.load("own").network()
+    capfd.readouterr()
+    assert main(["predict", "own", "x.png"]) == 3
+    assert capfd.readouterr().err.count("\n") == 1

@@ -37,6 +37,7 @@ def predict(
     form: Form = Format.table,
     trial: Annotated[Whole, option("--trial", metavar="N", min=0, help="Of a study: not the best trial, but this one.")] = None,
     device: Annotated[str, option("--device", metavar="cpu|cuda", help="Where to compute.")] = "cpu",
+    code: Annotated[File, option("--code", metavar="FILE.py", help="Of a network's file: the code that builds it.")] = None,
     storage: Storage = None,
     quiet: Annotated[bool, option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> int:
@@ -46,7 +47,7 @@ def predict(
     from hpo.cli.views import watching
     from hpo.training.predicting import classify, found
 
-    opened = _opened(network, trial, device, storage)
+    opened = _opened(network, trial, device, storage, code)
     names = found(_named(pictures))
     if not names:
         raise UsageError("there are no pictures to classify: the folders or the list are empty.")
@@ -157,14 +158,14 @@ def _show(found: Reproduction, form: str) -> None:
             streams.tell(f"its network: {found.network}")
 
 
-def _opened(name: str, trial: int | None, device: str, storage: str | None) -> Network:
+def _opened(name: str, trial: int | None, device: str, storage: str | None, code: Path | None) -> Network:
     """Return the network in a file, or of a study."""
     if name.endswith(_FILES) or os.sep in name:
         from hpo.training.network import Network
 
         if trial is not None:
             raise UsageError(f"--trial is for a study, and {name} is a file.")
-        return Network.open(name, device=device)
+        return Network.open(name, device=device, code=code)
     from hpo.store.database import locate
     from hpo.store.record import load
 

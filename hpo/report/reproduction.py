@@ -143,7 +143,7 @@ def compared(
 
 
 def _rows(record: StudyRecord, trial: Trial, epochs: Sequence[Epoch]) -> list[Row]:
-    curves = own.metrics(record.notes(trial)) if record.objective.is_built_in else {}
+    curves = own.metrics(record.notes(trial)) if record.objective.is_network else {}
     before, again = trial.intermediate_values, {epoch.number: epoch for epoch in epochs}
     rows = []
     for number in sorted(before.keys() | again.keys()):

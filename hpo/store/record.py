@@ -188,7 +188,8 @@ class StudyRecord:
         """
         from hpo.training.network import Network
 
-        return Network.open(results.path(self, trial), device=device)
+        own = self.objective.source.rpartition(":")[0]  # of a network of one's own; it is run as a run of the study runs it
+        return Network.open(results.path(self, trial), device=device, code=own or None)
 
     def notes(self, trial: Trial) -> Mapping[str, Any]:
         """Return what programs noted of a trial.

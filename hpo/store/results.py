@@ -26,7 +26,7 @@ def path(record: StudyRecord, number: int | None = None) -> Path:
     name = record.name
     if not record.ours:
         raise UsageError(f"study {name!r} was not made by hpo: there is no network that it could open.")
-    if record.objective.kind in ("train", "command", "optuna") or not record.objective.name:
+    if not record.objective.is_network:
         raise UsageError(
             f"study {name!r} is trained by {record.objective.source or record.objective.name}, of which hpo knows the scores "
             "and no network. Networks are left by hpo's own training: --dataset, --data and --model."

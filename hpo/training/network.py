@@ -6,6 +6,7 @@ precision and batches, so that on the same device its outputs are the trial's ow
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from hpo.data.pictures.picture import Unusable, decode, squared
 from hpo.errors import DataError, DeviceError, UsageError
+from hpo.models import is_file
+from hpo.objective import TrialError
 from hpo.recipe import BEFORE, of_version
+from hpo.system.files import read_regular
 from hpo.training import networks, stored
 from hpo.training.device import fast_dtype, scoring_batch
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     Picture = str | Path | Image | npt.NDArray[np.generic] | Tensor
     Floats = npt.NDArray[np.float32]
 
+MOST_CODE = 1 << 24  # bytes of a file of code
 _CHANNELS = (1, 3, 4)
 
 
@@ -78,22 +83,26 @@ class Network:
         self.precision: torch.dtype = fast if trained == fast else torch.float32
 
     @classmethod
-    def open(cls, path: Path | str, *, device: str = "cpu") -> Network:
+    def open(cls, path: Path | str, *, device: str = "cpu", code: Path | str | None = None) -> Network:
         """Open a network's file.
 
         Args:
             path: `network.safetensors`, or the checkpoint of a trial that an older hpo finished.
             device: `cpu`, `cuda` or `cuda:N`.
+            code: Of a network that a function of somebody's own builds: the file with that function, as it was. It is run, and
+                nothing is that only the network's file names.
 
         Raises:
-            DataError: The file is missing, damaged or no network.
+            DataError: The file is missing, damaged or no network, or its code is another one.
+            UsageError: It needs code, which is not named or not there.
             DeviceError: There is no such device.
         """
         place = _device(device)
         description, weights = stored.read(Path(path))
+        model = _with_code(Path(path), description, code) if is_file(description.model) else description.model
         try:
-            return cls(_built(description, weights), description, place)
-        except (UsageError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            return cls(_built(model, description, weights), description, place)
+        except (UsageError, TrialError, LookupError, TypeError, ValueError, RuntimeError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"{path}: its weights are not those of the network that it describes ({said}).") from error
 
@@ -172,9 +181,30 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _built(description: Description, weights: dict[str, Tensor]) -> nn.Module:
+def _with_code(path: Path, description: Description, code: Path | str | None) -> str:
+    """Return `FILE.py:build` with the place of a file that somebody names."""
+    file, _, function = description.model.rpartition(":")
+    name = Path(file).name
+    if code is None:
+        raise UsageError(
+            f"the network {path} is built by {function} in {name} (SHA-256 {description.code[:12]}…), and no code is run because "
+            f"a file names it. Name it yourself: --code {name}"
+        )
+    try:
+        digest = hashlib.sha256(read_regular(Path(code), MOST_CODE)).hexdigest()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the code {code} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if digest != description.code:
+        raise DataError(
+            f"{code} is not the code that built the network {path}: its SHA-256 is {digest[:12]}…, and not "
+            f"{description.code[:12]}…"
+        )
+    return f"{Path(code).absolute()}:{function}"
+
+
+def _built(model: str, description: Description, weights: dict[str, Tensor]) -> nn.Module:
     """Return the network of a description with its weights. The built-in one takes no memory before they fit."""
-    recipe, model, images = of_version(description.recipe), description.model, description.images
+    recipe, images = of_version(description.recipe), description.images
     if recipe is None:
         raise UsageError(f"it was trained by recipe {description.recipe}, which this hpo does not know")
     config = networks.configuration(model, BEFORE | description.point)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -167,6 +168,17 @@ def _function(model: str) -> Callable[..., Any]:
         raise UsageError(f"{Path(path).name} cannot be imported: {describe.said(error.args[0], Path(path))}") from None
 
 
+def named(model: str) -> str:
+    """Return a model without the place of its file."""
+    return Path(model).name if is_file(model) else model
+
+
+@functools.cache
+def digest(model: str) -> str:
+    """Return the SHA-256 of the file that a model is in, as it was when it was asked for first; of others nothing."""
+    return hashlib.sha256(Path(model.rpartition(":")[0]).read_bytes()).hexdigest() if is_file(model) else ""
+
+
 def check(model: str) -> None:
     """Refuse a model that cannot be built, before any trial.
 
@@ -174,6 +186,7 @@ def check(model: str) -> None:
         UsageError: There is no such model; or its file cannot be imported, or has no such function.
     """
     if is_file(model):
+        digest(model)  # before it may change
         _function(model)
     elif model != CONVNET:
         zoo.check(model)

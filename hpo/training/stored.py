@@ -64,6 +64,7 @@ class Description(BaseModel):
     Attributes:
         hpo, torch: Versions that trained it; empty where an older hpo did not say.
         model: What builds it, as a study stores it (networks.py).
+        code: SHA-256 of the file in which it is, if it is a function of somebody's own.
         recipe: Version of what a training does beyond its point.
         point: A value for every parameter.
         classes: Names, in the order of the outputs.
@@ -82,6 +83,7 @@ class Description(BaseModel):
     hpo: str = ""
     torch: str = ""
     model: str = FIRST_BUILT_IN
+    code: str = ""
     recipe: int = FIRST
     point: dict[str, Value]
     classes: tuple[str, ...] = Field(min_length=1)

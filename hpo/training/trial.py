@@ -215,7 +215,8 @@ class Trial:
         )
         return Description(
             **stored.versions(),
-            model=task.model,
+            model=networks.named(task.model),
+            code=networks.digest(task.model),
             recipe=task.recipe.version,
             point=self.config.model_dump(),
             classes=task.classes,
