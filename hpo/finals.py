@@ -15,8 +15,7 @@ from hpo import api
 from hpo.errors import NoResultError, StudyLockedError, UsageError
 from hpo.proof import finalists as proof
 from hpo.search import finalists as search
-from hpo.search.samplers import derived_seed
-from hpo.settings import PLACES, RunOptions, study_name
+from hpo.settings import PLACES, RunOptions, derived_seed, study_name
 from hpo.store import repetitions
 from hpo.store.database import exists, locate, open_database
 from hpo.store.reader import names

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpo.parameters import Choices, FloatRange, IntRange, same
-from hpo.search.samplers import derived_seed
+from hpo.settings import derived_seed
 from hpo.store.repetitions import Entry, Repetitions
 
 if TYPE_CHECKING:
