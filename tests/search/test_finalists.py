@@ -6,8 +6,8 @@ import pytest
 from instant import ALONE, InstantPool, Notes, new_study, reopen, run
 
 from hpo.search import finalists
-from hpo.search.samplers import derived_seed
 from hpo.search_space import SearchSpace
+from hpo.settings import derived_seed
 from hpo.store.database import locate
 from hpo.store.definition import stored as definition_of
 from hpo.store.record import load

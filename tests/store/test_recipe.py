@@ -26,8 +26,8 @@ from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
 from hpo.recipe import BEFORE, LATEST, RECIPES
-from hpo.search.samplers import derived_seed
 from hpo.search.study import WritableStudy
+from hpo.settings import derived_seed
 from hpo.store import definition
 from hpo.store.database import locate, open_database
 from hpo.store.record import load
