@@ -30,7 +30,10 @@ def interval(summary: Summary) -> tuple[float, float] | None:
     if scores is None or abs(measured(summary.score_name, scores.labels, scores.predicted) - summary.best_value) > AGREES:
         return None
     counts = np.bincount(scores.labels)
-    return None if counts[counts > 0].min() < FEWEST else resampled(summary.score_name, scores.labels, scores.predicted)
+    if counts[counts > 0].min() < FEWEST:
+        return None
+    low, high = resampled(summary.score_name, scores.labels, scores.predicted)
+    return (low, high) if low < high else None  # all answers are right, or all are the same: drawing them again tells nothing
 
 
 def resampled(metric: str, labels: Integers, predicted: Integers, n: int = RESAMPLES) -> tuple[float, float]:

@@ -88,3 +88,15 @@ def test_a_class_of_a_few_scored_images_or_other_answers_have_no_interval(tmp_pa
     record, _ = judged(tmp_path / "other")
     made.artifacts(tmp_path / "other", classes=3)
     assert summarize(record).resampled is None
+
+
+@pytest.mark.parametrize("answer", ["right", "the same"])
+def test_answers_that_are_all_right_or_all_the_same_have_no_interval(tmp_path, monkeypatch, answer):
+    def alike(_random, counts):
+        labels = np.repeat(np.arange(3), counts)
+        return labels, labels if answer == "right" else np.zeros_like(labels)
+
+    monkeypatch.setitem(globals(), "answers", alike)
+    record, _ = judged(tmp_path)
+    assert summarize(record).resampled is None
+    assert "interval" not in said(record)["winner"].text

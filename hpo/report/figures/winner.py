@@ -70,7 +70,8 @@ def learning(summary: Summary) -> Figure | None:
     note = ""
     if summary.metrics.keys() >= _LOSSES.keys() and summary.objective.is_network:
         smooth = f"label smoothing {smoothing:g}{_floor(smoothing, len(summary.classes))}, " if smoothing else ""
-        note = f"The two losses are different quantities: the training loss includes {smooth}dropout and augmentation."
+        weighed = "class weights, " if _knob(summary, "class_weights") else ""
+        note = f"The two losses are different quantities: the training loss includes {smooth}{weighed}dropout and augmentation."
     began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {began} after epoch {epochs[0]}, {ended} after epoch {epochs[-1]}."
     return Figure("learning", "Learning curve of the winner", alt, data + drawn, layout, note=note)
@@ -78,12 +79,18 @@ def learning(summary: Summary) -> Figure | None:
 
 def label_smoothing(summary: Summary) -> float:
     """Return the best trial's label smoothing, which is part of its training loss; 0 if none or unknown."""
+    value = _knob(summary, "label_smoothing")
+    return value if value < 1 else 0.0
+
+
+def _knob(summary: Summary, name: str) -> float:
+    """Return the best trial's value of a knob that is a positive number; 0 if it is none, or unknown."""
     stored = summary.space.get("parameters")
-    fixed = stored.get("label_smoothing") if isinstance(stored, dict) else None
+    fixed = stored.get(name) if isinstance(stored, dict) else None
     value = fixed.get("value") if isinstance(fixed, dict) else None
-    if "label_smoothing" in summary.params and summary.best is not None:
-        value = summary.params["label_smoothing"][summary.best]
-    return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0
+    if name in summary.params and summary.best is not None:
+        value = summary.params[name][summary.best]
+    return float(value) if isinstance(value, int | float) and value > 0 else 0.0
 
 
 def _floor(smoothing: float, n: int) -> str:
