@@ -207,7 +207,7 @@ def test_the_best_trials_lost_weights_are_bad_and_say_how_to_get_them_again(fini
     shutil.rmtree(finished.folder / f"trial-{finished.best.number:05d}")
     (finding,) = found(finished, "checkpoints")
     assert finding.state == "bad"
-    assert "hpo show first" in finding.mend
+    assert finding.mend == "hpo reproduce first"
 
 
 def test_trials_of_another_space_are_named(finished):
