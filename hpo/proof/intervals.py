@@ -39,7 +39,7 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate | None:
 
     Several comparisons share the 5 %: all of their intervals hold at once with 95 % (Bonferroni, the first step of Holm,
     Scandinavian Journal of Statistics 1979, and the one that comes with intervals). Each has the spread of its own values.
-    Dunnett's narrower intervals pool the spreads of all groups: where the control's is larger, only 78 to 92 % of them hold,
+    Dunnett's narrower intervals pool the spreads of all groups: where the control's is larger, only 77 to 88 % of them hold,
     and with own spreads his factor is too small (tests/bench/finalists.md).
     """
     n = len(values)
