@@ -181,3 +181,15 @@ def test_killed_it_goes_on_and_nothing_is_trained_twice(tmp_path, cache):
         assert len({*pairs}) == len(pairs)
     finally:
         program.close()
+
+
+def test_a_study_of_finalists_that_cannot_be_read_does_not_hide_the_others(hill, capsys):
+    import sqlite3
+
+    hpo.finalists("hill", top=1, seeds=2, objective=toy.OBJECTIVE, options=OPTIONS)
+    with sqlite3.connect(hill.location.path) as connection:
+        of = "study_id = (SELECT study_id FROM studies WHERE study_name = 'hill.finalists')"
+        connection.execute(f"UPDATE trials SET number = 'x' WHERE {of} AND number = 1")
+    assert main(["list"]) == 4
+    assert "hill " in capsys.readouterr().out
+    assert main(["show", "hill"]) == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from hpo.errors import StorageError, UsageError
 from hpo.parameters import Value
 from hpo.proof import reading
 from hpo.proof.intervals import Estimate, estimate
@@ -225,11 +226,7 @@ def _finalist(entry: Entry, plan: Repetitions, ended: list[Training], before: Ma
 
 
 def about(record: StudyRecord) -> Finalists | None:
-    """Return what was found of a study by its finalists, whether it is the study itself or theirs; None where there are none.
-
-    Raises:
-        StorageError: The database cannot be read.
-    """
+    """Return what was found of a study by its finalists, whether it is the study itself or theirs; None where there are none."""
     plan = repetitions.stored(record.attributes)
     name = plan.study if plan else record.name
     is_theirs = plan is not None and plan.entries[0].role == "default"
@@ -244,7 +241,9 @@ def about(record: StudyRecord) -> Finalists | None:
 
 
 def _other(record: StudyRecord, name: str) -> StudyRecord | None:
-    """Return another study of the same database; None where there is none."""
-    if not exists(record.location) or name not in names(open_database(record.location)):
+    """Return another study of the same database; None where there is none, or none that can be read: that says it by itself."""
+    try:
+        there = exists(record.location) and name in names(open_database(record.location))
+        return load(name, record.location) if there else None
+    except (StorageError, UsageError):
         return None
-    return load(name, record.location)
