@@ -59,7 +59,9 @@ class Comparison:
             StorageError: `out` cannot be written.
         """
         named = self._named
-        drawn = [figure for figure in (figures.by_trials(named), figures.by_time(named)) if figure is not None]
+        first = next(iter(named.values()))
+        alike = {name: one for name, one in named.items() if _obstacle(one, first) not in (OTHER_OBJECTIVE, OTHER_CODE)}
+        drawn = [figure for figure in (figures.by_trials(alike), figures.by_time(alike)) if figure is not None]
         page = document.render(
             "compare.html.j2",
             drawn,
@@ -67,6 +69,8 @@ class Comparison:
             title=" and ".join(named) if len(named) < 4 else f"{len(named)} studies",
             rows=self.table().to_dict("records"),
             sentences=_sentences(named),
+            left_out=[name for name in named if name not in alike],
+            has_intervals=any(row["best_low"] is not None for row in self.values()),
             drawings=drawn,
             names=list(named),
             differences=differences(named),

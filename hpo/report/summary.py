@@ -226,9 +226,9 @@ class Summary:
 
     @cached_property
     def epochs(self) -> int:
-        """Epochs of a trial that is not stopped early; 0 if unknown."""
+        """Epochs of a trial that is not stopped early, or how often it reports; 0 if unknown."""
         planned = self.settings.get("epochs")
-        if isinstance(planned, int) and planned > 0:
+        if isinstance(planned, int) and planned > 0 and not self.by_run:
             return planned
         return int(self.finished["epochs"].max()) if len(self.finished) else 0
 

@@ -16,6 +16,7 @@ from watchers import Interrupted, Told
 import hpo
 from hpo.errors import UsageError
 from hpo.own import optuna_file
+from hpo.report.findings import find
 from hpo.report.summary import summarize
 from hpo.store.schema import NOTED
 
@@ -374,6 +375,15 @@ def test_what_is_shown_of_it_knows_that_parameters_are_missing_in_some_trials(mi
     assert {row["epochs"] for row in rows} == {10}
     assert [row["double"] for row in rows] == [2 * (row["n"] if row["kind"] == "a" else row["m"]) for row in rows]
     assert "told" in in_process("show", "mine", "--trial", "1", "--log")[1]
+
+
+def test_a_page_counts_the_reports_that_trials_make_whatever_the_epochs_are(mine):
+    record = mine(settings=hpo.Settings(epochs=3, pruner="median", sampler="random"), trials=16).record
+    summary = summarize(record)
+    assert summary.epochs == 10
+    saved = sum(10 - len(trial.intermediate_values) for trial in record.trials if trial.state.name == "PRUNED")
+    assert saved > 0
+    assert f"saved {saved} of 160 epochs" in " ".join(one.text for one in find(summary))
 
 
 def test_the_page_tells_how_to_call_it_with_the_winners_parameters(mine):

@@ -61,6 +61,15 @@ def test_studies_of_ones_own_code_compare_while_it_is_the_same():
     assert gain(of_code("a", 0.8), of_code("b", 0.5, name="other.py:train")) == "not comparable: another objective"
 
 
+def test_scores_of_another_objective_are_not_drawn_beside_the_first_ones(tmp_path):
+    studies = [of_code("a", 0.8), of_code("b", 0.5), of_code("other", 7.0, name="other.py:train")]
+    page = Comparison(studies).write(tmp_path / "page.html").read_text()
+    assert "Not drawn, since their scores are others: other." in page
+    [alt] = {part.partition("<")[0] for part in page.split("Best so far, by trials: ")[1:]}
+    assert alt.startswith("a 0.8\N{NO-BREAK SPACE}m in 1 trial and b 0.5\N{NO-BREAK SPACE}m in 1 trial.")
+    assert "image by image" not in page
+
+
 def test_networks_of_several_kinds_are_compared_on_the_same_images():
     other = study("b", [0.85])
     told = {"name": "resnet18", "score": "accuracy", "unit": "share", "direction": "maximize", "kind": "model"}
