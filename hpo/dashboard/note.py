@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from hpo.report.findings import find
 from hpo.report.words import clipped, flat, parameter, score, space_rows
@@ -101,7 +102,7 @@ def literal(text: str) -> str:
 def _best(summary: Summary) -> str:
     if summary.best is None or summary.repeats:
         return ""
-    chosen = {str(name): column[summary.best] for name, column in summary.params.items()}
+    chosen = {str(name): value for name, value in summary.params.loc[summary.best].items() if not pd.isna(value)}
     said = ", ".join(f"{literal(name)} = {literal(parameter(value))}" for name, value in chosen.items())
     return f"**Trial {summary.best}: {score(summary.best_value, summary)}**" + (f" with {said}" if said else "")
 

@@ -14,6 +14,7 @@ from hostile import in_process
 from watchers import Interrupted, Told
 
 import hpo
+from hpo.dashboard.note import note_of
 from hpo.errors import UsageError
 from hpo.own import optuna_file
 from hpo.report.findings import find
@@ -368,6 +369,7 @@ def test_what_is_shown_of_it_knows_that_parameters_are_missing_in_some_trials(mi
     page = hpo.write_report(record).read_text()
     assert "default" not in page[page.index("<body") : page.index("<script")]
     assert "optuna.trial.FixedTrial(" in page
+    assert "nan" not in note_of(summary)
     shown = in_process("show", "mine")[1]
     assert "default" not in shown
     assert "defined by run: x, kind, y" in shown

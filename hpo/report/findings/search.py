@@ -90,7 +90,7 @@ def _edge(summary: Summary, one: importance.Importance) -> str | None:
     best = summary.finished.index == summary.best
     for side, rise, there in (("lower", one.ends[0], finished < width), ("upper", one.ends[1], finished >= 1 - width)):
         if rise < RISE_LEVEL and there[best].all():
-            return _advice(one.name, distribution, side, int(there.sum()) - 1, len(finished) - 1)
+            return _advice(one.name, distribution, side, int(there.sum()) - 1, int(np.isfinite(finished).sum()) - 1)
     return None
 
 
