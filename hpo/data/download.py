@@ -47,10 +47,11 @@ def download(urls: Sequence[str], md5: str, target: Path, progress: OnProgress) 
 def _download(url: str, md5: str, target: Path, progress: OnProgress) -> None:
     part = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
-            _fill(file, part, url, md5, progress, target.name)
-            os.fsync(file.fileno())
+        with _connect(url, part.stat().st_size if part.is_file() else 0) as response:  # nothing is made where nobody answers
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("ab") as file:
+                _fill(file, part, response, md5, progress, target.name)
+                os.fsync(file.fileno())
         part.replace(target)
         sync_folder(target.parent)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -62,24 +63,23 @@ def _download(url: str, md5: str, target: Path, progress: OnProgress) -> None:
             part.unlink()
 
 
-def _fill(file: BinaryIO, part: Path, url: str, md5: str, progress: OnProgress, name: str) -> None:
+def _fill(file: BinaryIO, part: Path, response: http.client.HTTPResponse, md5: str, progress: OnProgress, name: str) -> None:
     """Write what is missing of a file, or all of it where the server does not give a part."""
     start = part.stat().st_size
-    with _connect(url, start) as response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            start = 0
-            file.truncate(0)
-        found = hashlib.md5(usedforsecurity=False)
-        with part.open("rb") as begun:
-            while known := begun.read(CHUNK):
-                found.update(known)
-        done, total = start, start + int(response.headers.get("Content-Length") or 0)
+    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        start = 0
+        file.truncate(0)
+    found = hashlib.md5(usedforsecurity=False)
+    with part.open("rb") as begun:
+        while known := begun.read(CHUNK):
+            found.update(known)
+    done, total = start, start + int(response.headers.get("Content-Length") or 0)
+    progress(f"downloading {name}", done, total)
+    while chunk := response.read(CHUNK):
+        file.write(chunk)
+        found.update(chunk)
+        done += len(chunk)
         progress(f"downloading {name}", done, total)
-        while chunk := response.read(CHUNK):
-            file.write(chunk)
-            found.update(chunk)
-            done += len(chunk)
-            progress(f"downloading {name}", done, total)
     if done < total:
         raise DataError(f"the connection ended after {done:,} of {total:,} bytes")
     if found.hexdigest() != md5:

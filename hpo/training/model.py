@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -238,6 +238,10 @@ class Layer(NamedTuple):
     parameters: int
     macs: int
     factor: float | None = None  # of a layer that multiplies
+
+    def row(self) -> dict[str, Any]:
+        """Return it for layers.json, with what it has."""
+        return {name: value for name, value in self._asdict().items() if value is not None or name != "factor"}
 
 
 class Size(NamedTuple):

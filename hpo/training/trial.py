@@ -192,7 +192,7 @@ class Trial:
             with atomic_file(self.folder / "scores.npz") as file:
                 np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
             reach("result.scores")
-            rows = [layer._asdict() for layer in self.size.layers]
+            rows = [layer.row() for layer in self.size.layers]
             write_atomically(self.folder / "layers.json", json.dumps(rows).encode())
             reach("result.layers")
             stored.write(self.folder / NETWORK, self._described(), self._training.scored.state_dict())

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from python2 import pickled
 from scipy.io import savemat
 
 from hpo.cli.main import main
@@ -26,7 +27,6 @@ from hpo.data.datasets import MIRRORABLE, load, preview, verify
 from hpo.data.published import PUBLISHED, Published
 from hpo.errors import DataError
 from hpo.settings import DATASETS
-from tests.data.test_archive import pickled
 
 SHAPES = {
     "cifar100": (32, 32, 3),
