@@ -120,7 +120,7 @@ def _differs(one: Finalist, found: Finalists) -> dict[str, Any]:
 
 def _half(of: Estimate, score: Score) -> str:
     half = (of.high - of.low) / 2
-    return f"{100 * half:.2f} points" if score.is_share else f"{half:.2g}"
+    return f"{100 * half:.2f}" if score.is_share else f"{half:.2g}"
 
 
 def _values(one: Finalist, found: Finalists) -> dict[str, Any]:

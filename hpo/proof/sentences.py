@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from hpo.proof.finalists import Finalist, Finalists
     from hpo.proof.intervals import Estimate
 
+ALIKE = "the same in all trainings, so seeds say nothing of how sure that is"
 WORDS = {"macs": "multiply-adds", "n_parameters": "parameters"}
 
 
@@ -29,7 +30,7 @@ def verdict(found: Finalists) -> str:
     n_seeds, others = len(found.seeds), len(found.finalists) - 1
     best = f"{_capital(winner.name)} has the best mean of {n_seeds} trainings, {shown(winner.mean, score)}"
     if winner is found.default:
-        return f"{best}: {'the finalist is' if others == 1 else f'none of the {others} finalists is'} better."
+        return f"{best}: {'the finalist is not' if others == 1 else f'none of the {others} finalists is'} better."
     if winner.gain is None:
         return f"{best}; the default point was not trained to the end with every seed, so there is no gain."
     gain = gained(winner.gain, score)
@@ -90,7 +91,8 @@ def test(found: Finalists) -> str:
 
 def shown(mean: Estimate, score: Score) -> str:
     """Return `71.20% (70.10% to 72.30%)`."""
-    return f"{score.shown(mean.mean)} ({score.shown(mean.low)} to {score.shown(mean.high)})"
+    interval = f"{score.shown(mean.low)} to {score.shown(mean.high)}" if mean.low < mean.high else ALIKE
+    return f"{score.shown(mean.mean)} ({interval})"
 
 
 def gained(difference: Estimate, score: Score) -> str:
@@ -100,6 +102,8 @@ def gained(difference: Estimate, score: Score) -> str:
 
 def between(difference: Estimate, score: Score) -> str:
     """Return `+0.40 to +2.00 points`."""
+    if difference.low == difference.high:
+        return ALIKE
     low, high = score.gained(difference.low), score.gained(difference.high)
     unit = " points" if score.is_share else f" {score.unit}" if score.unit else ""
     return f"{low.removesuffix(unit)} to {high}"
