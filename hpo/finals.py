@@ -132,6 +132,11 @@ def _origin(study: str, storage: str | None) -> StudyRecord:
         raise UsageError(f"study {study!r} is itself made of repeated trainings. Name the study that they come from: {of.study}")
     if not found.ours or found.settings is None or found.space is None:
         raise UsageError(f"study {study!r} was not made by hpo, so nobody knows how to train its points again.")
+    if found.by_run:
+        raise UsageError(
+            f"study {study!r} is of an objective whose trials say themselves what they vary: none is the default point, "
+            "and there is no point to train again. Fix its winner's values in the objective, and run that with several seeds."
+        )
     study_name(found.name + SUFFIX)
     lock = Lock(found.folder / "lock")
     if not lock.is_free():

@@ -19,6 +19,7 @@ from hpo.errors import UsageError
 from hpo.own import optuna_file
 from hpo.report.findings import find
 from hpo.report.summary import summarize
+from hpo.store.record import load_all
 from hpo.store.schema import NOTED
 
 MINE = """
@@ -395,3 +396,18 @@ def test_the_page_tells_how_to_call_it_with_the_winners_parameters(mine):
     code = html.unescape(page[start : page.index("END", start)])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert float(done.stdout.splitlines()[-1]) == record.best.value, done.stderr
+
+
+ALIKE = """
+def objective(trial):
+    return trial.suggest_float("x", 0, 1) * 0 + 1
+"""
+
+
+def test_trial_0_is_no_default_point_and_there_are_no_finalists(mine):
+    record = mine(ALIKE, trials=3).record
+    assert record.best.number == 0
+    assert "default" not in " ".join(finding.text for finding in find(summarize(record)))
+    with pytest.raises(UsageError, match="there is no point to train again"):
+        hpo.finalists(record.name)
+    assert [one.name for one in load_all(record.location)] == [record.name]

@@ -46,7 +46,7 @@ def winner(summary: Summary) -> Finding | None:
     default = summary.default_value
     if len(summary.finished) == 1:
         return Finding("winner", f"{text}. It is the only one, so there is nothing to compare.", _basis(summary), "history")
-    if best == 0 and summary.ours:
+    if best == 0 and default is not None:
         text += ". It is the default point: no other trial beat it."
     elif default is None:
         text += f".{_over_named(summary)}"
