@@ -188,5 +188,5 @@ def _without_folder(settings: dict[str, str]) -> dict[str, str]:
 
 def _without_place(environment: dict[str, str]) -> dict[str, str]:
     """Remove the path of the data, since pages are passed on; the digest identifies the data."""
-    short = {key: clipped(value) for key, value in environment.items()}  # hundreds of classes have hundreds of names
+    short = {key: clipped(value, 1000) for key, value in environment.items()}  # hundreds of classes have hundreds of names
     return short | {"data": _PLACE.sub(".", environment["data"])} if "data" in environment else short
