@@ -63,6 +63,7 @@ def test_settings_that_name_no_metric_mean_the_accuracy(stored):
     assert metric_of(stored) == "accuracy"
 
 
+@pytest.mark.slow
 def test_a_study_is_judged_by_the_metric_that_it_was_made_with_and_shows_it_under_its_name(tmp_path, cache):
     program = Hpo(tmp_path, cache)
     (tmp_path / "short.toml").write_text(SHORT)
@@ -88,6 +89,7 @@ def test_a_study_is_judged_by_the_metric_that_it_was_made_with_and_shows_it_unde
     program.close()
 
 
+@pytest.mark.slow
 def test_own_code_says_itself_what_counts(tmp_path, cache):
     program = Hpo(tmp_path, cache)
     assert program("new", "mine.py").ended() == 0

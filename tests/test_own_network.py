@@ -116,6 +116,7 @@ def test_a_network_of_ones_own_is_searched_over_what_its_file_declares_and_repor
     assert "cannot be shown" not in page
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_its_last_epoch_by_the_studys_name_alone_and_a_changed_file_is_noticed(here):
     (here / "small.py").write_text(SMALL)
     options = hpo.RunOptions(trials=3, workers=1, device="cpu")
@@ -149,6 +150,7 @@ def test_a_file_that_declares_no_network_is_refused_before_anything_is_made(here
     assert not Path("studies").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -177,6 +179,7 @@ def test_options_that_contradict_each_other_are_refused(here):
             ran("odd", **given)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_its_network_needs_the_file_that_built_it_and_runs_no_other(tmp_path, capfd):
     Path("small.py").write_text(SMALL)

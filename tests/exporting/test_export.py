@@ -183,6 +183,7 @@ def pictures(folder):
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_the_source_classifies_pictures_where_nothing_is_installed_but_what_the_card_says(exported, storage, tmp_path):
     files = pictures(tmp_path)
     broken = tmp_path / "broken.png"

@@ -91,6 +91,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_page_computes_what_the_network_computes(browser, tmp_path, name):
     how = dict(NETWORKS[name])
@@ -104,6 +105,7 @@ def test_the_page_computes_what_the_network_computes(browser, tmp_path, name):
     assert np.array(said).argmax(1).tolist() == expected.argmax(1).tolist()
 
 
+@pytest.mark.slow
 def test_large_networks_are_packed_in_eight_bits(browser, tmp_path):
     net, network = made(Config(depth=3, filters=80))
     assert network["bits"] == 8
@@ -118,6 +120,7 @@ def test_large_networks_are_packed_in_eight_bits(browser, tmp_path):
 SIDES = [(32, 32), (64, 48), (48, 100), (31, 33), (20, 20), (7, 50), (300, 200), (641, 480), (1, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 def test_the_page_brings_a_picture_to_the_networks_size_as_hpo_does(browser, tmp_path, fit):
     _, network = made(Config(depth=1, filters=8), fit=fit)

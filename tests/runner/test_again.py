@@ -117,6 +117,7 @@ def test_a_network_that_is_gone_is_there_again(copy, capfd):
     assert (home / "network.safetensors").read_bytes().endswith(before[8 + n :])
 
 
+@pytest.mark.slow
 def test_another_torch_is_named_and_what_came_out_is_judged_on_its_own(copy, capfd):
     environment = dict(copy.attributes["environment"])
     note(copy, "environment", environment | {"torch": "1.13.1", "threads": environment["threads"]})
