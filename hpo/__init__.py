@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpo.convnet import Config
     from hpo.errors import HpoError
     from hpo.finals import finalists
+    from hpo.networks.network import Network
     from hpo.own.declare import Epoch, choice, fixed, log, maximize, minimize, real, space, whole
     from hpo.proof.finalists import Finalists
     from hpo.runner.board import Watcher
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from hpo.search_space import SearchSpace
     from hpo.settings import RunOptions, Settings
     from hpo.store.record import StudyRecord
-    from hpo.training.network import Network
 
 __all__ = [
     "Config",
@@ -63,7 +63,7 @@ _HOMES = {
     "Config": "hpo.convnet",
     "Finalists": "hpo.proof.finalists",
     "HpoError": "hpo.errors",
-    "Network": "hpo.training.network",
+    "Network": "hpo.networks.network",
     "Outcome": "hpo.runner.session",
     "RunOptions": "hpo.settings",
     "SearchSpace": "hpo.search_space",

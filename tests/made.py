@@ -238,8 +238,8 @@ def artifacts(folder, n=N_SCORED, classes=10, edge=32, channels=3):
 
 def newest(folder):
     """The newest undamaged checkpoint of a trial; None without one."""
+    from hpo.networks import checkpoint
     from hpo.system import checkpoints
-    from hpo.training import checkpoint
 
     for path in checkpoints.newest_first(folder):
         with contextlib.suppress(StorageError):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from hpo.networks.network import Network
     from hpo.report.reproduction import Reproduction
-    from hpo.training.network import Network
 
 app = typer.Typer()
 
@@ -45,7 +45,7 @@ def predict(
     from hpo.cli import streams
     from hpo.cli.rows import show_rows
     from hpo.cli.views import watching
-    from hpo.training.predicting import classify, found
+    from hpo.networks.predicting import classify, found
 
     opened = _opened(network, trial, device, storage, code)
     names = found(_named(pictures))
@@ -161,7 +161,7 @@ def _show(found: Reproduction, form: str) -> None:
 def _opened(name: str, trial: int | None, device: str, storage: str | None, code: Path | None) -> Network:
     """Return the network in a file, or of a study."""
     if name.endswith(_FILES) or os.sep in name:
-        from hpo.training.network import Network
+        from hpo.networks.network import Network
 
         if trial is not None:
             raise UsageError(f"--trial is for a study, and {name} is a file.")

@@ -22,9 +22,9 @@ from hpo.settings import METRICS, metric_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hpo.networks.stored import Description
     from hpo.report.summary import Summary
     from hpo.store.record import StudyRecord
-    from hpo.training.stored import Description
 
 _HUB = {  # where the Hub has a data set that hpo knows by name
     "cifar10": "uoft-cs/cifar10",

@@ -28,17 +28,17 @@ from hpo.errors import DataError, NoResultError
 from hpo.exporting import folder as place
 from hpo.exporting import forms
 from hpo.exporting.card import card
+from hpo.networks import stored
+from hpo.networks.device import scoring_batch
 from hpo.report.exported import FILE
 from hpo.settings import PLACES, data_folder
 from hpo.system.failpoints import reach
 from hpo.system.files import expanded, read_regular, write_atomically
-from hpo.training import stored
-from hpo.training.device import scoring_batch
 
 if TYPE_CHECKING:
     from hpo.exporting.forms import Floats, Pixels, Run
+    from hpo.networks.network import Network
     from hpo.store.record import StudyRecord
-    from hpo.training.network import Network
 
 IMAGES = 1000  # scored images that every form is run on
 TOLERANCE = 1e-3  # largest difference of a logit

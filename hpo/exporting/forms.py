@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from hpo.errors import UsageError, nearest
 from hpo.exporting import source
 from hpo.models import is_file
-from hpo.training import stored
-from hpo.training.model import ConvNet
-from hpo.training.network import Network
+from hpo.networks import stored
+from hpo.networks.model import ConvNet
+from hpo.networks.network import Network
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hpo.training.network import Scorer
-    from hpo.training.stored import Images
+    from hpo.networks.network import Scorer
+    from hpo.networks.stored import Images
 
     Pixels = npt.NDArray[np.uint8]
     Floats = npt.NDArray[np.float32]

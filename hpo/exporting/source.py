@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hpo.training import model
+from hpo.networks import model
 
 if TYPE_CHECKING:
-    from hpo.training.stored import Description
+    from hpo.networks.stored import Description
 
 _WIDTH = 100  # characters of a list
 _ONE_VIEW = "        return self.logits(images)"

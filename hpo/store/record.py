@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hpo.folders import Location
+    from hpo.networks.network import Network
     from hpo.objective import Objective, Score
     from hpo.search_space import SearchSpace
     from hpo.settings import Settings
     from hpo.store.database import Database
     from hpo.store.schema import Distribution, Trial
-    from hpo.training.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ class StudyRecord:
             UsageError: No such trial, or none that has a network.
             DataError: The network's file is gone or damaged; says what to do.
         """
-        from hpo.training.network import Network
+        from hpo.networks.network import Network
 
         own = self.objective.source.rpartition(":")[0]  # of a network of one's own; it is run as a run of the study runs it
         return Network.open(results.path(self, trial), device=device, code=own or None)

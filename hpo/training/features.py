@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 from hpo.errors import StorageError
+from hpo.networks.device import scoring_batch
 from hpo.system.files import atomic_file, refusal
 from hpo.system.locks import Lock
 from hpo.training.batches import _parts, scoring_batches
-from hpo.training.device import scoring_batch
 
 if TYPE_CHECKING:
+    from hpo.networks.zoo import Adapted
     from hpo.recipe import TrainingConfig
     from hpo.training.batches import Images, Scale
-    from hpo.training.zoo import Adapted
 
 FOLDER = "features"
 _PAUSE = 0.5  # seconds between looks at what another process computes

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpo.networks.device import scoring_batch
 from hpo.objective import TrialError
-from hpo.training.device import scoring_batch
 
 if TYPE_CHECKING:
     import torch
 
+    from hpo.networks.model import Size
     from hpo.recipe import TrainingConfig
-    from hpo.training.model import Size
 
 _LARGE = ("filters", "depth", "batch_size")
 

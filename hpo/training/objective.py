@@ -15,19 +15,19 @@ import torch
 from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
 from hpo.models import is_file
+from hpo.networks import models, weights, zoo
+from hpo.networks.device import fast_dtype, model_name, opened, out_of_memory
 from hpo.recipe import of_version
-from hpo.training import networks, weights, zoo
-from hpo.training.device import fast_dtype, model_name, opened, out_of_memory
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 
 if TYPE_CHECKING:
     from hpo.data.arrays import DataSet
     from hpo.messages import Setup
+    from hpo.networks.weights import Weights
     from hpo.objective import Begin, Telling
     from hpo.parameters import Value
     from hpo.training.batches import Images
-    from hpo.training.weights import Weights
 
 
 def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
@@ -39,10 +39,10 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
     recipe = of_version(setup.recipe)
     if recipe is None:
         raise UsageError(f"this worker's hpo is older than the study's: it does not know recipe {setup.recipe}.")
-    model = setup.source or networks.CONVNET
-    if model != networks.CONVNET:
+    model = setup.source or models.CONVNET
+    if model != models.CONVNET:
         tell(f"loading {Path(model).name}", 0, 0)
-        networks.check(model)
+        models.check(model)
     device = opened(setup.device)
     try:
         loaded = datasets.of(setup.settings, setup.data_dir, progress=tell)
@@ -58,7 +58,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
         ) from None
 
     def begin(point: Mapping[str, Value], seed: int, folder: Path) -> Trial:
-        return Trial(task, networks.configuration(model, point), seed, folder)
+        return Trial(task, models.configuration(model, point), seed, folder)
 
     return _environment(task, loaded, device), begin
 
@@ -100,7 +100,7 @@ def _counts(task: Task, images: Images) -> list[int]:
 
 def _of_model(task: Task) -> dict[str, Any]:
     """Return what is to be known of a network that is not the built-in one."""
-    if task.model == networks.CONVNET:
+    if task.model == models.CONVNET:
         return {}
     if is_file(task.model):
         file = Path(task.model.rpartition(":")[0])

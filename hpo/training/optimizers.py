@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hpo.networks.device import has_fused_optimizers
 from hpo.recipe import LATEST
-from hpo.training.device import has_fused_optimizers
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,17 +10,17 @@ import torch
 
 from hpo.data.datasets import MIRRORABLE
 from hpo.data.sampling import chosen
+from hpo.networks.device import home_of_pixels
 from hpo.objective import FIRST_BUILT_IN
 from hpo.recipe import LATEST
 from hpo.settings import PLACES, TASK
 from hpo.training.batches import Images
-from hpo.training.device import home_of_pixels
 
 if TYPE_CHECKING:
     from hpo.data.datasets import DataSet
+    from hpo.networks.weights import Weights
     from hpo.recipe import Recipe
     from hpo.settings import Settings
-    from hpo.training.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Task:
     Attributes:
         memory: Bytes that one training may use on the device.
         recipe: The parts of training that no configuration describes.
-        model: The network, as a study stores it (networks.py).
+        model: The network, as a study stores it (hpo/networks/models.py).
         digest: Of the data set.
         weights: Trained ones that the network begins with, as far as a configuration says so.
     """

@@ -19,18 +19,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY, measured
+from hpo.networks import models
+from hpo.networks.device import fast_dtype, scoring_batch
+from hpo.networks.model import Whiten
+from hpo.networks.zoo import Adapted
 from hpo.recipe import LATEST
-from hpo.training import networks
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
-from hpo.training.device import fast_dtype, scoring_batch
-from hpo.training.model import Whiten
 from hpo.training.optimizers import ADAMW_LR, SHARE, make_optimizer
-from hpo.training.zoo import Adapted
 
 if TYPE_CHECKING:
+    from hpo.networks.weights import Weights
     from hpo.recipe import Recipe, TrainingConfig
     from hpo.training.features import Features, Kept
-    from hpo.training.weights import Weights
 
 Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
 
@@ -64,7 +64,7 @@ class Training:
         seed: int,
         recipe: Recipe = LATEST,
         metric: str = ACCURACY,
-        model: str = networks.CONVNET,
+        model: str = models.CONVNET,
         weights: Weights | None = None,
         kept: Kept | None = None,
     ) -> None:
@@ -75,8 +75,8 @@ class Training:
         device = train.device
         torch.manual_seed(seed)
         channels, edge = train.pixels.shape[3], train.pixels.shape[1]
-        self.net = networks.build(model, config, n_classes, channels, edge, recipe)
-        begun = networks.begin(self.net, config, weights)
+        self.net = models.build(model, config, n_classes, channels, edge, recipe)
+        begun = models.begin(self.net, config, weights)
         self.net = self.net.to(device)
         self.scale = (
             Scale.given(weights.mean, weights.deviation, train)
@@ -118,7 +118,7 @@ class Training:
         """The network that is scored: `net`, or the running average of its weights."""
         if self.average is None:
             return self.net
-        return self.average.module if self.part is self.net else networks.with_head(self.net, self.average.module)
+        return self.average.module if self.part is self.net else models.with_head(self.net, self.average.module)
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to continue later: plain dicts of tensors and numbers."""

@@ -20,17 +20,17 @@ from hpo.errors import DataError, SpaceError, StorageError, UsageError
 from hpo.folders import NETWORK
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY
+from hpo.networks import checkpoint, models, stored
+from hpo.networks.device import out_of_memory
+from hpo.networks.stored import THUMBNAIL, Description, Images
 from hpo.objective import FIRST, TrialError
 from hpo.recipe import BEFORE
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
-from hpo.training import checkpoint, networks, stored
-from hpo.training.device import out_of_memory
 from hpo.training.features import Kept
 from hpo.training.memory import check_memory
-from hpo.training.stored import THUMBNAIL, Description, Images
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Trial:
         self.passed_over: list[str] = []
         channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
         try:
-            self.size = networks.measure(task.model, config, len(task.classes), channels, edge, task.recipe)
+            self.size = models.measure(task.model, config, len(task.classes), channels, edge, task.recipe)
         except SpaceError as error:
             raise TrialError("shape", str(error)) from None
         self.measured = {"n_parameters": self.size.n_parameters} | (
@@ -215,8 +215,8 @@ class Trial:
         )
         return Description(
             **stored.versions(),
-            model=networks.named(task.model),
-            code=networks.digest(task.model),
+            model=models.named(task.model),
+            code=models.digest(task.model),
             recipe=task.recipe.version,
             point=self.config.model_dump(),
             classes=task.classes,

@@ -26,10 +26,10 @@ import tutorial
 
 from hpo.convnet import OBJECTIVE, Config
 from hpo.data.datasets import load
+from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.pools.devices import n_cores
 from hpo.pools.local import environment
 from hpo.training.batches import Images
-from hpo.training.device import fast_dtype, scoring_batch
 from hpo.training.train import Training
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from hpo.cli.main import main
 from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.folders import NETWORK, trial_folder
+from hpo.networks.network import Network
 from hpo.settings import Settings
 from hpo.store.record import load
-from hpo.training.network import Network
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 
@@ -120,7 +120,7 @@ def test_a_name_that_is_no_text_is_escaped(made, tmp_path, capfd):
 
 
 def test_more_pictures_than_are_decoded_at_a_time_keep_their_order(made, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("hpo.training.predicting.PART", 1)
+    monkeypatch.setattr("hpo.networks.predicting.PART", 1)
     path, pictures = made
     for i in range(600):
         os.link(pictures / f"{i % 4}.png", tmp_path / f"{i:03d}.png")

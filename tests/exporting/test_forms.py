@@ -9,10 +9,10 @@ from tiny import PLAIN, TUTORIAL, config
 
 from hpo.errors import UsageError
 from hpo.exporting import forms
-from hpo.training import networks, stored
-from hpo.training.model import ConvNet
-from hpo.training.network import Network
-from hpo.training.stored import Description, Images
+from hpo.networks import models, stored
+from hpo.networks.model import ConvNet
+from hpo.networks.network import Network
+from hpo.networks.stored import Description, Images
 
 CLASSES = ("cat", "dog", "eel")
 KINDS = {
@@ -59,11 +59,11 @@ SMALLEST = "squeezenet1_1"
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "torch", "safetensors"])
 def test_a_network_of_torchvisions_is_exported_but_not_written_out(tmp_path, form):
-    point = networks.configuration(SMALLEST, {}).model_dump()
+    point = models.configuration(SMALLEST, {}).model_dump()
     images = Images(size=32, channels=3, factor=(0.0158,) * 3, offset=(-2.0,) * 3)
     about = Description(model=SMALLEST, point=point, recipe=2, classes=CLASSES, images=images, mirrored=True)
     torch.manual_seed(0)
-    net = networks.build(SMALLEST, networks.configuration(SMALLEST, point), len(CLASSES), 3, 32)
+    net = models.build(SMALLEST, models.configuration(SMALLEST, point), len(CLASSES), 3, 32)
     stored.write(tmp_path / "network.safetensors", about, net.state_dict())
     opened = Network.open(tmp_path / "network.safetensors")
     opened.precision = torch.float32

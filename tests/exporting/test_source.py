@@ -15,9 +15,9 @@ from tiny import PLAIN, TUTORIAL, config
 from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
 from hpo.data.pictures.picture import decode
 from hpo.exporting.source import model_source, predict_source
+from hpo.networks.model import ConvNet
+from hpo.networks.stored import Description, Images
 from hpo.recipe import RECIPES
-from hpo.training.model import ConvNet
-from hpo.training.stored import Description, Images
 
 NAMES = ["plain cat", 'a "quoted" dog', "it's", "back\\slash", "{braces}", "naïve", "line\nbreak", "8", "9", "10"]
 

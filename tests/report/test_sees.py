@@ -16,11 +16,11 @@ import hpo
 from hpo import api
 from hpo.convnet import Config
 from hpo.data.pictures.picture import fitted
+from hpo.networks.model import ConvNet, measure
 from hpo.report import document
 from hpo.report.network import LARGEST, packed
 from hpo.settings import RunOptions, Settings
 from hpo.store.database import locate
-from hpo.training.model import ConvNet, measure
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 

@@ -10,10 +10,10 @@ from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
 from hpo.data import datasets
+from hpo.networks.device import fast_dtype
+from hpo.networks.model import ConvNet
 from hpo.recipe import LATEST, RECIPES
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
-from hpo.training.device import fast_dtype
-from hpo.training.model import ConvNet
 from hpo.training.optimizers import make_optimizer
 from hpo.training.train import DivergedError, Training, learning_rate
 
@@ -196,7 +196,7 @@ def test_the_stem_sees_images_of_every_class_whatever_their_order(monkeypatch, v
     images = noise(90)
     images.labels.copy_(torch.arange(90) // 9)
     seen = []
-    monkeypatch.setattr("hpo.training.model.Whiten.fit", lambda _, batches: seen.extend(len(inputs) for inputs in batches))
+    monkeypatch.setattr("hpo.networks.model.Whiten.fit", lambda _, batches: seen.extend(len(inputs) for inputs in batches))
     monkeypatch.setattr(
         "hpo.training.train.scoring_batches",
         lambda chosen, *_: iter([(chosen.pixels[chosen.chosen], labels.extend(chosen.labels[chosen.chosen].tolist()))]),
@@ -279,7 +279,7 @@ import itertools
 import sys
 from tiny import noise
 from hpo.convnet import OBJECTIVE, Config
-from hpo.training.model import measure
+from hpo.networks.model import measure
 from hpo.training.train import Training
 for space, optimizer in itertools.product(("basic", "tutorial", "wide"), ("sgd", "adamw")):
     config = Config(**OBJECTIVE.space(space).point() | {"filters": 4, "hidden": 0, "optimizer": optimizer})

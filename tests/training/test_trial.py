@@ -12,11 +12,11 @@ from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
 from hpo.metrics import measured
+from hpo.networks import checkpoint, stored
+from hpo.networks.model import ConvNet, measure
 from hpo.objective import TrialError
 from hpo.settings import Settings
-from hpo.training import checkpoint, stored
 from hpo.training.memory import training_bytes
-from hpo.training.model import ConvNet, measure
 from hpo.training.task import Task
 from hpo.training.trial import N_PICTURES, Trial
 

@@ -17,9 +17,9 @@ import hpo
 from hpo.data import datasets
 from hpo.data.pictures.picture import decode
 from hpo.errors import DataError, DeviceError, UsageError
+from hpo.networks import checkpoint, models, stored
+from hpo.networks.network import Network
 from hpo.settings import Settings
-from hpo.training import checkpoint, networks, stored
-from hpo.training.network import Network
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 
@@ -281,7 +281,7 @@ def test_a_description_names_no_place_of_this_machine(path):
 def test_a_network_of_torchvision_is_opened_from_its_file_alone(task, tmp_path):
     model = "mobilenet_v3_small"
     small = Task.of(Settings(dataset="digits", epochs=1, limit_train=64, limit_test=50), _as_data(task), CPU, 2**33, model=model)
-    trial = Trial(small, networks.configuration(model, {"batch_size": 32}), 7, tmp_path)
+    trial = Trial(small, models.configuration(model, {"batch_size": 32}), 7, tmp_path)
     list(trial.epochs())
     found = Network.open(trial.finish())
     pixels = small.score.pixels[small.score.chosen].numpy()

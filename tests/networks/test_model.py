@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
 from hpo.errors import SpaceError
+from hpo.networks.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 from hpo.parameters import Choices, IntRange
 from hpo.recipe import RECIPES
-from hpo.training.model import ConvNet, Dropout, FlattenLast, Whiten, measure
 
 
 def written_out():

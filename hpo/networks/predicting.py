@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpo.data.arrays import OnProgress
-    from hpo.training.network import Network
+    from hpo.networks.network import Network
 
 PART = 1 << 26  # bytes of pixels that are decoded at a time
 SAID = 10.0  # seconds between two words about the speed

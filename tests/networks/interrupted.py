@@ -1,6 +1,6 @@
 """Kill a process that writes one checkpoint after the other, at random moments: what was acknowledged always loads.
 
-python tests/training/interrupted.py --writes 100
+python tests/networks/interrupted.py --writes 100
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def write(folder: Path, epoch: int, point: str, said: Connection) -> None:
     """Write checkpoints for ever, and say each one's epoch once it is saved; die at a failpoint if one is named."""
     import torch
 
+    from hpo.networks import checkpoint
     from hpo.system import failpoints
-    from hpo.training import checkpoint
 
     if point:
         failpoints._armed[point] = (random.SystemRandom().randint(1, 3), "kill")
@@ -40,11 +40,11 @@ def campaign(folder: Path, writes: int, seed: int) -> list[str]:
     """Interrupt as many writings, each going on where the one before was killed; return what was found wrong."""
     import made
 
-    from hpo.training import checkpoint
+    from hpo.networks import checkpoint
 
     luck = random.Random(seed)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo.training.checkpoint"])
+    context.set_forkserver_preload(["hpo.networks.checkpoint"])
     found: list[str] = []
     saved = 0
     for attempt in range(writes):

@@ -10,10 +10,10 @@ from tiny import noise
 
 from hpo.errors import DataError, UsageError
 from hpo.models import AdaptiveConfig, NetworkConfig
+from hpo.networks import models, stored, weights, zoo
+from hpo.networks.measuring import passed
 from hpo.recipe import TrainingConfig
-from hpo.training import networks, stored, weights, zoo
 from hpo.training.features import Kept
-from hpo.training.measuring import passed
 from hpo.training.train import Training
 
 SMALLEST = "squeezenet1_1"
@@ -49,7 +49,7 @@ def test_every_family_is_adapted_and_measured(name):
 
 def test_a_name_that_there_is_not_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match=r"there is no model 'resnet81'. Did you mean 'resnet18'\? Or name a function"):
-        networks.check("resnet81")
+        models.check("resnet81")
 
 
 def saved(path, name=SMALLEST, state=None):
@@ -190,8 +190,8 @@ def test_features_cut_short_are_made_again(tmp_path):
 
 
 def test_a_configuration_is_that_of_its_model():
-    assert type(networks.configuration("resnet18", {"dropout": 0.1})) is NetworkConfig
-    assert type(networks.configuration("resnet18", {"freeze": "all"})) is AdaptiveConfig
-    own = networks.configuration(str(Path("/a/net.py:build")), {"width": 3, "lr": 0.2})
+    assert type(models.configuration("resnet18", {"dropout": 0.1})) is NetworkConfig
+    assert type(models.configuration("resnet18", {"freeze": "all"})) is AdaptiveConfig
+    own = models.configuration(str(Path("/a/net.py:build")), {"width": 3, "lr": 0.2})
     assert isinstance(own, TrainingConfig)
     assert (own.width, own.lr) == (3, 0.2)

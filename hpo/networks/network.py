@@ -18,18 +18,18 @@ from torch import Tensor, nn
 from hpo.data.pictures.picture import Unusable, decode, squared
 from hpo.errors import DataError, DeviceError, UsageError
 from hpo.models import is_file
+from hpo.networks import models, stored
+from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.objective import TrialError
 from hpo.recipe import BEFORE, of_version
 from hpo.system.files import read_regular
-from hpo.training import networks, stored
-from hpo.training.device import fast_dtype, scoring_batch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
     from hpo.data.arrays import Pixels
-    from hpo.training.stored import Description
+    from hpo.networks.stored import Description
 
     Picture = str | Path | Image | npt.NDArray[np.generic] | Tensor
     Floats = npt.NDArray[np.float32]
@@ -207,10 +207,10 @@ def _built(model: str, description: Description, weights: dict[str, Tensor]) -> 
     recipe, images = of_version(description.recipe), description.images
     if recipe is None:
         raise UsageError(f"it was trained by recipe {description.recipe}, which this hpo does not know")
-    config = networks.configuration(model, BEFORE | description.point)
-    built_in = model == networks.CONVNET
+    config = models.configuration(model, BEFORE | description.point)
+    built_in = model == models.CONVNET
     with torch.device("meta" if built_in else "cpu"):
-        module = networks.build(model, config, len(description.classes), images.channels, images.size, recipe)
+        module = models.build(model, config, len(description.classes), images.channels, images.size, recipe)
     module.load_state_dict(weights, assign=built_in)
     return module.to(memory_format=torch.channels_last) if built_in else module
 

@@ -10,8 +10,8 @@ import torch
 from interrupted import campaign
 
 from hpo.errors import StorageError
+from hpo.networks import checkpoint
 from hpo.system.files import MAGIC
-from hpo.training import checkpoint
 
 
 def state(epoch):

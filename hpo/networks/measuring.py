@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hpo.training.model import Layer, Size
+from hpo.networks.model import Layer, Size
 
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode

@@ -22,19 +22,19 @@ from torch import nn
 from hpo.convnet import Config
 from hpo.errors import UsageError
 from hpo.models import AdaptiveConfig, NetworkConfig, is_file
+from hpo.networks import model as convnet
+from hpo.networks import zoo
+from hpo.networks.measuring import passed
 from hpo.objective import FIRST_BUILT_IN, TrialError
 from hpo.own import describe
 from hpo.own.declare import Shape
 from hpo.recipe import LATEST, TrainingConfig
-from hpo.training import model as convnet
-from hpo.training import zoo
-from hpo.training.measuring import passed
 
 if TYPE_CHECKING:
+    from hpo.networks.model import Size
+    from hpo.networks.weights import Weights
     from hpo.parameters import Value
     from hpo.recipe import Recipe
-    from hpo.training.model import Size
-    from hpo.training.weights import Weights
 
 CONVNET = FIRST_BUILT_IN
 

@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hpo.errors import DataError, StorageError, UsageError
+from hpo.networks import stored, zoo
 from hpo.objective import PRETRAINED
 from hpo.system.files import read_regular
-from hpo.training import stored, zoo
 
 if TYPE_CHECKING:
     from hpo.objective import Telling

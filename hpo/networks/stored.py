@@ -25,13 +25,13 @@ from torch import Tensor
 
 from hpo.data.arrays import SIDE
 from hpo.errors import DataError, StorageError, UsageError
+from hpo.networks import checkpoint
 from hpo.objective import FIRST, FIRST_BUILT_IN
 from hpo.parameters import Value
 from hpo.recipe import BEFORE
 from hpo.settings import Settings
 from hpo.system import weights
 from hpo.system.files import read_regular, write_atomically
-from hpo.training import checkpoint
 
 FORMAT = 1  # increase it when older versions of hpo must not read the file
 THUMBNAIL = 128  # pixels: largest edge of the pictures that a trial keeps for its page
@@ -63,7 +63,7 @@ class Description(BaseModel):
 
     Attributes:
         hpo, torch: Versions that trained it; empty where an older hpo did not say.
-        model: What builds it, as a study stores it (networks.py).
+        model: What builds it, as a study stores it (models.py).
         code: SHA-256 of the file in which it is, if it is a function of somebody's own.
         recipe: Version of what a training does beyond its point.
         point: A value for every parameter.

@@ -1,0 +1,1 @@
+"""Networks: built from what a study stores, measured, kept as files, and used. Nothing here trains."""
