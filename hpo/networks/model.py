@@ -181,6 +181,8 @@ class Dropout(nn.Module):
     serial generator. The rate is rounded to a 256th, and the scale is that of the rounded rate, so the expectation is exact.
     """
 
+    generator: torch.Generator | None = None  # None: torch's own, which all of the process share
+
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.threshold = min(255, round(rate * 256))  # bytes below it are dropped
@@ -189,7 +191,8 @@ class Dropout(nn.Module):
         """Set a share of x to zero during training, and scale the other values up."""
         if not self.training or self.threshold == 0:
             return x
-        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        bits = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        bits.random_(-(2**63), None, generator=self.generator)
         kept = (bits.view(torch.uint8)[: x.numel()] >= self.threshold).view(x.shape)
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             n, c, h, w = x.shape

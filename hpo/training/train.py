@@ -8,6 +8,7 @@ where the processor has it in hardware, and flushed denormals.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from hpo.messages import Epoch
 from hpo.metrics import ACCURACY, measured
 from hpo.networks import models
 from hpo.networks.device import fast_dtype, scoring_batch
-from hpo.networks.model import Whiten
+from hpo.networks.model import Dropout, Whiten
 from hpo.networks.zoo import Adapted
 from hpo.recipe import LATEST
 from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
@@ -38,6 +39,7 @@ AVERAGED = 5  # steps between two updates of the averaged weights
 TICK = 0.25  # seconds between messages about the progress
 WARM_UP = 0.25  # share of a one-cycle training before the peak rate
 WHITENED = 5000  # training images from which the stem's filters are computed
+_BUILDING = threading.Lock()  # initial weights come from torch's own generator, which all of the process share
 
 
 class DivergedError(Exception):
@@ -52,6 +54,7 @@ class Training:
         part: What of it is trained: all, or the head where the backbone is frozen.
         logits: (N, n_classes) float32 of the scored images after the latest epoch.
         epoch: Number of finished epochs.
+        generator: Of the masks of hpo's own dropout, seeded before each epoch: trainings beside this one draw nothing from it.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class Training:
         self.epoch = 0
         self.logits = torch.empty(0)
         device = train.device
-        torch.manual_seed(seed)
         channels, edge = train.pixels.shape[3], train.pixels.shape[1]
-        self.net = models.build(model, config, n_classes, channels, edge, recipe)
+        with _BUILDING:
+            torch.manual_seed(seed)
+            self.net = models.build(model, config, n_classes, channels, edge, recipe)
         begun = models.begin(self.net, config, weights)
         self.net = self.net.to(device)
         self.scale = (
@@ -93,6 +97,11 @@ class Training:
         self.dtype = fast_dtype(device)
         self.weights = _class_weights(train, n_classes, config.class_weights) if config.class_weights else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self._own = model == models.CONVNET
+        self.generator = torch.Generator(device)
+        for module in self.net.modules():
+            if isinstance(module, Dropout):
+                module.generator = self.generator
 
     def _n_batches(self) -> int:
         """Return the number of steps per epoch."""
@@ -170,7 +179,9 @@ class Training:
 
     def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
         self.net.train()
-        torch.manual_seed(self.seed + number)  # dropout's masks
+        self.generator.manual_seed(self.seed + number)
+        if not self._own:
+            torch.manual_seed(self.seed + number)  # a stranger's network draws from torch's own
         device = self.train.device
         total = torch.zeros((), device=device)
         done, began = 0, time.perf_counter()

@@ -2,6 +2,7 @@ import copy
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -347,3 +348,22 @@ def test_the_weighted_loss_is_that_of_images_counted_as_often_as_they_weigh():
     repeated = logits.repeat_interleave(torch.where(labels == 1, 3, 1), 0)
     expected = nn.functional.cross_entropy(repeated, often, label_smoothing=0.1, reduction="sum") / 8
     assert run._loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_trainings_in_threads_beside_each_other_come_out_as_alone(digits):
+    """Bit for bit: initial weights, masks and batches of one draw nothing from what another draws from."""
+    train, score = digits
+    configured = [EVERYTHING, config(dropout=0.5, filters=6), config(dropout=0.3, norm="batch", averaging=0.2)]
+
+    def trained(index):
+        run = training(configured[index], train, n_epochs=2, seed=index, score=score)
+        epochs = curve(run.epochs(lambda *_: torch.rand(3)))
+        return epochs, [tensor.clone() for tensor in run.scored.state_dict().values()]
+
+    alone = [trained(index) for index in range(3)]
+    torch.rand(7)
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(trained, range(3)))
+    for (epochs, weights), (expected, before) in zip(together, alone, strict=True):
+        assert epochs == expected
+        assert all(map(torch.equal, weights, before))
