@@ -26,7 +26,7 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
 
     location = locate(storage)
     problems: dict[str | bytes, StorageError] = {}
-    found = load_all(location, problems, notes=False) if storage or exists(location) else []
+    found = load_all(location, problems, whole=False) if storage or exists(location) else []
     empty = "" if problems else f"{location}: no studies yet. Create one: hpo run"
     tables.show_studies(found, form, empty=empty)
     for problem in problems.values():
@@ -47,7 +47,7 @@ def show(
     from hpo.store.database import locate
     from hpo.store.record import load
 
-    record = load(study, locate(storage), notes=False)
+    record = load(study, locate(storage), whole=False)
     if trial is None:
         if log:
             raise UsageError(f"--log shows what one trial has printed: hpo show {study} --trial N --log")

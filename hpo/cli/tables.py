@@ -167,7 +167,7 @@ def show_trial(record: StudyRecord, number: int, form: str) -> None:
     """Print one trial: everything that is stored of it."""
     row = record.row(record.trials[number])
     if form != "table":
-        show_rows([row | {"curve": list(record.trials[number].intermediate_values.values())}], form, empty="")
+        show_rows([row | {"curve": list(record.curve(record.trials[number]).values())}], form, empty="")
         return
     _show_facts({visible(key): cell(key, value) for key, value in told(row, record).items() if value is not None})
 

@@ -169,7 +169,7 @@ def _opened(name: str, trial: int | None, device: str, storage: str | None, code
     from hpo.store.database import locate
     from hpo.store.record import load
 
-    return load(name, locate(storage), notes=False).network(trial, device=device)
+    return load(name, locate(storage), whole=False).network(trial, device=device)
 
 
 def _named(words: list[str]) -> list[str]:

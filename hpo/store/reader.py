@@ -36,6 +36,8 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionErro
 _CLIPPED = 160  # characters of what an exception says
 _AT_ONCE = 10_000  # rows
 _YEARS = range(1971, 9001)  # whose times can be told in any zone
+_LAST = """trials o JOIN trial_intermediate_values t ON t.trial_id = o.trial_id AND o.study_id = :study
+    AND t.step = (SELECT MAX(s.step) FROM trial_intermediate_values s WHERE s.trial_id = o.trial_id)"""
 _scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # undocumented since Python 2.7
 _NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 
@@ -49,13 +51,14 @@ class Stored(NamedTuple):
     trials: list[Trial]  # by number; empty where there are several objectives
 
 
-def read(database: Database, name: str, *, notes: bool = True) -> Stored:
+def read(database: Database, name: str, *, whole: bool = True) -> Stored:
     """Read a study.
 
     Args:
         database: Where it is.
         name: The study's.
-        notes: Whether to read what programs noted of each trial, which is a third of everything; else that is empty.
+        whole: Whether to read all of each trial; else without what programs noted of it, and of its learning curve only the
+            last step: two thirds of everything.
 
     Raises:
         StorageError: The database refuses, has no such study any more, or holds a value of it that cannot be right.
@@ -67,7 +70,7 @@ def read(database: Database, name: str, *, notes: bool = True) -> Stored:
         stored = _Study(ask, study[0])
         directions = [direction for _, direction in stored.rows("study_directions", "t.objective")]
         attributes = {key: json.loads(text) for key, text in stored.rows("study_user_attributes", "t.study_user_attribute_id")}
-        return Stored(study[0], directions, attributes, stored.trials(notes=notes) if len(directions) == 1 else [])
+        return Stored(study[0], directions, attributes, stored.trials(whole=whole) if len(directions) == 1 else [])
 
 
 def notes(record: StudyRecord, trial_id: int) -> dict[str, Any]:
@@ -79,6 +82,17 @@ def notes(record: StudyRecord, trial_id: int) -> dict[str, Any]:
     with legible(record.location, record.name), open_database(record.location).reading() as ask:
         rows = _Study(ask, record.study_id).rows("trial_user_attributes", "t.key", trial_id)
         return {key: _value(text) for _, key, text in rows}
+
+
+def curve(record: StudyRecord, trial_id: int) -> dict[int, float]:
+    """Return the learning curve of one trial.
+
+    Raises:
+        StorageError: The database refuses, or holds a value that cannot be right.
+    """
+    with legible(record.location, record.name), open_database(record.location).reading() as ask:
+        rows = _Study(ask, record.study_id).rows("trial_intermediate_values", "t.step", trial_id)
+        return {step: _number(value, kind) for _, step, value, kind in rows}
 
 
 def published(record: StudyRecord) -> dict[str, Any]:
@@ -190,11 +204,11 @@ class _Study(NamedTuple):
     ask: Ask
     study_id: int
 
-    def rows(self, table: str, order: str, trial_id: int | None = None) -> Iterator[Any]:
-        """Go through the rows that a table has of the study, of its trials, or of one trial."""
-        return chain.from_iterable(self._rows(table, order, trial_id))
+    def rows(self, table: str, order: str, trial_id: int | None = None, source: str = "") -> Iterator[Any]:
+        """Go through the rows that a table has of the study, of its trials, or of one trial; or those of a `source` of them."""
+        return chain.from_iterable(self._rows(table, order, trial_id, source))
 
-    def _rows(self, table: str, order: str, trial_id: int | None) -> Iterator[list[Any]]:
+    def _rows(self, table: str, order: str, trial_id: int | None, source: str) -> Iterator[list[Any]]:
         columns = _COLUMNS[table]
         selected = ", ".join(f"t.{name}" for name in columns)  # behind a dot, no name is a word of MySQL's
         whose = "t.study_id = :study"
@@ -204,7 +218,7 @@ class _Study(NamedTuple):
                 if trial_id is None
                 else "t.trial_id = :trial"
             )
-        query = f"SELECT {selected} FROM {table} t WHERE {whose} ORDER BY {order}"  # noqa: S608  # our own words
+        query = f"SELECT {selected} FROM {source or f'{table} t WHERE {whose}'} ORDER BY {order}"  # noqa: S608  # our own words
         found = self.ask(query, {"study": self.study_id} if trial_id is None else {"trial": trial_id})
         while rows := found.fetchmany(_AT_ONCE):
             for (name, is_sound), column in zip(columns.items(), zip(*rows, strict=True), strict=True):
@@ -213,14 +227,14 @@ class _Study(NamedTuple):
                     raise _OddError(f"{name} = {odd if len(odd) <= 40 else f'{odd[:40]}…'} in table {table}")
             yield rows
 
-    def by_trial(self, table: str, order: str) -> Iterator[tuple[int, Iterator[Any]]]:
+    def by_trial(self, table: str, order: str, source: str = "") -> Iterator[tuple[int, Iterator[Any]]]:
         """Go through a table trial by trial; each row begins with the trial's id."""
-        return groupby(self.rows(table, f"t.trial_id, t.{order}"), itemgetter(0))
+        return groupby(self.rows(table, f"t.trial_id, t.{order}", source=source), itemgetter(0))
 
     def _attributes(self, table: str) -> dict[int, dict[str, Any]]:
         return {trial: {intern(key): _value(text) for _, key, text in rows} for trial, rows in self.by_trial(table, "key")}
 
-    def trials(self, *, notes: bool) -> list[Trial]:
+    def trials(self, *, whole: bool) -> list[Trial]:
         """Read the trials; what a run adds meanwhile to trials that it begins meanwhile is left out."""
         begun = list(self.rows("trials", "t.number"))
         for (_, number, *_), (_, following, *_) in pairwise(begun):
@@ -237,9 +251,9 @@ class _Study(NamedTuple):
                 spaces[names, texts] = {n: schema.distribution(text) for n, text in zip(names, texts, strict=True)}
             space = drawn[trial] = spaces[names, texts]
             params[trial] = {n: one.to_external_repr(x) for (n, one), x in zip(space.items(), numbers, strict=True)}
-        steps = self.by_trial("trial_intermediate_values", "step")
+        steps = self.by_trial("trial_intermediate_values", "step", source="" if whole else _LAST)
         curves = {trial: {step: _number(value, kind) for _, step, value, kind in rows} for trial, rows in steps}
-        user = self._attributes("trial_user_attributes") if notes else {}
+        user = self._attributes("trial_user_attributes") if whole else {}
         system = self._attributes("trial_system_attributes")
         return [
             Trial(

@@ -43,7 +43,8 @@ class StudyRecord:
         maximize: Whether more is better.
         attributes: The study's: settings, space, environment, command, stopped.
         trials: All trials by number.
-        noted: Whether these came with what programs noted of each (`user_attrs`); `notes` returns it in any case.
+        whole: Whether these came with what programs noted of each, and with all of their learning curves; `notes` and `curve`
+            return these in any case.
     """
 
     name: str
@@ -52,7 +53,7 @@ class StudyRecord:
     maximize: bool
     attributes: Mapping[str, Any] = field(repr=False)
     trials: list[Trial] = field(repr=False)
-    noted: bool = True
+    whole: bool = True
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -197,7 +198,15 @@ class StudyRecord:
         Raises:
             StorageError: It was not loaded with the study, and cannot be read now.
         """
-        return trial.user_attrs if self.noted else reader.notes(self, trial.trial_id)
+        return trial.user_attrs if self.whole else reader.notes(self, trial.trial_id)
+
+    def curve(self, trial: Trial) -> Mapping[int, float]:
+        """Return a trial's value after each step.
+
+        Raises:
+            StorageError: It was not loaded with the study, and cannot be read now.
+        """
+        return trial.intermediate_values if self.whole else reader.curve(self, trial.trial_id)
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row per trial: number, state, accuracy, parameters, and what was measured."""
@@ -242,7 +251,7 @@ class StudyRecord:
             "number": trial.number,
             "state": state,
             self.measure: trial.value if trial.state in FINISHED and not foreign else None,
-            "epochs": len(trial.intermediate_values) if self.by_run else trial.last_step or 0,
+            "epochs": len(self.curve(trial)) if self.by_run else trial.last_step or 0,
         }
         after = {
             **{key: notes.get(key) for key in MEASURED},
@@ -283,13 +292,13 @@ def _iso(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
 
 
-def load(name: str, location: Location, *, notes: bool = True) -> StudyRecord:
+def load(name: str, location: Location, *, whole: bool = True) -> StudyRecord:
     """Return a stored study.
 
     Args:
         name: The study's.
         location: The database.
-        notes: Whether to read at once what programs noted of every trial (see `StudyRecord.notes`).
+        whole: Whether to read at once what programs noted of every trial, and all of its learning curve (see `StudyRecord`).
 
     Raises:
         UsageError: No such study, or one of several objectives.
@@ -300,21 +309,21 @@ def load(name: str, location: Location, *, notes: bool = True) -> StudyRecord:
     if name not in known:
         hint = nearest(name, known) if known else " It has no studies yet; create one: hpo run"
         raise UsageError(f"there is no study {name!r} in {location}.{hint}")
-    found = _loaded(name, database, notes=notes)
+    found = _loaded(name, database, whole=whole)
     if isinstance(found, int):
         raise UsageError(f"study {name!r} in {location} has {found} objectives; hpo reads studies of one.")
     return found
 
 
 def load_all(
-    location: Location, problems: dict[str | bytes, StorageError] | None = None, *, notes: bool = True
+    location: Location, problems: dict[str | bytes, StorageError] | None = None, *, whole: bool = True
 ) -> list[StudyRecord]:
     """Return all studies of one objective, by name.
 
     Args:
         location: The database.
         problems: Gets an error for each study that cannot be read, by its name; None: the first one is raised.
-        notes: As for `load`.
+        whole: As for `load`.
 
     Raises:
         StorageError: The database cannot be used.
@@ -326,7 +335,7 @@ def load_all(
     records = []
     for name in sorted(name for name in every if isinstance(name, str) and _is_name(name)):
         try:
-            found = _loaded(name, database, notes=notes)
+            found = _loaded(name, database, whole=whole)
             if isinstance(found, StudyRecord):
                 records.append(found)
         except StorageError as error:
@@ -340,10 +349,10 @@ def _is_name(name: str | bytes) -> bool:
     return isinstance(name, str) and len(name) <= LONGEST_NAME
 
 
-def _loaded(name: str, database: Database, *, notes: bool) -> StudyRecord | int:
+def _loaded(name: str, database: Database, *, whole: bool) -> StudyRecord | int:
     """Return a study, or the number of its objectives where that is not one."""
-    found = read(database, name, notes=notes)
+    found = read(database, name, whole=whole)
     if len(found.directions) != 1:
         return len(found.directions)
     maximize = found.directions == ["MAXIMIZE"]
-    return StudyRecord(name, database.location, found.study_id, maximize, found.attributes, found.trials, notes)
+    return StudyRecord(name, database.location, found.study_id, maximize, found.attributes, found.trials, whole)

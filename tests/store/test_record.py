@@ -92,8 +92,11 @@ def test_what_was_trained_is_shown_to_the_watcher(tmp_path):
     assert notes.ends == [(0, "complete"), (1, "complete")]
 
 
-def test_a_study_loaded_without_what_was_noted_says_the_same_of_a_trial(study):
-    found = record.load("first", study.location, notes=False)
+def test_a_study_that_is_not_loaded_whole_says_the_same_of_a_trial(study):
+    found = record.load("first", study.location, whole=False)
     assert not any(trial.user_attrs for trial in found.trials)
+    assert {len(trial.intermediate_values) for trial in found.trials} == {1}
+    assert [found.curve(trial) for trial in found.trials] == [trial.intermediate_values for trial in study.trials]
+    assert (found.counts, found.winner.number) == (study.counts, study.winner.number)
     assert [found.row(trial) for trial in found.trials] == [study.row(trial) for trial in study.trials]
     assert found.checkpoint == study.checkpoint
