@@ -82,4 +82,5 @@ OBJECTIVE = Objective(
     before=BEFORE,
     steps=steps,
     suited=suited,
+    lanes=True,
 )

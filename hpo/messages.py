@@ -3,6 +3,8 @@
     runner -> worker     Setup, then for each trial a Job, then a Verdict after Started and after each EpochDone
     worker -> runner     Progress*, Ready | CannotWork, then for each trial Started, (Tick* EpochDone)*, TrialDone | TrialFailed
 
+A worker with several lanes is given a Job while others train. All messages about a trial name it.
+
 A trial whose code asks (an Optuna objective) sends (Suggest | EpochDone)* instead, gets a Suggested for each Suggest, and may end
 as TrialPruned.
 
@@ -20,6 +22,8 @@ from hpo import errors
 from hpo.errors import HpoError
 from hpo.parameters import Value
 from hpo.settings import Settings
+
+DEVICE_LOST = 70  # the exit code of a worker whose device computes nothing any more
 
 
 def _sayable(text: object) -> object:
@@ -53,6 +57,7 @@ class Setup(_Message):
     data_dir: Path
     device: str  # "cpu" or "cuda:N"
     memory: int  # bytes that this worker may use on its device
+    lanes: int = 1  # trials that it may be given at once
 
 
 class Job(_Message):
@@ -132,6 +137,18 @@ class Epoch(NamedTuple):
     metrics: dict[str, float] = {}  # noqa: RUF012  # nobody changes it
 
 
+class Memory(NamedTuple):
+    """Bytes of a device.
+
+    Attributes:
+        peak: The most that this process has held at once.
+        limit: That it could hold now: what is free, and what it has.
+    """
+
+    peak: int
+    limit: int
+
+
 class EpochDone(_Message):
     """An epoch was trained, scored and put into a checkpoint; or there is none, and a trial that is left begins again."""
 
@@ -140,6 +157,7 @@ class EpochDone(_Message):
     epoch: Epoch
     kept: bool = True
     asks: bool = False  # whether its code asks whether to stop, and ends by itself
+    memory: Memory | None = None  # where it is known: of a GPU
 
 
 class Suggest(_Message):
@@ -204,12 +222,21 @@ class TrialFailed(_Message):
     cause: str  # one word, the same for the same kind of failure
     reason: Sentence
     notes: dict[str, Any] = {}
+    crowded: bool = False  # memory ran out beside other trials; for this one alone it may suffice
+
+
+class DeviceLost(_Message):
+    """The device computes nothing any more for this process, which ends: what it met in this trial, or at least then."""
+
+    kind: Literal["device-lost"] = "device-lost"
+    trial: int
+    reason: Sentence
 
 
 Answer = Verdict | Suggested
 ToWorker = Annotated[Setup | Job | Verdict | Suggested, Field(discriminator="kind")]
 FromWorker = Annotated[
-    Progress | Ready | CannotWork | Started | Tick | EpochDone | Suggest | TrialDone | TrialPruned | TrialFailed,
+    Progress | Ready | CannotWork | Started | Tick | EpochDone | Suggest | TrialDone | TrialPruned | TrialFailed | DeviceLost,
     Field(discriminator="kind"),
 ]
 

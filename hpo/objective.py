@@ -51,6 +51,17 @@ class TrialError(HpoError):
         self.cause = cause
 
 
+class CrowdedError(TrialError):
+    """Memory ran out. Beside other trials of the process, it may have been theirs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("memory", reason)
+
+
+class DeviceLostError(HpoError):
+    """The device computes nothing any more for this process: a kernel has failed, and nobody knows what it has written."""
+
+
 class Trial(Protocol):
     """One point on its way through the epochs, in a worker."""
 
@@ -168,6 +179,7 @@ class Objective:
         source: What the loader has to know: a model's name; of somebody's own code, where it is; of a program, its words.
         digest: SHA-256 of that code.
         weights: Trained ones that a model begins with: `pretrained` or a file.
+        lanes: Whether several trials can be trained in one process and come out as alone.
     """
 
     name: str
@@ -186,6 +198,7 @@ class Objective:
     source: str = ""
     digest: str = ""
     weights: str = ""
+    lanes: bool = False
 
     def space(self, name: str | None = None) -> SearchSpace:
         """Return a preset by its name, or the space in a TOML file by its path; without a name the first preset.

@@ -52,7 +52,8 @@ class InstantPool:
     """Workers without processes.
 
     Args:
-        size: Number of workers.
+        size: Number of processes.
+        lanes: Workers of each process.
         epochs: Of a trial; as in the study's settings.
         curve: Accuracy of a point after an epoch.
         fate: What happens to a trial instead of training this epoch: a Died, a TrialFailed, or None for nothing.
@@ -65,12 +66,14 @@ class InstantPool:
         size: int = 1,
         epochs: int = EPOCHS,
         *,
+        lanes: int = 1,
         curve: Callable[[Mapping[str, Value], int], float] = curve,
         fate: Callable[[int, int], Died | TrialFailed | None] = lambda trial, epoch: None,  # noqa: ARG005
         at_start: Callable[[int], FromWorker | Died] = lambda worker: Ready(environment={}),  # noqa: ARG005
         checkpoints: bool = True,
     ) -> None:
-        self._size, self._epochs, self._curve, self._fate, self._at_start = size, epochs, curve, fate, at_start
+        self.processes = [range(lanes * n, lanes * (n + 1)) for n in range(size)]
+        self._epochs, self._curve, self._fate, self._at_start = epochs, curve, fate, at_start
         self._checkpoints = checkpoints
         self._events: deque[Event] = deque()
         self._trained: dict[int, int] = {}  # epochs by trial, where there are no checkpoints
@@ -78,20 +81,16 @@ class InstantPool:
         self.handed_out: list[int] = []  # trial numbers, in order
         self.verdicts: list[Verdict] = []
 
-    @property
-    def size(self) -> int:
-        """Number of workers."""
-        return self._size
-
     def start(self) -> None:
-        """Let every worker say Ready."""
-        for worker in range(self.size):
-            self.restart(worker)
+        """Let every process say Ready."""
+        for workers in self.processes:
+            self.restart(workers[0])
 
     def end(self, worker: int) -> None:
-        """Forget what a worker did."""
-        self._jobs.pop(worker, None)
-        self._events = deque(event for event in self._events if event.worker != worker)
+        """Forget what the workers of a process did."""
+        gone = next(workers for workers in self.processes if worker in workers)
+        self._jobs = {worker: job for worker, job in self._jobs.items() if worker not in gone}
+        self._events = deque(event for event in self._events if event.worker not in gone)
 
     def restart(self, worker: int) -> None:
         """Let another take its place."""

@@ -95,8 +95,12 @@ def draw(board: Board, width: int = 120) -> RenderableType:
         table.add_column(
             heading, justify="right" if heading in (board.score.name, "images/s") else "left", no_wrap=heading != "parameters"
         )
+    idle = (board.at_once or len(board.rows)) - sum(row.trial is not None for row in board.rows)
     for index, row in enumerate(board.rows):
         if row.trial is None:
+            idle -= 1
+            if idle < 0:  # a lane that is not used
+                continue
             table.add_row(str(index), "", Text("waiting" if not board.stopping else "done", style="dim"))
             continue
         total = board.epochs
@@ -210,7 +214,7 @@ def _line(board: Board, trial: OpenTrial, what: str) -> str:
 def opening(board: Board) -> str:
     """Return the first line of a run."""
     goal = f"{board.n_finished} of {board.total} trials finished" if board.n_finished else f"{board.total} trials"
-    workers = f"{len(board.rows)} worker{'s' if len(board.rows) != 1 else ''}"
+    workers = board.where or f"{len(board.rows)} worker{'s' if len(board.rows) != 1 else ''}"
     how = f"{board.epochs} epochs each at most" if board.epochs else "an Optuna objective: stopped early, never paused"
     return f"study {board.study}: {goal}, {how}, {workers}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.errors import HpoError
-from hpo.pools.devices import free_memory, seats
+from hpo.pools.devices import described, free_memory, seats
 from hpo.store import place
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ def versions() -> Iterator[Diagnosis]:
 def device() -> Iterator[Diagnosis]:
     """Check the devices that would train."""
     try:
-        planned = seats("auto", "auto")
+        planned = seats("auto", "auto", lanes=True)
     except HpoError as error:
         yield Diagnosis("device", "bad", str(error))
         return
-    devices = ", ".join(dict.fromkeys(seat.device for seat in planned))
-    workers = "1 worker" if len(planned) == 1 else f"{len(planned)} workers"
-    yield Diagnosis("device", "ok", f"{workers} on {devices}, {free_memory() / 2**30:.1f} GiB of memory free.")
+    device = ", ".join(dict.fromkeys(seat.device for seat in planned))
+    trains = described(planned, "auto")
+    where = trains if device in trains else f"{trains} on {device}"
+    yield Diagnosis("device", "ok", f"{where}, {free_memory() / 2**30:.1f} GiB of memory free.")
 
 
 def disk(location: Location) -> Iterator[Diagnosis]:

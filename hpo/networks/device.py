@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import queue
+from collections.abc import Iterator
+
 import torch
 
 from hpo.errors import DeviceError
+from hpo.messages import Memory
 
 _SCORING_BATCH = {"cpu": 125, "cuda": 2000}  # images: on a CPU, the activations of larger batches do not fit into the cache
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+_LOST = (
+    "CUDA error: ",
+    "CUDNN_STATUS_EXECUTION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+    "CUDNN_STATUS_MAPPING_ERROR",
+)
+_HARMLESS = (  # errors of one call, after which the device goes on
+    "invalid argument",
+    "invalid configuration argument",
+    "invalid resource handle",
+    "no kernel image is available",
+    "too many resources requested",
+    "stream is capturing",
+    "during capture",
+    "CUBLAS_STATUS_NOT_SUPPORTED",
+    "CUBLAS_STATUS_INVALID_VALUE",
+    "CUBLAS_STATUS_ARCH_MISMATCH",
+)
 _DATA_SHARE = 0.5  # of the memory that a worker may use on a GPU: pixels that take more stay on the host
 
 
@@ -70,5 +95,57 @@ def home_of_pixels(device: torch.device, n_bytes: int, memory: int) -> torch.dev
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory ran out; on a CPU torch raises a plain RuntimeError."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    """Whether an error means that memory ran out; on a CPU, and in CUDA's libraries, torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error means that the device computes nothing any more for this process.
+
+    After some errors of a kernel (an illegal access, an assertion), each further call fails with the same one until the process
+    ends. They are RuntimeErrors, in newer versions of torch AcceleratorErrors. One that is not known counts as such: a process
+    that ends costs an epoch, one that goes on in vain fails trial after trial.
+    """
+    told = str(error)
+    if not isinstance(error, RuntimeError) or out_of_memory(error) or any(words in told for words in _HARMLESS):
+        return False
+    return type(error).__name__ == "AcceleratorError" or any(words in told for words in _LOST)
+
+
+def memory(device: torch.device) -> Memory | None:
+    """Return what this process has held of a GPU, and could hold; None for a CPU, whose memory nobody shares out so."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return Memory(torch.cuda.max_memory_reserved(device), free + torch.cuda.memory_reserved(device))
+
+
+class Streams:
+    """What threads need that train beside each other on one device: on a GPU a stream each.
+
+    Streams are used again: torch's allocator keeps what was freed for the stream that it was used on.
+    """
+
+    def __init__(self, device: torch.device, n: int) -> None:
+        self._device = device
+        self._free: queue.SimpleQueue[torch.cuda.Stream | None] = queue.SimpleQueue()
+        for _ in range(n):
+            self._free.put(torch.cuda.Stream(device) if device.type == "cuda" else None)  # type: ignore[no-untyped-call]  # torch's
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Let this thread's work be on a stream of its own; wait for one that is free, and leave no tensors behind."""
+        stream = self._free.get()
+        try:
+            torch.set_flush_denormal(True)  # of this thread
+            if stream is None:
+                yield
+                return
+            torch.cuda.set_device(self._device)  # likewise
+            stream.wait_stream(torch.cuda.default_stream(self._device))  # where the images were put there
+            with torch.cuda.stream(stream):
+                yield
+            stream.synchronize()
+        finally:
+            gc.collect()  # what refers to itself would keep its tensors for long
+            self._free.put(stream)

@@ -24,21 +24,22 @@ class Died(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A message from a worker, or its death."""
+    """A message from a worker, or the death of its process, which is that of all the workers beside it."""
 
     worker: int
     message: FromWorker | Died
 
 
 class Pool(Protocol):
-    """A set of workers, numbered from 0."""
+    """A set of workers, numbered from 0.
 
-    @property
-    def size(self) -> int:
-        """Number of workers."""
+    A worker is a place where one trial is trained. On a GPU several of them are the lanes of one process.
+    """
+
+    processes: list[range]  # the workers of each process
 
     def start(self) -> None:
-        """Start the workers; each sends Ready or CannotWork."""
+        """Start the processes; each sends Ready or CannotWork, as any one of its workers."""
 
     def send(self, worker: int, message: Job | Answer) -> None:
         """Send a message to a worker; does nothing if the worker is dead, since its Died will be received."""
@@ -47,10 +48,10 @@ class Pool(Protocol):
         """Return the next event, or None after `timeout` seconds of silence."""
 
     def restart(self, worker: int) -> None:
-        """Replace a worker, dead or alive, by a new one, which sends Ready."""
+        """Replace a worker's process, dead or alive, by a new one, which sends Ready."""
 
     def end(self, worker: int) -> None:
-        """End a worker for good; no further message of it is received."""
+        """End a worker's process for good; no further message of it is received."""
 
     def close(self) -> None:
-        """End all workers at once."""
+        """End all processes at once."""

@@ -18,7 +18,9 @@ from hpo.errors import DeviceError
 from hpo.system.children import python
 
 WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, the network, its activations
-SHARING = 4  # maximum of workers per GPU, which would be idle between the kernels of one small network
+SHARING = 4  # maximum of processes per GPU, which would be idle between the kernels of one small network
+LANES = 8  # maximum of trials at once in one process of a GPU: see runner/lanes.py, which finds out how many pay
+LANE_MEMORY = 2**30  # bytes of a GPU that a small network in training needs
 GPU_WORKER_MEMORY = 3 * 2**30  # bytes that a worker on a GPU needs, on the GPU and on the host
 RESERVE = 0.1  # share of the free memory that is left to other programs
 CGROUP = Path("/sys/fs/cgroup")  # a container's limits
@@ -31,19 +33,21 @@ print(json.dumps([torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device
 
 
 class Seat(NamedTuple):
-    """A place for one worker."""
+    """A place for one process."""
 
     device: str  # "cpu" or "cuda:N"
     threads: int
-    memory: int  # bytes of the device that its training may use
+    memory: int  # bytes of the device that its trainings may use
+    lanes: int = 1  # trials that it may train at once
 
 
-def seats(workers: int | str, device: str) -> list[Seat]:
-    """Plan the workers of this machine.
+def seats(workers: int | str, device: str, *, lanes: bool = False) -> list[Seat]:
+    """Plan the processes of this machine.
 
     Args:
-        workers: A number, or "auto": one per core, or four per GPU; fewer if there are not enough cores or memory.
+        workers: Trials at once, or "auto": one per core, or up to eight per GPU; fewer if there are not enough cores or memory.
         device: "auto", "cpu", "cuda" or "cuda:0,cuda:1".
+        lanes: Whether one process can train several trials. Each GPU has one process then; else up to four.
 
     Raises:
         DeviceError: The requested GPU does not exist here.
@@ -51,7 +55,7 @@ def seats(workers: int | str, device: str) -> list[Seat]:
     if device != "cpu":
         gpus = _gpus() if device != "auto" or _gpu_likely() else []
         if gpus:
-            return _on_gpus(workers, _chosen(device, gpus), gpus)
+            return (_in_lanes if lanes else _on_gpus)(workers, _chosen(device, gpus), gpus)
         if device != "auto":
             raise DeviceError(
                 f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU."
@@ -59,6 +63,27 @@ def seats(workers: int | str, device: str) -> list[Seat]:
     cores, memory = n_cores(), int(free_memory() * (1 - RESERVE))
     count = int(workers) if workers != "auto" else max(1, min(cores, memory // WORKER_MEMORY))
     return [Seat("cpu", max(1, cores // count), memory // count)] * count
+
+
+def _in_lanes(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Seat]:
+    used = chosen if workers == "auto" else chosen[: int(workers)]
+    threads = max(1, n_cores() // len(used))
+    planned = []
+    for place, gpu in enumerate(used):
+        memory = int(gpus[gpu] * (1 - RESERVE))
+        n = next((n for n in (LANES, 4, 2) if n * LANE_MEMORY <= memory), 1)  # doubled from 2
+        if workers != "auto":
+            n = (int(workers) + len(used) - 1 - place) // len(used)
+        planned.append(Seat(f"cuda:{gpu}", threads, memory, n))
+    return planned
+
+
+def described(planned: list[Seat], workers: int | str) -> str:
+    """Return how many trials train at once, and where: `2 workers`, `up to 8 at once on cuda:0`."""
+    n = sum(seat.lanes for seat in planned)
+    if all(seat.lanes == 1 for seat in planned):
+        return f"{n} worker{'s' if n != 1 else ''}"
+    return f"{'up to ' if workers == 'auto' else ''}{n} at once on {' and '.join(seat.device for seat in planned)}"
 
 
 def _on_gpus(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Seat]:
@@ -70,10 +95,10 @@ def _on_gpus(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Sea
 
 
 def _sharing(memory: int, n_gpus: int) -> int:
-    """Return the number of workers per GPU; `memory` is the free memory, in bytes, of the smallest GPU.
+    """Return the number of processes per GPU; `memory` is the free memory, in bytes, of the smallest GPU.
 
-    On an H100, four workers train `basic`'s default network at 3.7 times the images per second of one worker, and eight at 5.4
-    times. But a search learns less when more trials are trained at the same time.
+    On an H100, four of them train `basic`'s default network, kernel by kernel, at 3.7 times the images per second of one, and
+    eight at 5.4 times. But a search learns less when more trials are trained at the same time.
     """
     on_host = int(free_memory() * (1 - RESERVE)) // n_gpus
     return max(1, min(SHARING, n_cores() // n_gpus, min(memory, on_host) // GPU_WORKER_MEMORY))

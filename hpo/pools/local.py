@@ -1,13 +1,14 @@
 """Worker processes on this machine: each is started once and receives its jobs through its standard input.
 
-One thread per worker puts its messages, and finally its death, into a shared queue. Each worker has its own session, so that the
-terminal's Ctrl-C reaches only the runner. Workers end when their input closes, in whatever way the runner ends.
+One thread per process puts its messages, and finally its death, into a shared queue. Each process has its own session, so that
+the terminal's Ctrl-C reaches only the runner. Processes end when their input closes, in whatever way the runner ends.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import os
 import queue
 import signal
@@ -18,12 +19,12 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hpo.messages import Setup, read_worker_side
+from hpo.messages import DEVICE_LOST, Job, Setup, read_worker_side
 from hpo.pools import Died, Event
 from hpo.system.children import python
 
 if TYPE_CHECKING:
-    from hpo.messages import Answer, Job
+    from hpo.messages import Answer
     from hpo.objective import Objective
     from hpo.pools.devices import Seat
     from hpo.settings import Settings
@@ -48,7 +49,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class LocalPool:
-    """One process per seat.
+    """One process per seat, with a worker for each of its lanes.
 
     Args:
         seats: From `devices.seats`.
@@ -63,21 +64,20 @@ class LocalPool:
         self._settings, self._data_dir, self._objective, self._recipe = settings, data_dir, objective, recipe
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], Event]] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * len(seats)
-
-    @property
-    def size(self) -> int:
-        """Number of workers."""
-        return len(self._seats)
+        ends = itertools.accumulate(seat.lanes for seat in seats)
+        self.processes = [range(end - seat.lanes, end) for seat, end in zip(seats, ends, strict=True)]  # workers of each
+        self._seat = [seat for seat, workers in enumerate(self.processes) for _ in workers]  # by worker
+        self._trains: dict[int, int] = {}  # workers by trial
 
     def start(self) -> None:
         """Start one process per seat."""
-        for worker in range(self.size):
-            self.restart(worker)
+        for workers in self.processes:
+            self.restart(workers[0])
 
     def restart(self, worker: int) -> None:
-        """Replace a worker by a new process."""
+        """Replace a worker's process by a new one."""
         self.end(worker)
-        seat = self._seats[worker]
+        seat = self._seats[self._seat[worker]]
         process = subprocess.Popen(  # noqa: S603  # our own module
             python("from hpo.training import worker; worker.main()"),
             stdin=subprocess.PIPE,
@@ -86,7 +86,7 @@ class LocalPool:
             env=environment(seat.threads),
             start_new_session=True,
         )
-        self._processes[worker] = process
+        self._processes[self._seat[worker]] = process
         threading.Thread(target=self._listen, args=(worker, process), name=f"worker-{worker}", daemon=True).start()
         setup = Setup(
             settings=self._settings,
@@ -100,31 +100,35 @@ class LocalPool:
             data_dir=self._data_dir.absolute(),
             device=seat.device,
             memory=seat.memory,
+            lanes=seat.lanes,
         )
         self._write(process, setup.line())
 
     def send(self, worker: int, message: Job | Answer) -> None:
-        """Write a message to a worker's input."""
-        process = self._processes[worker]
+        """Write a message to the input of a worker's process."""
+        process = self._processes[self._seat[worker]]
+        if isinstance(message, Job):
+            self._trains[message.trial] = worker
         if process is not None:
             self._write(process, message.line())
 
     def receive(self, timeout: float) -> Event | None:
-        """Return the next event, unless its worker was replaced in the meantime."""
+        """Return the next event, unless its process was replaced in the meantime."""
         try:
             process, event = self._events.get(timeout=timeout)
         except queue.Empty:
             return None
-        return event if process is self._processes[event.worker] else None
+        return event if process is self._processes[self._seat[event.worker]] else None
 
     def close(self) -> None:
-        """Kill all workers; finished epochs are in their checkpoints."""
-        for worker in range(self.size):
-            self.end(worker)
+        """Kill all processes; finished epochs are in their checkpoints."""
+        for workers in self.processes:
+            self.end(workers[0])
 
     def end(self, worker: int) -> None:
-        """Kill a worker, if it is alive, and collect its exit status."""
-        process, self._processes[worker] = self._processes[worker], None
+        """Kill a worker's process, if it is alive, and collect its exit status."""
+        seat = self._seat[worker]
+        process, self._processes[seat] = self._processes[seat], None
         if process is not None:
             process.kill()
             process.wait()
@@ -149,7 +153,8 @@ class LocalPool:
                 except ValidationError:
                     words.append(b"unreadable message: " + line[:200])
                     continue
-                self._events.put((process, Event(worker, message)))
+                trained = getattr(message, "trial", None)
+                self._events.put((process, Event(worker if trained is None else self._trains[trained], message)))
         code = process.wait()
         listener.join(timeout=1)
         died = Died(_why(code), b"".join(words).decode(errors="replace").strip())
@@ -162,6 +167,8 @@ def _drain(stream: IO[bytes], words: collections.deque[bytes]) -> None:
 
 
 def _why(code: int) -> str:
+    if code == DEVICE_LOST:
+        return "ended, since its device failed"
     if code >= 0:
         return f"ended, exit code {code}"
     with contextlib.suppress(ValueError):

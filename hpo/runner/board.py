@@ -76,6 +76,8 @@ class Board:
         grace: Seconds that an ending run waits for epochs at most; None: until they are done.
         n_train: Images of an epoch; 0 until a worker has said so.
         told: What the first lines of a run say beside its name.
+        at_once: Trials that may be in training now: of the lanes of a GPU, not all need be used.
+        where: What trains, in words; empty: so many workers.
     """
 
     study: str
@@ -96,6 +98,8 @@ class Board:
     grace: float | None = None
     n_train: int = 0
     told: list[str] = field(default_factory=list)
+    at_once: int = 0
+    where: str = ""
     began: float = field(default_factory=time.monotonic)
 
     @classmethod

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo.folders import stored_checkpoint
-from hpo.messages import EpochDone, Job, Started, Suggest, Suggested, Tick, TrialDone, TrialFailed, TrialPruned, Verdict
+from hpo.messages import (
+    DeviceLost,
+    EpochDone,
+    Job,
+    Started,
+    Suggest,
+    Suggested,
+    Tick,
+    TrialDone,
+    TrialFailed,
+    TrialPruned,
+    Verdict,
+)
 from hpo.pools import Died
 from hpo.runner.board import Board, Row, limit_reached
 from hpo.runner.crew import TURN
@@ -21,6 +33,8 @@ from hpo.runner.supply import Supply
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from hpo.messages import Epoch
     from hpo.pools import Event
     from hpo.runner.board import Watcher
@@ -55,6 +69,7 @@ class Runner:
         self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = crew.mishaps
         self.board = Board.of(study, options, crew.size)
+        self.board.at_once = crew.at_once
         self._supply = Supply(study, self.board, crew, watcher)
         self.board.n_train = crew.environment.get("n_train", 0)
 
@@ -85,8 +100,10 @@ class Runner:
 
     def _assign(self) -> bool:
         """Hand trials to idle workers; return whether any remain to be handed out."""
-        while self._crew.idle and self._supply.wanted(len(self._seated)):
-            worker = min(self._crew.idle)
+        while self._supply.wanted(len(self._seated)):
+            worker = self._crew.free(self._trains, drain=self._supply.has_loners)
+            if worker is None:
+                return True
             trial = self._supply.next(worker, len(self._seated))
             self._crew.idle.discard(worker)
             self._seated[worker] = Seated(trial, heard=time.monotonic())
@@ -96,7 +113,7 @@ class Runner:
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
             self._crew.send(worker, Job(trial=trial.number, point=point, folder=folder, seed=seed))
             reach("job.sent")
-        return self._supply.wanted(len(self._seated))
+        return False
 
     def _handle(self, event: Event) -> None:
         worker, message = event.worker, event.message
@@ -106,7 +123,10 @@ class Runner:
             seated.trial.heard()
         match message:
             case Died():
-                self._worker_died(worker, message)
+                self._process_died(worker, message)
+            case DeviceLost() if seated:
+                self._mishaps.suspect(seated.trial.number)
+                self._watcher.warned(f"trial {seated.trial.number}: {message.reason}")
             case Tick() if seated:
                 row = self.board.rows[worker]
                 row.fraction, row.images_per_second = message.fraction, message.images_per_second
@@ -115,7 +135,8 @@ class Runner:
             case Suggest() if seated:
                 self._suggest(worker, seated.trial, message)
             case EpochDone() if seated:
-                self._mishaps.trained(worker)
+                self._crew.trained(worker, message, self._trains)
+                self.board.at_once = self._crew.at_once
                 seated.trial.can_wait = message.kept
                 does = self._epoch_done(worker, seated.trial, message.epoch)
                 self._watcher.epoch(self.board, seated.trial, message.epoch)
@@ -127,9 +148,18 @@ class Runner:
                 self._prune(self._release(worker))
             case TrialFailed() if seated:
                 seated.trial.noted(message.notes, 0.0)
-                self._failed(self._release(worker), message.cause, message.reason)
+                if message.crowded and not self._mishaps.alone(message.trial):
+                    self._crowded(self._release(worker), message.reason)
+                else:
+                    self._failed(self._release(worker), message.cause, message.reason)
+
+    @property
+    def _trains(self) -> dict[int, int]:
+        """Trials in training, by worker."""
+        return {worker: seated.trial.number for worker, seated in self._seated.items()}
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
+        self._crew.begins(worker, trial.number)
         trial.started(worker, message)
         does: Does = "go on"
         for sentence in message.passed_over:
@@ -230,6 +260,12 @@ class Runner:
         self._watcher.ended(self.board, trial, "fail")
         self.stop(self._mishaps.failed(cause, reason))
 
+    def _crowded(self, trial: OpenTrial, reason: str) -> None:
+        """Let a trial that had too little memory beside others go on alone."""
+        self._mishaps.crowded(trial.number)
+        self._watcher.warned(f"trial {trial.number}, beside others: {reason} It continues alone.")
+        self._supply.interrupted.appendleft(trial)
+
     def _release(self, worker: int) -> OpenTrial:
         """Take its trial from a worker, which can train another."""
         self._crew.idle.add(worker)
@@ -239,19 +275,24 @@ class Runner:
         self.board.rows[worker] = Row()
         return self._seated.pop(worker).trial
 
-    def _worker_died(self, worker: int, died: Died) -> None:
+    def _process_died(self, worker: int, died: Died, silent: Collection[int] = ()) -> None:
+        """Record the death of a worker's process, and what becomes of its trials; `silent`: those that are to blame for it."""
         self._crew.end(worker)  # a silent one still lives
-        trial = self._take(worker) if worker in self._seated else None
-        self._mishaps.died(worker, trial.number if trial else None)
-        who = f"worker {worker} {died.why}"
-        if trial is None:
+        trials = [self._take(other) for other in self._crew.beside(worker) if other in self._seated]
+        self._mishaps.died(self._crew.seat(worker), silent or [trial.number for trial in trials])
+        deadly = [trial for trial in trials if self._mishaps.deadly(trial.number)]
+        going_on = [trial for trial in trials if trial not in deadly]
+        who = f"{self._crew.name(worker)} {died.why}"
+        if silent and len(silent) < len(trials):
+            who += f" in trial {', '.join(map(str, silent))}, beside others:"
+        if not trials:
             self._watcher.warned(f"{who} while idle. {died.last_line}")
-        elif self._mishaps.deadly(trial.number):
+        for trial in deadly:
             self._watcher.warned(f"{who} in trial {trial.number}, as earlier workers did. {died.last_line}")
             self._failed(trial, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
-        else:
-            self._watcher.warned(f"{who} in trial {trial.number}, which continues from its last epoch. {died.last_line}")
-            self._supply.interrupted.appendleft(trial)
+        if going_on:
+            self._watcher.warned(f"{who} in {_continuing(going_on, ', which')} last epoch. {died.last_line}")
+            self._supply.interrupted.extendleft(reversed(going_on))
         self.stop(self._mishaps.too_many_deaths(died.why))
         if not self.board.stopping:
             self._crew.replace(worker, died)
@@ -263,19 +304,30 @@ class Runner:
         time are not read yet, so it does not count as the workers' silence.
         """
         self.stop(limit_reached(self.board, self._options))
-        for worker, seated in list(self._seated.items()):
+        for seated in self._seated.values():
             seated.heard = min(now, seated.heard + deaf)
-            silent = now - seated.heard
-            if self._options.trial_timeout is not None and silent > self._options.trial_timeout:
-                self._worker_died(worker, Died(f"silent for {silent:.0f} s (--trial-timeout)", ""))
+        if self._options.trial_timeout is not None:
+            self._end_silent(now, self._options.trial_timeout)
         if self.board.grace_is_over and self._seated:
             self._leave_all()
 
+    def _end_silent(self, now: float, limit: float) -> None:
+        """End the processes in which a trial says nothing any more; those beside it go on in another one, and are not blamed."""
+        while late := {worker: now - seated.heard for worker, seated in self._seated.items() if now - seated.heard > limit}:
+            worker = min(late)
+            silent = [self._seated[other].trial.number for other in self._crew.beside(worker) if other in late]
+            self._process_died(worker, Died(f"silent for {late[worker]:.0f} s (--trial-timeout)", ""), silent)
+
     def _leave_all(self) -> None:
         """End workers in the middle of their epoch."""
-        numbers = ", ".join(str(number) for number in sorted(seated.trial.number for seated in self._seated.values()))
-        who = f"trials {numbers} continue from their" if len(self._seated) > 1 else f"trial {numbers} continues from its"
+        who = _continuing([seated.trial for seated in self._seated.values()])
         for worker in list(self._seated):
             self._crew.end(worker)
             self._study.leave(self._take(worker))
         self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last completed epoch.")
+
+
+def _continuing(trials: Collection[OpenTrial], which: str = "") -> str:
+    """Return `trial 3 continues from its` or `trials 3, 4 continue from their`; `which`: a word after the numbers."""
+    numbers = ", ".join(str(number) for number in sorted(trial.number for trial in trials))
+    return f"trials {numbers}{which} continue from their" if len(trials) > 1 else f"trial {numbers}{which} continues from its"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.classes import advice, of_environment
 from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
-from hpo.pools.devices import seats
+from hpo.pools.devices import described, seats
 from hpo.pools.local import LocalPool
 from hpo.runner import provenance
 from hpo.runner.board import Watcher, logged_to, reached
@@ -115,23 +115,25 @@ def run(
         asked = replace(asked, objective=objective)
         recipe = before.recipe if before is not None else objective.recipe
         data_dir = data_folder(options.data_dir)
-        pool = LocalPool(seats(options.workers, options.device), settings, data_dir, objective, recipe)
+        planned = seats(options.workers, options.device, lanes=objective.lanes)
+        pool = LocalPool(planned, settings, data_dir, objective, recipe)
         stack.callback(pool.close)
         runners = stack.enter_context(stopping_by_signals())
-        workers = f"{pool.size} worker{'s' if pool.size > 1 else ''}"
+        workers = f"{len(pool.processes)} worker{'s' if len(pool.processes) > 1 else ''}"
         watcher.preparing(f"starting {workers}: loading {objective.source or 'PyTorch and the data set'}", 0, 0)
-        crew = Crew(pool, watcher)
+        crew = Crew(pool, watcher, grows=options.workers == "auto")
         environment = crew.assemble()
         asked = replace(asked, suited=objective.default_space(environment)) if before is None and asked.space is None else asked
         starts = asked.starts(settings, watcher) if before is None else []
 
         _take(lock, asked.name, stack)
-        writable = asked.opened(settings, recipe, starts, environment, pool.size)
+        writable = asked.opened(settings, recipe, starts, environment, crew.size)
         kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
         places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
         writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})
         reach("run.noted")
         runner = Runner(writable, crew, options, watcher)
+        runner.board.where = described(planned, options.workers)
         runner.board.told = _told(writable.space if asked.suited else None, objective, environment)
         reason = _conducted(runner, writable, watcher, runners)
     return Outcome(record.load(asked.name, asked.location), reason, options.trials or DEFAULT_TRIALS)

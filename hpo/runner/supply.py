@@ -35,14 +35,21 @@ class Supply:
             return False
         return bool(self.interrupted) or self._has_room(seated) or self._study.plan.next(last=True) is not None
 
+    @property
+    def has_loners(self) -> bool:
+        """Whether a trial that has to be alone waits for a process that trains nothing."""
+        return any(self._crew.mishaps.alone(trial.number) for trial in self.interrupted)
+
     def next(self, worker: int, seated: int) -> OpenTrial:
         """Return an interrupted, a waiting or a new trial.
 
-        A trial whose worker died goes to another worker if possible, to learn which of them was at fault.
+        A trial whose process died goes to another one if possible, to learn which of them was at fault.
         """
-        others = [trial for trial in self.interrupted if self._crew.mishaps.killed_on(trial.number) != worker]
-        if others or (self.interrupted and self._crew.size == 1):
-            return self._continued((others or self.interrupted)[0])
+        mishaps, seat = self._crew.mishaps, self._crew.seat(worker)
+        first = sorted(self.interrupted, key=lambda trial: not mishaps.alone(trial.number))
+        others = [trial for trial in first if mishaps.killed_on(trial.number) != seat]
+        if others or (first and self._crew.n_seats == 1):
+            return self._continued((others or first)[0])
         waiting = self._study.plan.next(last=not self._has_room(seated))
         if waiting:
             self._study.plan.resume(waiting)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hpo.networks.device import scoring_batch
-from hpo.objective import TrialError
+from hpo.objective import CrowdedError, TrialError
 
 if TYPE_CHECKING:
     import torch
@@ -15,21 +18,45 @@ if TYPE_CHECKING:
     from hpo.networks.model import Size
     from hpo.recipe import TrainingConfig
 
+PATIENCE = 1.0  # seconds: a trial that was just stopped may still hold its memory
 _LARGE = ("filters", "depth", "batch_size")
 
 
-def check_memory(size: Size, config: TrainingConfig, device: torch.device, available: int) -> None:
-    """Refuse a training that would not fit.
+class Room:
+    """The memory that the trainings of one process share.
 
-    Raises:
-        TrialError: Names what it would take, what is free, and the parameters that decide it.
+    Args:
+        total: Bytes of the device that are theirs.
     """
-    needed = training_bytes(size, config, device)
-    if needed > available:
-        raise TrialError(
-            "memory",
-            f"training would take about {needed / 2**20:,.0f} MiB and {available / 2**20:,.0f} MiB are free ({_large(config)}).",
-        )
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._taken: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._counting = threading.Lock()
+
+    def take(self, owner: object, needed: int, config: TrainingConfig) -> None:
+        """Count a training's memory as taken as long as its owner lives, or refuse it.
+
+        Raises:
+            TrialError: Names what it would take, what is free, and the parameters that decide it.
+            CrowdedError: Likewise; it would fit if no other trained.
+        """
+        if needed > self.total:
+            raise TrialError("memory", _refused(needed, self.total, config))
+        until = time.monotonic() + PATIENCE
+        while True:
+            with self._counting:
+                free = self.total - sum(self._taken.values())
+                if needed <= free:
+                    self._taken[owner] = needed
+                    return
+            if time.monotonic() > until:
+                raise CrowdedError(_refused(needed, free, config))
+            time.sleep(PATIENCE / 20)
+
+
+def _refused(needed: int, free: int, config: TrainingConfig) -> str:
+    return f"training would take about {needed / 2**20:,.0f} MiB and {free / 2**20:,.0f} MiB are free ({_large(config)})."
 
 
 def training_bytes(size: Size, config: TrainingConfig, device: torch.device) -> int:

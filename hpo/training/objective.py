@@ -16,12 +16,15 @@ from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
 from hpo.models import is_file
 from hpo.networks import models, weights, zoo
-from hpo.networks.device import fast_dtype, model_name, opened, out_of_memory
+from hpo.networks.device import Streams, fast_dtype, model_name, opened, out_of_memory
 from hpo.recipe import of_version
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from hpo.data.arrays import DataSet
     from hpo.messages import Setup
     from hpo.networks.weights import Weights
@@ -61,6 +64,11 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
         return Trial(task, models.configuration(model, point), seed, folder)
 
     return _environment(task, loaded, device), begin
+
+
+def lanes(setup: Setup) -> Callable[[], AbstractContextManager[None]]:
+    """Return what is around a trial that is trained beside others."""
+    return Streams(torch.device(setup.device), setup.lanes).one
 
 
 def _weights(task: Task, source: str, tell: Telling) -> Weights:

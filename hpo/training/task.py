@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from hpo.objective import FIRST_BUILT_IN
 from hpo.recipe import LATEST
 from hpo.settings import PLACES, TASK
 from hpo.training.batches import Images
+from hpo.training.memory import Room
 
 if TYPE_CHECKING:
     from hpo.data.datasets import DataSet
@@ -28,11 +29,12 @@ class Task:
     """Common to all trials of a study: images to train on and to score, on one device.
 
     Attributes:
-        memory: Bytes that one training may use on the device.
+        memory: Bytes that the trainings of this process may use on the device.
         recipe: The parts of training that no configuration describes.
         model: The network, as a study stores it (hpo/networks/models.py).
         digest: Of the data set.
         weights: Trained ones that the network begins with, as far as a configuration says so.
+        room: The memory, and what of it is taken.
     """
 
     settings: Settings
@@ -44,6 +46,11 @@ class Task:
     model: str = FIRST_BUILT_IN
     digest: str = ""
     weights: Weights | None = None
+    room: Room = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Nothing of the memory is taken yet."""
+        object.__setattr__(self, "room", Room(self.memory))
 
     @cached_property
     def key(self) -> dict[str, Any]:

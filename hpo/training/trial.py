@@ -21,19 +21,20 @@ from hpo.folders import NETWORK
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY
 from hpo.networks import checkpoint, models, stored
-from hpo.networks.device import out_of_memory
+from hpo.networks.device import lost, memory, out_of_memory
 from hpo.networks.stored import THUMBNAIL, Description, Images
-from hpo.objective import FIRST, TrialError
+from hpo.objective import FIRST, CrowdedError, DeviceLostError, TrialError
 from hpo.recipe import BEFORE
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training.features import Kept
-from hpo.training.memory import check_memory
+from hpo.training.memory import training_bytes
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
+    from hpo.messages import Memory
     from hpo.recipe import TrainingConfig
     from hpo.training.task import Task
 
@@ -53,6 +54,7 @@ class Trial:
 
     Raises:
         TrialError: The network cannot be built for these images, or would not fit into memory.
+        DeviceLostError: The GPU fails.
     """
 
     is_kept = True
@@ -69,8 +71,8 @@ class Trial:
         self.measured = {"n_parameters": self.size.n_parameters} | (
             {"macs": self.size.macs} if self.size.macs is not None else {}
         )
-        check_memory(self.size, config, task.train.device, task.memory)
-        with _memory_suffices():
+        task.room.take(self, training_bytes(self.size, config, task.train.device), config)
+        with _device_errors():
             self._training = self._begun()
             self._continue()
 
@@ -141,10 +143,11 @@ class Trial:
 
         Raises:
             TrialError: The loss became infinite or NaN, or memory ran out.
+            DeviceLostError: The GPU fails.
             StorageError: The checkpoint cannot be written.
         """
         try:
-            with _memory_suffices():
+            with _device_errors():
                 for epoch in self._training.epochs(tick):
                     self.history.append(epoch)
                     reach("epoch.trained")
@@ -182,7 +185,17 @@ class Trial:
 
         Raises:
             StorageError: A file cannot be written.
+            DeviceLostError: The GPU fails.
         """
+        with _device_errors():
+            return self._finish()
+
+    @property
+    def memory(self) -> Memory | None:
+        """What this process has held of its GPU, and could hold."""
+        return memory(self.task.train.device)
+
+    def _finish(self) -> Path:
         score = self.task.score
         logits = self._training.logits.float().cpu().numpy()
         labels = score.labels[score.chosen].cpu().numpy()
@@ -264,14 +277,16 @@ def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _memory_suffices() -> Iterator[None]:
-    """Turn errors about a lack of memory into a failure of the trial."""
+def _device_errors() -> Iterator[None]:
+    """Turn errors about a lack of memory into a failure of the trial, and those after which a GPU computes nothing into that."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrialError("memory", "the device ran out of memory.") from None
+        if out_of_memory(error):
+            raise CrowdedError("the device ran out of memory.") from None
+        if lost(error):
+            raise DeviceLostError(f"the GPU failed: {str(error).splitlines()[0]}") from None
+        raise
 
 
 def _thumbnails(pictures: np.ndarray) -> np.ndarray:

@@ -142,7 +142,8 @@ def test_closing_ends_all_workers_at_once_and_twice_is_no_error(data_dir):
     pool = make(data_dir, n=2)
     pool.start()
     before = pids(pool)
-    assert pool.size == len(before) == 2
+    assert pool.processes == [range(1), range(1, 2)]
+    assert len(before) == 2
     pool.close()
     pool.close()
     assert pids(pool) == []

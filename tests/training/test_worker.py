@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 
 import pytest
+import torch
 
 from hpo.convnet import OBJECTIVE, Config
 from hpo.messages import (
+    DEVICE_LOST,
     CannotWork,
+    DeviceLost,
     EpochDone,
     Job,
     Progress,
@@ -23,6 +27,7 @@ from hpo.messages import (
     Verdict,
     read_worker_side,
 )
+from hpo.networks.stored import read
 from hpo.recipe import LATEST
 from hpo.settings import Settings
 
@@ -209,6 +214,108 @@ def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, s
     assert says in worker.greeting.message
     assert worker.process.wait(timeout=30) == 0  # without waiting for the end of its input
     assert worker.process.stderr.read() == b""
+
+
+class TestLanes:
+    """A worker with several lanes trains several trials at once, and each comes out as alone."""
+
+    CONFIGS = (
+        Config(depth=2, filters=6, batch_size=50, dropout=0.3),
+        Config(depth=1, filters=8, batch_size=64, dropout=0.2, optimizer="adamw", lr=0.05),
+        Config(depth=3, filters=4, batch_size=40, dropout=0.5, cutout=4),
+    )
+
+    def results(self, worker, together):
+        """Train all to their ends, at the same time or one after the other; return scores, metrics and weights of each."""
+        jobs = [Job(trial=n, point=c.model_dump(), folder=worker.folder / f"{n}", seed=n) for n, c in enumerate(self.CONFIGS)]
+        scores, left = {n: [] for n in range(3)}, deque(jobs)
+        for _ in range(3 if together else 1):
+            worker.send(left.popleft())
+        done = set()
+        while len(done) < 3:
+            message = worker.receive()
+            if isinstance(message, TrialDone):
+                done.add(message.trial)
+                if left:
+                    worker.send(left.popleft())
+                continue
+            if isinstance(message, EpochDone):
+                scores[message.trial].append((message.epoch.number, message.epoch.score, message.epoch.metrics))
+            worker.send(Verdict(trial=message.trial, go_on=True))
+        return scores, [read(job.folder / "network.safetensors")[1] for job in jobs]
+
+    def test_trials_beside_each_other_come_out_as_alone_bit_for_bit(self, new):
+        scores, weights = self.results(new(lanes=3), together=True)
+        expected, alone = self.results(new(), together=False)
+        assert scores == expected
+        assert all(len(epochs) == 2 for epochs in scores.values())
+        for mine, its in zip(weights, alone, strict=True):
+            assert mine.keys() == its.keys()
+            assert all(torch.equal(mine[name], its[name]) for name in mine)
+
+    def test_a_trial_that_is_left_and_comes_back_goes_on_while_others_train(self, new):
+        worker = new(lanes=2)
+        worker.send(Job(trial=1, point=LONG.model_dump(), folder=worker.folder / "long", seed=1))
+        assert worker.receive().trial == 1
+        worker.send(Verdict(trial=1, go_on=True))
+        assert worker.begin(2).trial == 2
+        epoch = worker.go_on(2)
+        worker.send(Verdict(trial=2, go_on=False))
+        assert worker.begin(2).epochs == (epoch.epoch,)
+        assert worker.go_on(2).epoch.number == 2
+        assert isinstance(worker.go_on(2), TrialDone)
+
+    def test_one_that_cannot_be_trained_fails_and_the_other_goes_on(self, new):
+        worker = new(lanes=2)
+        assert isinstance(worker.begin(1), Started)
+        assert isinstance(worker.begin(2, Config(depth=8)), TrialFailed)
+        assert isinstance(worker.go_on(1), EpochDone)
+
+    def test_one_that_has_no_room_beside_another_is_told_to_be_so_and_has_it_alone(self, new):
+        large = Config(depth=1, filters=64, batch_size=100)
+        worker = new(lanes=2, memory=200 * 2**20)
+        assert isinstance(worker.begin(1, large), Started)
+        refused = worker.begin(2, large)
+        assert isinstance(refused, TrialFailed)
+        assert (refused.cause, refused.crowded) == ("memory", True)
+        worker.send(Verdict(trial=1, go_on=False))
+        assert isinstance(worker.begin(2, large), Started)
+
+    def test_it_ends_with_its_input_while_several_train(self, new):
+        worker = new(lanes=2)
+        for trial in (1, 2):
+            assert isinstance(worker.begin(trial, LONG), Started)
+            worker.send(Verdict(trial=trial, go_on=True))
+        code, seconds, _ = worker.end()
+        assert code == 0
+        assert seconds < 2
+
+
+LOSING = """
+from hpo.objective import DeviceLostError
+from hpo.training import objective, worker
+
+def prepare(setup, tell):
+    environment, begin = quiet(setup, tell)
+    def losing(point, seed, folder):
+        if seed == 7:
+            raise DeviceLostError("the GPU failed: CUDA error: unspecified launch failure")
+        return begin(point, seed, folder)
+    return environment, losing
+
+quiet, objective.prepare = objective.prepare, prepare
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_device_that_is_lost_ends_the_process_with_the_trial_that_met_it_and_a_code_of_its_own(new, lanes):
+    worker = new(how=("-c", LOSING), lanes=lanes)
+    worker.send(Job(trial=4, point=TINY.model_dump(), folder=worker.folder / "4", seed=7))
+    lost = DeviceLost(trial=4, reason="the GPU failed: CUDA error: unspecified launch failure")
+    assert worker.receive() == lost
+    assert worker.receive() is None
+    assert worker.process.wait(timeout=30) == DEVICE_LOST
 
 
 NO_ROOM = """
