@@ -167,7 +167,7 @@ def reproduce(
 
     record = load(study, storage)
     record.best  # noqa: B018  # before anything is loaded: says what to do where there is none
-    objective = objective or stored_objective(record, command)
+    objective = objective or stored_objective(record, command, by="reproduce")
     if objective.name != record.objective.name:
         raise UsageError(f"study {study!r} is of {record.objective.name!r}, and not of {objective.name!r}.")
     return again.reproduce(record, trial, objective, options or RunOptions(), watcher or Watcher())
@@ -277,12 +277,13 @@ def _of_command(command: str, score: Score | None, space: SearchSpace | str | No
     return dataclasses.replace(objective, guessed=score is None)
 
 
-def stored_objective(found: StudyRecord, command: str | None = None) -> Objective:
+def stored_objective(found: StudyRecord, command: str | None = None, *, by: str = "run") -> Objective:
     """Return the objective of a study, as it is now where it is somebody's own file.
 
     Args:
         found: The study.
         command: Its program, where it is trained by one: named again, as `hpo run` asks for it.
+        by: The command that is to name it.
 
     Raises:
         UsageError: It is trained by a program that is not named, or by what hpo does not know.
@@ -293,7 +294,7 @@ def stored_objective(found: StudyRecord, command: str | None = None) -> Objectiv
     if command is not None:
         return _of_command(command, stored.score, None)
     if stored.kind == "train":
-        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data") or found.has("data"))
+        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data"))
     if stored.kind == MODEL:
         from hpo.models import of_model
 
@@ -303,7 +304,7 @@ def stored_objective(found: StudyRecord, command: str | None = None) -> Objectiv
     if stored.kind == "command":
         raise UsageError(
             f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "
-            f"hpo run {found.name} {shlex.join(stored.options)}"
+            f"hpo {by} {found.name} {shlex.join(stored.options if by == 'run' else stored.options[:2])}"
         )
     if not stored.loader:
         raise UsageError(

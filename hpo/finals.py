@@ -74,49 +74,41 @@ def finalists(
         NoResultError: No trial of it is complete.
         StudyLockedError: It is being run.
     """
-    return conduct(
-        study,
-        top=top,
-        seeds=seeds,
-        epochs=epochs,
-        ablation=ablation,
-        command=command,
-        objective=objective,
-        options=options,
-        storage=storage,
-        watcher=watcher,
-    )[0]
+    wanted = Wanted(top, seeds, epochs, ablation, command, objective)
+    return conduct(study, wanted, options=options, storage=storage, watcher=watcher)[0]
 
 
-def conduct(
-    study: str,
-    *,
-    top: int = TOP,
-    seeds: int = SEEDS,
-    epochs: int | None = None,
-    ablation: bool = False,
-    command: str | None = None,
-    objective: Objective | None = None,
-    **how: Any,  # noqa: ANN401  # options, storage, watcher
-) -> tuple[Finalists, Outcome]:
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is to be trained; the arguments of `finalists`."""
+
+    top: int
+    seeds: int
+    epochs: int | None
+    ablation: bool
+    command: str | None
+    objective: Objective | None = None
+
+
+def conduct(study: str, wanted: Wanted, **how: Any) -> tuple[Finalists, Outcome]:  # noqa: ANN401  # options, storage, watcher
     """Do the work of `finalists`; return the result and how the last of its runs ended."""
-    if top < 1:
-        raise UsageError(f"--top = {top}: one finalist at least.")
-    if seeds < 2:
-        raise UsageError(f"--seeds = {seeds}: the interval of a mean needs two trainings at least; five are usual.")
+    if wanted.top < 1:
+        raise UsageError(f"--top = {wanted.top}: one finalist at least.")
+    if wanted.seeds < 2:
+        raise UsageError(f"--seeds = {wanted.seeds}: the interval of a mean needs two trainings at least; five are usual.")
     origin = _origin(study, how["storage"])
-    contest = _Contest(origin, origin.space, _objective(origin, command, objective), **how)  # type: ignore[arg-type]  # checked
-    contest.settings(epochs)  # before anything is chosen: says what does not fit
-    plan = contest.plan(top, seeds)
-    outcome = contest.train(origin.name + SUFFIX, plan, contest.settings(epochs))
+    contest = _Contest(origin, origin.space, _objective(origin, wanted), **how)  # type: ignore[arg-type]  # checked
+    settings = contest.settings(wanted.epochs)  # before anything is chosen: says what does not fit
+    plan = contest.plan(wanted.top, wanted.seeds)
+    outcome = contest.train(origin.name + SUFFIX, plan, settings)
     found = contest.found()
-    if outcome.reason.partition(":")[0] in DONE and found.winner is not None and ablation:
+    if outcome.reason.partition(":")[0] in DONE and found.winner is not None and wanted.ablation:
         plan = plan.with_entries(search.ablations(contest.space, found.winner.entry.point))
-        outcome = contest.train(origin.name + SUFFIX, plan, contest.settings(epochs))
+        outcome = contest.train(origin.name + SUFFIX, plan, settings)
         found = contest.found()
     reads = origin.has("score") and origin.settings is not None and origin.settings.score == "validation"
     if outcome.reason.partition(":")[0] in DONE and found.winner is not None and reads:
-        outcome = contest.read(found.winner.entry.point, found.winner.entry.trial, contest.settings(epochs))
+        outcome = contest.read(found.winner.entry.point, found.winner.entry.trial, settings)
         found = contest.found()
     return found, outcome
 
@@ -150,9 +142,9 @@ def _origin(study: str, storage: str | None) -> StudyRecord:
     return found
 
 
-def _objective(origin: StudyRecord, command: str | None, given: Objective | None) -> Objective:
+def _objective(origin: StudyRecord, wanted: Wanted) -> Objective:
     """Return what trains the points of a study, by the recipe that it was made with."""
-    found = given or api.stored_objective(origin, command)
+    found = wanted.objective or api.stored_objective(origin, wanted.command, by="finalists")
     if found.name != origin.objective.name:
         raise UsageError(f"study {origin.name!r} is of the objective {origin.objective.name!r}, and this is {found.name!r}.")
     return dataclasses.replace(found, recipe=origin.recipe)

@@ -54,10 +54,10 @@ def finalists(
     from hpo.store.record import load
 
     options = RunOptions.of(workers=workers, device=device, timeout=timeout, grace=grace, data_dir=data_dir)
-    asked: dict[str, Any] = {"top": top, "seeds": seeds, "epochs": epochs, "ablation": ablation, "command": program}
+    wanted = finals.Wanted(top, seeds, epochs, ablation, program)
     try:
         with watching(quiet=quiet, verbose=verbose) as watcher:
-            found, outcome = finals.conduct(study, **asked, options=options, storage=storage, watcher=watcher)
+            found, outcome = finals.conduct(study, wanted, options=options, storage=storage, watcher=watcher)
     except (KeyboardInterrupt, SystemExit):
         streams.tell("stopped immediately. Finished work is kept; run the same command to continue from each last epoch.")
         raise

@@ -39,7 +39,7 @@ def predict(
     device: Annotated[str, option("--device", metavar="cpu|cuda", help="Where to compute.")] = "cpu",
     code: Annotated[File, option("--code", metavar="FILE.py", help="Of a network's file: the code that builds it.")] = None,
     storage: Storage = None,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> int:
     """Classify pictures with a study's best network: any size, any format that Pillow reads."""
     from hpo.cli import streams
@@ -115,7 +115,7 @@ def reproduce(
     data_dir: Annotated[File, option("--data-dir", metavar="DIR", help="Folder for data sets. Default: the study's.")] = None,
     storage: Storage = None,
     form: Form = Format.table,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> int:
     """Train a trial again and say whether it came out the same: to the last bit, within noise, or not (exit code 5).
 
@@ -133,11 +133,11 @@ def reproduce(
     if found.stopped:
         streams.tell(f"trial {found.trial.number} of study {study}: {found.why}. The same command continues.")
         return CODES[found.stopped]
-    _show(found, form)
+    _show(found, form, quiet=quiet)
     return found.exit_code
 
 
-def _show(found: Reproduction, form: str) -> None:
+def _show(found: Reproduction, form: str, *, quiet: bool) -> None:
     """Print what came of a trial that was trained again."""
     from hpo.cli import rows, streams
 
@@ -154,7 +154,7 @@ def _show(found: Reproduction, form: str) -> None:
             print(streams.visible(f"  {what}: {before} when the study was made, now {now}"))
         if found.verdict != "identical" and not found.differs and found.rows:
             print("  nothing that is recorded of the environment differs.")
-        if found.network:
+        if found.network and not quiet:
             streams.tell(f"its network: {found.network}")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hpo.errors import StudyLockedError
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def repairing(record: StudyRecord) -> Iterator[None]:
         StudyLockedError: The study is being run.
     """
     lock = Lock(record.folder / "lock", holder="hpo doctor --repair")
-    if not lock.acquire():
-        raise StudyLockedError(f"study {record.name} is being run by {lock.held_by()}. Repair it when that run has ended.")
+    lock.take(f"study {record.name!r} is being run", "Repair it when that run has ended.")
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import correct, folders
-from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
+from hpo.errors import NoResultError, StorageError, UsageError
 from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
 from hpo.pools.devices import seats
@@ -74,7 +74,8 @@ def reproduce(
     lock = Lock(place / "lock", holder=provenance.holder())
     with contextlib.ExitStack() as stack:
         stack.enter_context(logged_to(watcher))
-        _take(lock, record.name, stack)
+        lock.take(f"a trial of study {record.name!r} is being trained again", "Wait for it.")
+        stack.callback(lock.release)
         settings, data_dir = _places(made, options)
         pool = LocalPool([_seat(made, options)], settings, data_dir, objective, made.recipe)
         stack.callback(pool.close)
@@ -222,15 +223,3 @@ def _kept(found: Reproduction, work: Path) -> Reproduction:
     except OSError as error:
         raise StorageError(f"cannot write the network of trial {trial.number}: {refusal(error, work)}") from error
     return found.with_network(target)
-
-
-def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
-    try:
-        taken = lock.acquire()
-    except OSError as error:
-        raise StorageError(f"the lock {lock.path} cannot be made: {refusal(error, lock.path)}") from None
-    if not taken:
-        raise StudyLockedError(
-            f"a trial of study {name!r} is being trained again by {lock.held_by() or 'another process'}. Wait for it."
-        )
-    stack.callback(lock.release)

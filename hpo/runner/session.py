@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo import folders
 from hpo.classes import advice, of_environment
-from hpo.errors import NoResultError, StorageError, StudyLockedError, UsageError
+from hpo.errors import NoResultError, StorageError, UsageError
 from hpo.pools.devices import described, seats
 from hpo.pools.local import LocalPool
 from hpo.runner import provenance
@@ -27,7 +27,6 @@ from hpo.store.database import exists, locate, open_database
 from hpo.store.definition import Definition
 from hpo.store.repetitions import KEY
 from hpo.system.failpoints import reach
-from hpo.system.files import refusal
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
@@ -315,22 +314,8 @@ def _nothing_left(found: record.StudyRecord, options: RunOptions, repetitions: R
 
 
 def _take(lock: Lock, name: str, stack: contextlib.ExitStack) -> None:
-    """Hold the study's lock until the run ends.
-
-    Raises:
-        StudyLockedError: Another process has it; says which.
-        StorageError: The disk refuses.
-    """
-    if lock.held:
-        return
-    try:
-        taken = lock.acquire()
-    except OSError as error:
-        raise StorageError(f"the lock {lock.path} cannot be made: {refusal(error, lock.path)}") from None
-    if not taken:
-        raise StudyLockedError(
-            f"study {name!r} is being run by {lock.held_by() or 'another process'}. "
-            f"Wait for it, or end it; watch it with: hpo show {name}"
-        )
-    stack.callback(lock.release)
-    reach("lock.taken")
+    """Hold the study's lock until the run ends."""
+    if not lock.held:
+        lock.take(f"study {name!r} is being run", f"Wait for it, or end it; watch it with: hpo show {name}")
+        stack.callback(lock.release)
+        reach("lock.taken")

@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StudyLockedError
+from hpo.system.files import refusal
 
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # somebody holds a lock; the last two are Windows's words
 _NO_LINK, _NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)  # the latter for pipes; Windows has neither
@@ -51,6 +52,24 @@ class Lock:
             raise
         self._handle = handle
         return True
+
+    def take(self, what: str, do: str) -> None:
+        """Take the lock.
+
+        Args:
+            what: What it means that another process has it, such as "study 'first' is being run".
+            do: What to do then.
+
+        Raises:
+            StudyLockedError: Another process has it; says which.
+            StorageError: The disk refuses.
+        """
+        try:
+            taken = self.acquire()
+        except OSError as error:
+            raise StorageError(f"the lock {self.path} cannot be made: {refusal(error, self.path)}") from None
+        if not taken:
+            raise StudyLockedError(f"{what} by {self.held_by() or 'another process'}. {do}")
 
     def is_free(self) -> bool:
         """Whether nobody holds the lock. Creates and writes nothing.

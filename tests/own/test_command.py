@@ -90,6 +90,9 @@ def test_an_interrupted_one_goes_on_from_its_folder_and_is_named_again():
         hpo.resume("train")
     interrupted, undisturbed = run().record, run(study="again").record
     assert [t.intermediate_values for t in interrupted.trials] == [t.intermediate_values for t in undisturbed.trials]
+    for again in (hpo.finalists, hpo.reproduce):
+        with pytest.raises(UsageError, match=rf"Name it again: hpo {again.__name__} train --command '[^']*lr[^']*'$"):
+            again("train")
 
 
 def begun(folder, said, heard=0, history=()):
