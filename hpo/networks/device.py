@@ -32,6 +32,7 @@ _HARMLESS = (  # errors of one call, after which the device goes on
     "CUBLAS_STATUS_INVALID_VALUE",
     "CUBLAS_STATUS_ARCH_MISMATCH",
 )
+DETERMINISTIC = True  # two trainings alike come out alike, bit for bit, on a GPU too; tests/bench/gpu.py measures what it costs
 _DATA_SHARE = 0.5  # of the memory that a worker may use on a GPU: pixels that take more stay on the host
 
 
@@ -53,7 +54,7 @@ def opened(name: str) -> torch.device:
                 f"device {name} does not exist here: torch {torch.__version__} sees {there} CUDA devices. Use --device cpu."
             )
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.deterministic = DETERMINISTIC
     return device
 
 

@@ -7,7 +7,9 @@ work on pixel values as floats, before they are scaled. Random numbers are drawn
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,29 +23,25 @@ RATIO = 4 / 3  # of the longer edge of a crop to the shorter one, at most
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)
 
 
-class Augmentation:
-    """What happens to the images of one epoch.
+def drawn(config: TrainingConfig, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw what happens to n images in an epoch: `boxes` (n, 4) as in `boxes`, and `factors` (n, 3) as in `tinted`."""
+    views = {}
+    if config.crop < 1:
+        views["boxes"] = boxes(n, config.crop, generator)
+    if config.jitter:
+        views["factors"] = 1 + config.jitter * (torch.rand((n, 3), generator=generator) * 2 - 1)
+    return views
 
-    Attributes:
-        boxes: (N, 4) float32, as in `boxes`, where the pixels are; None without crops.
-        tints: (N, 3) float32, -1 to 1: where brightness, contrast and saturation lie in their ranges; None without jitter.
-        jitter: By how much they change at most, as a share.
-    """
 
-    def __init__(self, config: TrainingConfig, n: int, generator: torch.Generator, home: torch.device) -> None:
-        self.jitter = config.jitter
-        self.boxes = boxes(n, config.crop, generator).to(home) if config.crop < 1 else None
-        self.tints = (torch.rand((n, 3), generator=generator) * 2 - 1).to(home) if config.jitter else None
-
-    def __call__(self, values: Tensor, which: Tensor) -> Tensor:
-        """Return the values (B, channels, H, W) of images `which` (B,), augmented; both are 0 to 255 and channels_last."""
-        if self.boxes is None and self.tints is None:
-            return values
-        if self.boxes is not None:
-            values = cropped(values, self.boxes[which].to(values.device))
-        if self.tints is not None:
-            values = tinted(values, 1 + self.jitter * self.tints[which].to(values.device))
-        return values.contiguous(memory_format=torch.channels_last)
+def augmented(values: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+    """Return the values (B, channels, H, W) of images by their rows of what was drawn; all are 0 to 255 and channels_last."""
+    if not rows.keys() & {"boxes", "factors"}:
+        return values
+    if "boxes" in rows:
+        values = cropped(values, rows["boxes"].to(values.device))
+    if "factors" in rows:
+        values = tinted(values, rows["factors"].to(values.device))
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def boxes(n: int, least: float, generator: torch.Generator) -> Tensor:
@@ -78,10 +76,16 @@ def tinted(values: Tensor, factors: Tensor) -> Tensor:
     """
     n, channels, rows, columns = values.shape
     brightness, contrast, saturation = factors[:, :, None, None].unbind(1)  # (B, 1, 1)
-    grey = values.new_tensor(LUMA if channels == len(LUMA) else [1 / channels] * channels)
+    grey = _luma(channels, values.device)
     same = torch.eye(channels, device=values.device)
     matrix = brightness * contrast * (saturation * same + (1 - saturation) * grey)
     planes = values.reshape(n, channels, rows * columns)
     mean = (planes.mean(2) @ grey)[:, None, None]
     lifted = (brightness * (1 - contrast) * mean).expand(n, channels, 1)
     return torch.baddbmm(lifted, matrix, planes).clamp_(0, 255).view(n, channels, rows, columns)
+
+
+@functools.cache
+def _luma(channels: int, device: torch.device) -> Tensor:
+    """Return the weights of the channels in grey. They are kept, because a CUDA graph can copy nothing from the host."""
+    return torch.tensor(LUMA if channels == len(LUMA) else [1 / channels] * channels, device=device)

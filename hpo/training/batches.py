@@ -8,7 +8,7 @@ in from outside are reflections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from hpo.recipe import LATEST
-from hpo.training.augmentation import Augmentation
+from hpo.training.augmentation import augmented, drawn
+from hpo.training.tables import Tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,46 +123,42 @@ def _per_channel(values: Tensor) -> Tensor:
 def training_batches(
     images: Images, config: TrainingConfig, scale: Scale, epoch: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64, on the images' device.
+    """Yield one epoch of batches: inputs (B, channels, H, W) float32 and labels (B,) int64, on the images' device."""
+    tables = training_tables(images, config, scale, epoch, seed)
+    yield from map(tables.batch, tables.parts())
 
-    All randomness depends on (seed, epoch) alone, so a repeated epoch has the same batches.
+
+def training_tables(images: Images, config: TrainingConfig, scale: Scale, epoch: int, seed: int) -> Tables:
+    """Draw an epoch, depending on (seed, epoch) alone, so that a repeated epoch has the same batches.
+
+    Whatever a configuration uses, all numbers are drawn in the same order.
     """
-    home = images.pixels.device
-    views = torch.Generator().manual_seed(seed)
-    mirrored = (torch.randint(2, (len(images),), generator=views).bool() ^ bool(epoch % 2)).to(home)
+    n, home, (height, width) = len(images), images.pixels.device, images.pixels.shape[1:3]
+    mirrored = torch.randint(2, (n,), generator=torch.Generator().manual_seed(seed)).bool() ^ bool(epoch % 2)
     generator = torch.Generator().manual_seed(seed + epoch)
-    order = torch.randperm(len(images), generator=generator).to(home)
-    shift, cutout = (pixels_of(n, images.pixels.shape[1]) for n in (config.shift, config.cutout))
-    shifts = torch.randint(-shift, shift + 1, (len(images), 2), generator=generator).to(home)
-    corners = torch.rand((len(images), 2), generator=generator).to(home)
-    augmented = Augmentation(config, len(images), generator, home)
-    for part in _parts(order, config.batch_size):
+    order = torch.randperm(n, generator=generator)
+    shift, cutout = (pixels_of(knob, height) for knob in (config.shift, config.cutout))
+    shifts = torch.randint(-shift, shift + 1, (n, 2), generator=generator)
+    centres = (torch.rand((n, 2), generator=generator) * torch.tensor([height, width])).long()
+    views = drawn(config, n, generator)
+    for name, view, used in (("mirrored", mirrored, config.flip), ("shifts", shifts, shift), ("centres", centres, cutout)):
+        if used:
+            views[name] = view
+
+    def make(part: Tensor, rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         index = images.chosen[part]
-        pixels = _select(images.pixels, index, mirrored[part] if config.flip else None, shifts[part] if shift else None)
-        pixels, labels = images.batch(pixels, index)
-        inputs = scale.scaled(augmented(values_of(pixels), part))
+        pixels, labels = images.batch(_select(images.pixels, index, rows.get("mirrored"), rows.get("shifts")), index)
+        inputs = scale.scaled(augmented(values_of(pixels), rows))
         if cutout:
-            _blank(inputs, corners[part].to(inputs.device), cutout, scale.blank)
-        yield inputs, labels
+            _blank(inputs, rows["centres"].to(inputs.device), cutout, scale.blank)
+        return inputs, labels
+
+    return Tables(order.to(home), {name: view.to(home) for name, view in views.items()}, config.batch_size, make)
 
 
 def pixels_of(knob: int, edge: int) -> int:
     """Return the pixels that a knob means: itself, or in images larger than 32 pixels that part of the edge."""
     return knob * max(edge, 32) // 32
-
-
-def n_batches(images: int, size: int) -> int:
-    """Return the number of batches for a number of images."""
-    whole, left_over = divmod(images, size)
-    return whole + (left_over > (1 if whole else 0))
-
-
-def _parts(order: Tensor, size: int) -> list[Tensor]:
-    """Cut an order into batches. A single image left over joins the last batch, since batch norm needs two."""
-    parts = list(torch.split(order, size))
-    if len(parts) > 1 and len(parts[-1]) == 1 < size:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
 
 
 def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -191,12 +188,11 @@ def _reflect(position: Tensor, size: int) -> Tensor:
     return torch.where(position >= size, 2 * (size - 1) - position, position)
 
 
-def _blank(inputs: Tensor, corners: Tensor, edge: int, values: tuple[float, ...]) -> None:
+def _blank(inputs: Tensor, centres: Tensor, edge: int, values: tuple[float, ...]) -> None:
     """Set a square of each input to a value per channel, in place (cutout); the square may extend beyond the border."""
     height, width = inputs.shape[2:]
-    centre = (corners * torch.tensor([height, width], device=inputs.device)).long()  # (B, 2)
-    rows = torch.arange(height, device=inputs.device) - centre[:, :1] + edge // 2  # (B, H)
-    columns = torch.arange(width, device=inputs.device) - centre[:, 1:] + edge // 2
+    rows = torch.arange(height, device=inputs.device) - centres[:, :1] + edge // 2  # (B, H)
+    columns = torch.arange(width, device=inputs.device) - centres[:, 1:] + edge // 2
     square = ((rows >= 0) & (rows < edge))[:, :, None] & ((columns >= 0) & (columns < edge))[:, None, :]
     for channel, value in enumerate(values):
         inputs[:, channel].masked_fill_(square, value)

@@ -24,7 +24,8 @@ from hpo.errors import StorageError
 from hpo.networks.device import scoring_batch
 from hpo.system.files import atomic_file, refusal
 from hpo.system.locks import Lock
-from hpo.training.batches import _parts, scoring_batches
+from hpo.training.batches import scoring_batches
+from hpo.training.tables import Tables
 
 if TYPE_CHECKING:
     from hpo.networks.zoo import Adapted
@@ -50,14 +51,17 @@ class Features:
     score: Tensor
     labels: Tensor
 
-    def training_batches(self, config: TrainingConfig, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield one epoch of batches, in the order and the views of `batches.training_batches`."""
+    def tables(self, config: TrainingConfig, epoch: int, seed: int) -> Tables:
+        """Draw an epoch, in the order and the views of `batches.training_tables`."""
         n, device = len(self.labels), self.labels.device
         mirrored = torch.randint(2, (n,), generator=torch.Generator().manual_seed(seed)).bool() ^ bool(epoch % 2)
-        view = (mirrored.long() if config.flip and len(self.train) > 1 else torch.zeros(n, dtype=torch.long)).to(device)
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch)).to(device)
-        for part in _parts(order, config.batch_size):
-            yield self.train[view[part], part], self.labels[part]
+        view = mirrored.long() if config.flip and len(self.train) > 1 else torch.zeros(n, dtype=torch.long)
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + epoch))
+
+        def make(part: Tensor, rows: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+            return self.train[rows["view"], part], self.labels[part]
+
+        return Tables(order.to(device), {"view": view.to(device)}, config.batch_size, make)
 
     def views(self, config: TrainingConfig) -> Tensor:
         """Return what is scored, (views, N, features)."""

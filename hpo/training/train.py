@@ -16,26 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from hpo.messages import Epoch
 from hpo.metrics import ACCURACY, measured
+from hpo.models import is_file
 from hpo.networks import models
 from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.networks.model import Dropout, Whiten
 from hpo.networks.zoo import Adapted
 from hpo.recipe import LATEST
-from hpo.training.batches import Images, Scale, n_batches, scoring_batches, training_batches
+from hpo.training import step
+from hpo.training.averaging import RunningAverage
+from hpo.training.batches import Images, Scale, scoring_batches, training_tables
+from hpo.training.cuda import Cuda, own_stream
+from hpo.training.eager import Eager, Work
 from hpo.training.optimizers import ADAMW_LR, SHARE, make_optimizer
+from hpo.training.tables import n_batches
 
 if TYPE_CHECKING:
     from hpo.networks.weights import Weights
     from hpo.recipe import Recipe, TrainingConfig
+    from hpo.training.cuda import Gpu
     from hpo.training.features import Features, Kept
+    from hpo.training.tables import Tables
 
-Tensors = tuple[Tensor, ...] | list[Tensor]  # torch's own annotation
-
-AVERAGED = 5  # steps between two updates of the averaged weights
 TICK = 0.25  # seconds between messages about the progress
 WARM_UP = 0.25  # share of a one-cycle training before the peak rate
 WHITENED = 5000  # training images from which the stem's filters are computed
@@ -55,6 +59,8 @@ class Training:
         logits: (N, n_classes) float32 of the scored images after the latest epoch.
         epoch: Number of finished epochs.
         generator: Of the masks of hpo's own dropout, seeded before each epoch: trainings beside this one draw nothing from it.
+        gpu: The device, where it is a GPU. All work is on this thread's own stream there: a training belongs to one thread.
+        said: What there is to say of how it trains: sentences.
     """
 
     def __init__(
@@ -76,6 +82,10 @@ class Training:
         self.epoch = 0
         self.logits = torch.empty(0)
         device = train.device
+        if device.type == "cuda":
+            own_stream(device)
+        self.gpu: Gpu | None = Cuda(device) if device.type == "cuda" else None
+        self.said: list[str] = []
         channels, edge = train.pixels.shape[3], train.pixels.shape[1]
         with _BUILDING:
             torch.manual_seed(seed)
@@ -92,12 +102,12 @@ class Training:
         self.features: Features | None = None
         self.part = self.net.head if isinstance(self.net, Adapted) and self.net.is_frozen else self.net
         self.steps = n_epochs * self._n_batches()
-        self.average = _average(self.part, config, self.steps) if config.averaging else None
+        self.average = RunningAverage(self.part, config.averaging, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
         self.dtype = fast_dtype(device)
         self.weights = _class_weights(train, n_classes, config.class_weights) if config.class_weights else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self._own = model == models.CONVNET
+        self.model, self._n_classes = model, n_classes
         self.generator = torch.Generator(device)
         for module in self.net.modules():
             if isinstance(module, Dropout):
@@ -163,53 +173,85 @@ class Training:
         """
         if isinstance(self.net, Adapted) and self.net.is_frozen and self.epoch < self.n_epochs and self._kept:
             self.features = self._kept.of(self.net, self.scale, self.dtype, tick or _silent)
-        while self.epoch < self.n_epochs:
-            began = time.perf_counter()
-            train_loss = self._train_epoch(self.epoch + 1, tick or _silent)
-            trained = time.perf_counter()
-            score_loss, score, beside = self._score()
-            self.epoch += 1
-            yield Epoch(
-                self.epoch,
-                score,
-                seconds=time.perf_counter() - began,
-                images_per_second=len(self.train) / (trained - began),
-                metrics={"train_loss": train_loss, "score_loss": score_loss, **beside},
-            )
+        if self.epoch == self.n_epochs:
+            return
+        steps = step.begun(self._work(), self.train.device, self.gpu, self.epoch + 1, self._why_eager())
+        self.said += [steps.said] if steps.said else []
+        try:
+            while self.epoch < self.n_epochs:
+                began = time.perf_counter()
+                train_loss = self._train_epoch(steps, self.epoch + 1, tick or _silent)
+                trained = time.perf_counter()
+                score_loss, score, beside = self._score()
+                self.epoch += 1
+                yield Epoch(
+                    self.epoch,
+                    score,
+                    seconds=time.perf_counter() - began,
+                    images_per_second=len(self.train) / (trained - began),
+                    metrics={"train_loss": train_loss, "score_loss": score_loss, **beside},
+                )
+        finally:
+            steps.close()
 
-    def _train_epoch(self, number: int, tick: Callable[[int, float, float], None]) -> float:
+    def _work(self) -> Work:
+        return Work(
+            part=self.part,
+            optimizer=self.optimizer,
+            average=self.average,
+            generators=(self.generator,),
+            tables=self._tables,
+            compute=self._step,
+            rate=lambda progress, group: learning_rate(self.config, progress) * group.get(SHARE, 1.0),
+            n_steps=self._n_batches(),
+            n_epochs=self.n_epochs,
+            macs=self.config.batch_size * self._macs() if self.gpu else 0,
+        )
+
+    def _macs(self) -> int:
+        """Return the multiply-adds of an image, as far as they are known."""
+        if self.features is not None or is_file(self.model):
+            return 0
+        channels, edge = self.train.pixels.shape[3], self.train.pixels.shape[1]
+        return models.measure(self.model, self.config, self._n_classes, channels, edge, self.recipe).macs or 0
+
+    def _why_eager(self) -> str:
+        """Return why this training's steps cannot be captured; nothing where they may be."""
+        if is_file(self.model) or type(self)._step is not Training._step:  # noqa: SLF001  # our own
+            return "a graph would not run somebody's own code again"
+        if self.features is None and self.train.pixels.device != self.train.device:
+            return "its images lie on the host"
+        if self.scaler.is_enabled():
+            return "float16 needs a look at every loss"
+        return ""
+
+    def _tables(self, number: int) -> Tables:
+        """Draw an epoch of images, or of features where these are known."""
+        if self.features is not None:
+            return self.features.tables(self.config, number, self.seed)
+        return training_tables(self.train, self.config, self.scale, number, self.seed)
+
+    def _train_epoch(self, steps: Eager, number: int, tick: Callable[[int, float, float], None]) -> float:
         self.net.train()
         self.generator.manual_seed(self.seed + number)
-        if not self._own:
+        if self.model != models.CONVNET:
             torch.manual_seed(self.seed + number)  # a stranger's network draws from torch's own
-        device = self.train.device
-        total = torch.zeros((), device=device)
-        done, began = 0, time.perf_counter()
-        ticked = began
-        n_steps = self._n_batches()
-        batches = (self.features or self).training_batches(self.config, number, self.seed)
-        for index, (inputs, labels) in enumerate(batches):
-            progress = (number - 1 + index / n_steps) / self.n_epochs
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, progress) * group.get(SHARE, 1.0)
-            total += self._step(inputs, labels) * len(labels)
-            if self.average and (index % AVERAGED == 0 or index == n_steps - 1):
-                self.average.update_parameters(self.part)
-            done += len(labels)
+        began = ticked = time.perf_counter()
+        pace = steps.pace
+        for index in range(len(steps.begin(number))):
+            steps.run(index)
             now = time.perf_counter()
             if now - ticked > TICK:
                 ticked = now
-                _check_finite(total)
-                tick(number, done / len(self.train), done / (now - began))
+                _check_finite(pace.loss())
+                tick(number, pace.done / len(self.train), pace.done / (now - began))
+        total: float = steps.total.item()
         _check_finite(total)
-        return total.item() / len(self.train)
-
-    def training_batches(self, config: TrainingConfig, number: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield an epoch's batches of images, or of features where these are known."""
-        return training_batches(self.train, config, self.scale, number, seed)
+        return total / len(self.train)
 
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        kind, narrow = inputs.device.type, self.dtype != torch.float32
+        with torch.autocast(kind, self.dtype, enabled=narrow, cache_enabled=kind != "cuda"):  # a graph outlives the cache
             logits = self.net(inputs) if self.features is None else self.part(inputs)
         loss = self._loss(logits.float(), labels)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's stubs
@@ -276,26 +318,8 @@ def learning_rate(config: TrainingConfig, progress: float) -> float:
     return peak * min(up, down)
 
 
-def _average(net: nn.Module, config: TrainingConfig, steps: int) -> AveragedModel:
-    """Return a running average of weights and of the norms' statistics, over about the share `averaging` of the training.
-
-    While the learning rate is high, the weights fluctuate. Their average is some points better, and closer to the final result
-    (tests/bench/recipe.md; Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
-    """
-    horizon = max(1.0, config.averaging * steps / AVERAGED)  # updates
-
-    def blend(average: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
-        weight = max(1 / horizon, 9 / (10 + float(n_averaged)))  # at first, the average forgets faster
-        if average[0].is_floating_point():
-            torch._foreach_lerp_(average, current, weight)
-        else:  # counters
-            torch._foreach_copy_(average, current)
-
-    return AveragedModel(net, multi_avg_fn=blend, use_buffers=True)
-
-
-def _check_finite(total: Tensor) -> None:
-    if not math.isfinite(total.item()):
+def _check_finite(total: float) -> None:
+    if not math.isfinite(total):
         raise DivergedError
 
 
