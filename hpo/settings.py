@@ -281,7 +281,7 @@ class RunOptions(Given):
     workers: Annotated[
         Literal["auto"] | int,
         BeforeValidator(_workers),
-        Option("Training processes; auto: one per core, or four per GPU.", metavar="auto|N", short="-j"),
+        Option("Trials at once; auto: one per core, or as many per GPU as pay.", metavar="auto|N", short="-j"),
     ] = "auto"  # fewer where cores or memory do not suffice
     device: Annotated[str, AfterValidator(_device), Option("Where to train.", metavar="auto|cpu|cuda|cuda:0,cuda:1")] = "auto"
     trial_timeout: Annotated[Duration | None, Option("Replace a worker that is silent for this long.", metavar="TIME")] = None

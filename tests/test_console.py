@@ -56,6 +56,22 @@ def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> No
     assert "about 20 min left" in text  # 40 trials of half a minute
 
 
+def test_lanes_that_are_not_used_have_no_line(board: Board) -> None:
+    busy, idle = board.rows
+    board.rows, board.at_once = [idle, busy, *([idle] * 6)], 3
+    lines = drawn(board).splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
+    assert lines[4].startswith(" 7 of 50 finished")
+    board.rows = [busy] * 4 + [idle] * 4  # from when there were more
+    assert [line.split()[0] for line in drawn(board).splitlines()[1:5]] == ["0", "1", "2", "3"]
+    assert "waiting\n" not in drawn(board)
+
+
+def test_the_first_line_says_how_many_train_at_once_where(board: Board) -> None:
+    board.where = "up to 8 at once on cuda:0"
+    assert views.opening(board) == "study first: 7 of 50 trials finished, 10 epochs each at most, up to 8 at once on cuda:0"
+
+
 def test_a_worker_with_sixteen_parameters_takes_two_lines_of_eighty_columns(board: Board) -> None:
     board.rows = [Row(OpenTrial(4, OBJECTIVE.space("wide").default, {1: 0.4}), epoch=1, score=0.4)]
     out = Console(file=io.StringIO(), width=80)

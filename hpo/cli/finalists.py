@@ -30,7 +30,7 @@ def finalists(
     program: Annotated[
         Text, option("--command", metavar="'WORDS {lr}'", help="The study's program, where it is trained by one.")
     ] = None,
-    workers: Annotated[Text, option("--workers", "-j", metavar="auto|N", help="Training processes. Default: auto.")] = None,
+    workers: Annotated[Text, option("--workers", "-j", metavar="auto|N", help="Trials at once. Default: auto.")] = None,
     device: Annotated[Text, option("--device", metavar="auto|cpu|cuda", help="Where to train. Default: auto.")] = None,
     timeout: Annotated[Text, option("--timeout", metavar="TIME", help="Start no epoch after this time: 30m, 1h30m.")] = None,
     grace: Annotated[Text, option("--grace", metavar="TIME", help="When stopping, wait at most this long for epochs.")] = None,

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from hpo.errors import StorageError
+from hpo.networks.device import on_host
 from hpo.system.checkpoints import KEPT, write
 from hpo.system.files import read_sealed
 
@@ -26,7 +27,7 @@ def save(folder: Path, epoch: int, state: dict[str, Any], keep: int = KEPT) -> P
         StorageError: The file cannot be written; the message names path and bytes, and on a full disk those that are free.
     """
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(on_host(state), buffer)
     return write(folder, epoch, buffer.getbuffer(), keep)
 
 

@@ -121,6 +121,26 @@ def memory(device: torch.device) -> Memory | None:
     return Memory(torch.cuda.max_memory_reserved(device), free + torch.cuda.memory_reserved(device))
 
 
+def on_host(value: object) -> object:
+    """Return a tree of dicts, lists and tensors with all tensors on the host: those of a GPU copied on this thread's stream."""
+    copied = _on_host(value)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's
+        torch.cuda.current_stream().synchronize()  # of this thread: others train on
+    return copied
+
+
+def _on_host(value: object) -> object:
+    match value:
+        case torch.Tensor():
+            return value.to("cpu", non_blocking=True)  # into memory that the GPU writes by itself
+        case dict():
+            return {key: _on_host(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(_on_host, value))
+        case _:
+            return value
+
+
 class Streams:
     """What threads need that train beside each other on one device: on a GPU a stream each.
 

@@ -7,7 +7,6 @@ have everything except the epochs in training.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo.folders import stored_checkpoint
@@ -25,10 +24,11 @@ from hpo.messages import (
     Verdict,
 )
 from hpo.pools import Died
-from hpo.runner.board import Board, Row, limit_reached
+from hpo.runner.board import Board, limit_reached
 from hpo.runner.crew import TURN
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
+from hpo.runner.seating import Seating, continuing
 from hpo.runner.supply import Supply
 from hpo.system.failpoints import reach
 
@@ -45,14 +45,6 @@ if TYPE_CHECKING:
     from hpo.settings import RunOptions
 
 
-@dataclass
-class Seated:
-    """A trial in training on a worker."""
-
-    trial: OpenTrial
-    heard: float  # when the worker last said something
-
-
 class Runner:
     """Runs a study until one of its limits is reached.
 
@@ -65,11 +57,11 @@ class Runner:
 
     def __init__(self, study: WritableStudy, crew: Crew, options: RunOptions, watcher: Watcher) -> None:
         self._study, self._crew, self._options, self._watcher = study, crew, options, watcher
-        self._seated: dict[int, Seated] = {}  # by worker
         self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = crew.mishaps
         self.board = Board.of(study, options, crew.size)
         self.board.at_once = crew.at_once
+        self._seated = Seating(self.board)
         self._supply = Supply(study, self.board, crew, watcher)
         self.board.n_train = crew.environment.get("n_train", 0)
 
@@ -101,14 +93,12 @@ class Runner:
     def _assign(self) -> bool:
         """Hand trials to idle workers; return whether any remain to be handed out."""
         while self._supply.wanted(len(self._seated)):
-            worker = self._crew.free(self._trains, drain=self._supply.has_loners)
+            worker = self._crew.free(self._seated.trains, drain=self._supply.has_loners)
             if worker is None:
                 return True
             trial = self._supply.next(worker, len(self._seated))
             self._crew.idle.discard(worker)
-            self._seated[worker] = Seated(trial, heard=time.monotonic())
-            trial.begin_stint(worker)
-            self.board.rows[worker] = Row(trial, epoch=trial.epoch)
+            self._seated.sit(worker, trial)
             point = {} if self._study.space.by_run else self._study.space.point(trial.params)
             folder, seed = self._folders.of(trial.number), self._study.seed(trial.number)
             self._crew.send(worker, Job(trial=trial.number, point=point, folder=folder, seed=seed))
@@ -117,46 +107,38 @@ class Runner:
 
     def _handle(self, event: Event) -> None:
         worker, message = event.worker, event.message
-        seated = self._seated.get(worker)
-        if seated:
-            seated.heard = time.monotonic()
-            seated.trial.heard()
+        trial = self._seated.heard(worker)
         match message:
             case Died():
                 self._process_died(worker, message)
-            case DeviceLost() if seated:
-                self._mishaps.suspect(seated.trial.number)
-                self._watcher.warned(f"trial {seated.trial.number}: {message.reason}")
-            case Tick() if seated:
+            case DeviceLost() if trial:
+                self._mishaps.suspect(trial.number)
+                self._watcher.warned(f"trial {trial.number}: {message.reason}")
+            case Tick() if trial:
                 row = self.board.rows[worker]
                 row.fraction, row.images_per_second = message.fraction, message.images_per_second
-            case Started() if seated:
-                self._started(worker, seated.trial, message)
-            case Suggest() if seated:
-                self._suggest(worker, seated.trial, message)
-            case EpochDone() if seated:
-                self._crew.trained(worker, message, self._trains)
+            case Started() if trial:
+                self._started(worker, trial, message)
+            case Suggest() if trial:
+                self._suggest(worker, trial, message)
+            case EpochDone() if trial:
+                self._crew.trained(worker, message, self._seated.trains)
                 self.board.at_once = self._crew.at_once
-                seated.trial.can_wait = message.kept
-                does = self._epoch_done(worker, seated.trial, message.epoch)
-                self._watcher.epoch(self.board, seated.trial, message.epoch)
-                self._answer(worker, seated.trial, does, asks=message.asks)
-            case TrialDone() if seated:
+                trial.can_wait = message.kept
+                does = self._epoch_done(worker, trial, message.epoch)
+                self._watcher.epoch(self.board, trial, message.epoch)
+                self._answer(worker, trial, does, asks=message.asks)
+            case TrialDone() if trial:
                 self._done(self._release(worker), message)
-            case TrialPruned() if seated:
-                seated.trial.noted(message.notes, message.seconds)
+            case TrialPruned() if trial:
+                trial.noted(message.notes, message.seconds)
                 self._prune(self._release(worker))
-            case TrialFailed() if seated:
-                seated.trial.noted(message.notes, 0.0)
+            case TrialFailed() if trial:
+                trial.noted(message.notes, 0.0)
                 if message.crowded and not self._mishaps.alone(message.trial):
                     self._crowded(self._release(worker), message.reason)
                 else:
                     self._failed(self._release(worker), message.cause, message.reason)
-
-    @property
-    def _trains(self) -> dict[int, int]:
-        """Trials in training, by worker."""
-        return {worker: seated.trial.number for worker, seated in self._seated.items()}
 
     def _started(self, worker: int, trial: OpenTrial, message: Started) -> None:
         self._crew.begins(worker, trial.number)
@@ -269,30 +251,28 @@ class Runner:
     def _release(self, worker: int) -> OpenTrial:
         """Take its trial from a worker, which can train another."""
         self._crew.idle.add(worker)
-        return self._take(worker)
-
-    def _take(self, worker: int) -> OpenTrial:
-        self.board.rows[worker] = Row()
-        return self._seated.pop(worker).trial
+        return self._seated.take(worker)
 
     def _process_died(self, worker: int, died: Died, silent: Collection[int] = ()) -> None:
         """Record the death of a worker's process, and what becomes of its trials; `silent`: those that are to blame for it."""
         self._crew.end(worker)  # a silent one still lives
-        trials = [self._take(other) for other in self._crew.beside(worker) if other in self._seated]
-        self._mishaps.died(self._crew.seat(worker), silent or [trial.number for trial in trials])
-        deadly = [trial for trial in trials if self._mishaps.deadly(trial.number)]
-        going_on = [trial for trial in trials if trial not in deadly]
+        trials = [self._seated.take(other) for other in self._crew.beside(worker) if other in self._seated]
+        numbers = [trial.number for trial in trials]
+        self._mishaps.died(self._crew.seat(worker), silent or numbers)
+        going_on = [number for number in numbers if not self._mishaps.deadly(number)]
         who = f"{self._crew.name(worker)} {died.why}"
-        if silent and len(silent) < len(trials):
-            who += f" in trial {', '.join(map(str, silent))}, beside others:"
         if not trials:
             self._watcher.warned(f"{who} while idle. {died.last_line}")
-        for trial in deadly:
-            self._watcher.warned(f"{who} in trial {trial.number}, as earlier workers did. {died.last_line}")
-            self._failed(trial, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
-        if going_on:
-            self._watcher.warned(f"{who} in {_continuing(going_on, ', which')} last epoch. {died.last_line}")
-            self._supply.interrupted.extendleft(reversed(going_on))
+        elif not going_on:
+            self._watcher.warned(f"{who} in trial {numbers[0]}, as earlier workers did. {died.last_line}")
+        else:
+            who += f" in trial {', '.join(map(str, silent))}, beside others:" if 0 < len(silent) < len(trials) else " in"
+            self._watcher.warned(f"{who} {continuing(going_on, ', which')} last epoch. {died.last_line}")
+        for trial in reversed(trials):
+            if trial.number in going_on:
+                self._supply.interrupted.appendleft(trial)
+            else:
+                self._failed(trial, "killed", f"its worker died {TRIAL_DEATHS} times: {died.why}")
         self.stop(self._mishaps.too_many_deaths(died.why))
         if not self.board.stopping:
             self._crew.replace(worker, died)
@@ -304,8 +284,7 @@ class Runner:
         time are not read yet, so it does not count as the workers' silence.
         """
         self.stop(limit_reached(self.board, self._options))
-        for seated in self._seated.values():
-            seated.heard = min(now, seated.heard + deaf)
+        self._seated.excuse(now, deaf)
         if self._options.trial_timeout is not None:
             self._end_silent(now, self._options.trial_timeout)
         if self.board.grace_is_over and self._seated:
@@ -313,21 +292,15 @@ class Runner:
 
     def _end_silent(self, now: float, limit: float) -> None:
         """End the processes in which a trial says nothing any more; those beside it go on in another one, and are not blamed."""
-        while late := {worker: now - seated.heard for worker, seated in self._seated.items() if now - seated.heard > limit}:
+        while late := self._seated.silent(now, limit):
             worker = min(late)
-            silent = [self._seated[other].trial.number for other in self._crew.beside(worker) if other in late]
+            silent = [self._seated.trains[other] for other in self._crew.beside(worker) if other in late]
             self._process_died(worker, Died(f"silent for {late[worker]:.0f} s (--trial-timeout)", ""), silent)
 
     def _leave_all(self) -> None:
         """End workers in the middle of their epoch."""
-        who = _continuing([seated.trial for seated in self._seated.values()])
-        for worker in list(self._seated):
+        trains = self._seated.trains
+        for worker in trains:
             self._crew.end(worker)
-            self._study.leave(self._take(worker))
-        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {who} last completed epoch.")
-
-
-def _continuing(trials: Collection[OpenTrial], which: str = "") -> str:
-    """Return `trial 3 continues from its` or `trials 3, 4 continue from their`; `which`: a word after the numbers."""
-    numbers = ", ".join(str(number) for number in sorted(trial.number for trial in trials))
-    return f"trials {numbers}{which} continue from their" if len(trials) > 1 else f"trial {numbers}{which} continues from its"
+            self._study.leave(self._seated.take(worker))
+        self._watcher.warned(f"the grace of {self.board.grace:g} s is over: {continuing(trains.values())} last completed epoch.")

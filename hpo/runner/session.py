@@ -126,7 +126,8 @@ def run(
         starts = asked.starts(settings, watcher) if before is None else []
 
         _take(lock, asked.name, stack)
-        writable = asked.opened(settings, recipe, starts, environment, crew.size)
+        at_once = {"at_once": described(planned, options.workers)} if crew.size > crew.n_seats else {}
+        writable = asked.opened(settings, recipe, starts, environment | at_once, crew.size)
         kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
         places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
         writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})

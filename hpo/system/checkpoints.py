@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hpo.errors import StorageError
 from hpo.system.failpoints import reach
-from hpo.system.files import refusal, sealed, write_atomically
+from hpo.system.files import atomic_file, refusal, seal
 
 KEPT = 2  # while a trial goes on: if the newest is damaged, it continues from the one before
 
@@ -22,7 +22,9 @@ def write(folder: Path, epoch: int, content: bytes | memoryview, keep: int = KEP
     """
     path = folder / f"epoch-{epoch:04d}.ckpt"
     try:
-        write_atomically(path, sealed(content))
+        with atomic_file(path) as file:
+            file.write(seal(content))
+            file.write(content)
         reach("checkpoint.written")
         for old in newest_first(folder)[keep:]:
             old.unlink(missing_ok=True)

@@ -90,7 +90,12 @@ MAGIC = _KIND + b"1 "  # increase the number when older versions of hpo must not
 
 def sealed(content: bytes | memoryview) -> bytes:
     """Return the bytes of a checkpoint's file: a header line with the SHA-256 of `content`, then `content`."""
-    return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    return seal(content) + content
+
+
+def seal(content: bytes | memoryview) -> bytes:
+    """Return the header line of a checkpoint's file."""
+    return MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
 def read_sealed(path: Path) -> bytes:

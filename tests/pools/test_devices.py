@@ -14,7 +14,7 @@ import pytest
 
 from hpo.errors import DeviceError
 from hpo.pools import devices
-from hpo.pools.devices import RESERVE, WORKER_MEMORY, Seat, free_memory, n_cores, seats
+from hpo.pools.devices import RESERVE, WORKER_MEMORY, Seat, described, free_memory, n_cores, seats
 
 GIB = 2**30
 
@@ -167,3 +167,43 @@ def test_a_gpu_that_is_not_here_is_refused_with_what_is(machine, gpus):
     gpus(f"echo '[{10 * GIB}]'")
     with pytest.raises(DeviceError, match=r"--device cuda:0,cuda:3: this machine has no cuda:3; torch sees 1 CUDA device"):
         seats("auto", "cuda:0,cuda:3")
+
+
+@pytest.mark.parametrize(
+    ("workers", "free_on_gpus", "expected"),
+    [
+        ("auto", [80], {"cuda:0": 8}),
+        ("auto", [80, 80], {"cuda:0": 8, "cuda:1": 8}),
+        ("auto", [6], {"cuda:0": 4}),
+        ("auto", [1], {"cuda:0": 1}),
+        (1, [80, 80], {"cuda:0": 1}),
+        (3, [80], {"cuda:0": 3}),
+        (5, [80, 80], {"cuda:0": 3, "cuda:1": 2}),
+        (20, [80], {"cuda:0": 20}),
+    ],
+)
+def test_where_trials_share_a_process_each_gpu_has_one_and_all_of_its_memory(machine, gpus, workers, free_on_gpus, expected):
+    machine()
+    gpus(f"echo '{[gib * GIB for gib in free_on_gpus]}'")
+    planned = seats(workers, "auto", lanes=True)
+    assert {seat.device: seat.lanes for seat in planned} == expected
+    assert [seat.memory for seat in planned] == [int(free_on_gpus[0] * GIB * (1 - RESERVE))] * len(expected)
+    assert {seat.threads for seat in planned} == {8 // len(expected)}
+
+
+def test_on_a_cpu_each_worker_has_a_process_in_any_case(machine):
+    machine()
+    assert seats(4, "cpu", lanes=True) == seats(4, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("planned", "workers", "told"),
+    [
+        ([Seat("cpu", 1, GIB)], "auto", "1 worker"),
+        ([Seat("cpu", 1, GIB)] * 3, 3, "3 workers"),
+        ([Seat("cuda:0", 1, GIB, 8)], "auto", "up to 8 at once on cuda:0"),
+        ([Seat("cuda:0", 1, GIB, 3), Seat("cuda:1", 1, GIB, 2)], 5, "5 at once on cuda:0 and cuda:1"),
+    ],
+)
+def test_what_trains_is_said_in_words(planned, workers, told):
+    assert described(planned, workers) == told

@@ -11,7 +11,11 @@ from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen
 from hpo.convnet import OBJECTIVE
 from hpo.errors import DataError, HpoError
 from hpo.messages import CannotWork, Progress, Ready, TrialFailed
+from hpo.runner.board import Watcher
+from hpo.runner.crew import Crew
+from hpo.runner.loop import Runner
 from hpo.search_space import SearchSpace
+from hpo.settings import RunOptions
 from hpo.store import record
 
 if TYPE_CHECKING:
@@ -523,3 +527,85 @@ def test_the_board_is_what_the_database_says(tmp_path):
         runner.board.named,
         counts,
     )
+
+
+class TestLanes:
+    """Workers that share a process share its death; what became of each trial is exact."""
+
+    @pytest.mark.parametrize(("processes", "lanes"), [(1, 3), (2, 4)])
+    @pytest.mark.parametrize("sampler", ["tpe", "random"])
+    def test_50_asked_are_50_finished(self, tmp_path, processes, lanes, sampler):
+        study = new_study(tmp_path / "hpo.db", sampler=sampler)
+        assert run(study, 50, InstantPool(processes, lanes=lanes)) == "total"
+        assert len(states(study)) == 50
+        assert set(states(study)) == {"complete", "pruned"}
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_a_trial_that_kills_its_process_is_found_out_and_fails_alone(self, study, processes):
+        pool, notes = (
+            InstantPool(processes, lanes=4, fate=lambda trial, epoch: KILLED if (trial, epoch) == (2, 3) else None),
+            Notes(),
+        )
+        assert run(study, 12, pool, notes) == "total"
+        assert states(study) == ["complete"] * 2 + ["fail"] + ["complete"] * 10
+        assert pool.handed_out.count(2) == 2 + 3
+        assert all(pool.handed_out.count(trial) <= 3 for trial in range(13) if trial != 2)
+        found = record.load("first", study.location).trials
+        assert [len(trial.intermediate_values) for trial in found if trial.number != 2] == [EPOCHS] * 12
+        assert found[2].user_attrs["reason"] == "its worker died 3 times: killed, signal 9 (SIGKILL); out of memory?"
+
+    def test_deaths_that_strike_anybody_cost_nobody_anything(self, study):
+        pool, notes = InstantPool(lanes=3, fate=dies(*((trial, 2) for trial in range(0, 12, 3)))), Notes()
+        assert run(study, 12, pool, notes) == "total"
+        assert states(study) == ["complete"] * 12
+        assert len(notes.warnings) == 4
+        assert (
+            "the process of workers 0 to 2 killed, signal 9 (SIGKILL); out of memory? in trials 0, 1, 2, which"
+            in notes.warnings[0]
+        )
+
+    def test_a_silent_trial_is_named_and_those_beside_it_go_on(self, study):
+        pool, notes = InstantPool(lanes=3, fate=silent_once(1, 2)), Notes()
+        assert run(study, 6, pool, notes, trial_timeout=0.3) == "total"
+        assert states(study) == ["complete"] * 6
+        assert "silent for 0 s (--trial-timeout)" in notes.warnings[0]
+
+    def test_a_trial_without_memory_beside_others_waits_until_its_process_is_empty(self, study):
+        together, crowded = [], []
+
+        def fate(trial, epoch):
+            beside = len(pool._jobs)  # the others
+            if trial == 1 and epoch == 2:
+                together.append(beside)
+                if beside:
+                    crowded.append(trial)
+                    return TrialFailed(trial=trial, cause="memory", reason="none is left.", crowded=True)
+            return None
+
+        pool, notes = InstantPool(lanes=3, fate=fate), Notes()
+        assert run(study, 8, pool, notes) == "total"
+        assert states(study) == ["complete"] * 8
+        assert (together[-1], len(crowded)) == (0, 1)
+        assert notes.warnings == ["trial 1, beside others: none is left. It continues alone."]
+
+    def test_a_run_with_lanes_that_is_stopped_goes_on_without_them_and_the_other_way_round(self, study):
+        notes = Notes()
+        runner = runner_of(study, pool := InstantPool(lanes=4), notes, trials=9)
+        notes.after_epoch = lambda n_epochs: n_epochs == 9 and runner.stop("interrupted")
+        pool.start()
+        assert runner.run() == "interrupted"
+        assert run(reopen(study), 7, InstantPool(2)) == "total"
+        assert run(reopen(study), 9, InstantPool(lanes=3)) == "total"
+        assert states(study) == ["complete"] * 9
+
+    def test_lanes_are_used_as_they_turn_out_to_pay(self, tmp_path):
+        study = new_study(tmp_path / "hpo.db", sampler="random", epochs=10)
+        pool = InstantPool(epochs=10, lanes=8)
+        pool.start()
+        crew = Crew(pool, Watcher(), grows=True)
+        most, notes = [], Notes()
+        runner = Runner(study, crew, RunOptions(trials=20), notes)
+        notes.after_epoch = lambda _: most.append((len(runner._seated), runner.board.at_once))
+        assert runner.run() == "total"
+        assert most[0] == (2, 2)
+        assert max(used for used, _ in most) == max(allowed for _, allowed in most) == 8  # rates stay, however many there are
