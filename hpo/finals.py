@@ -134,11 +134,6 @@ def _origin(study: str, storage: str | None) -> StudyRecord:
     if not lock.is_free():
         raise StudyLockedError(f"study {study!r} is being run, and its best may change. Wait for it: hpo show {study}")
     _ = found.best  # raises, where there is none
-    if len(found.ranked) == 1 and found.best.params == found.space.default:
-        raise NoResultError(
-            f"study {study!r} has one complete trial, and it is the default point: there is nothing to compare. "
-            f"Continue it: hpo resume {study} --trials N"
-        )
     return found
 
 
@@ -183,15 +178,28 @@ class _Contest:
         return type(made).of(**{**made.model_dump(include=made.model_fields_set), **other, **places})
 
     def plan(self, top: int, n_seeds: int) -> Repetitions:
-        """Return what is to be trained: what is planned already, and what is asked for beyond it."""
+        """Return what is to be trained: what is planned already, and what is asked for beyond it.
+
+        Raises:
+            NoResultError: No trial differs from the default point.
+        """
         wanted = search.chosen(self.origin, self.space, top, n_seeds)
         known = self._stored(SUFFIX)
         before = repetitions.stored(known.attributes) if known else None
-        if before is None:
-            return wanted
-        if sum(entry.role == "finalist" for entry in before.entries) >= top:
+        if before is not None and sum(entry.role == "finalist" for entry in before.entries) >= top:
             return before.with_seeds(list(wanted.seeds))
-        return before.with_seeds(list(wanted.seeds)).with_entries(list(wanted.entries))
+        found, name = len(wanted.entries) - 1, self.origin.name
+        if not found:
+            raise NoResultError(
+                f"study {name!r} has no complete trial that differs from the default point: there is nothing to compare. "
+                f"Continue it: hpo resume {name} --trials N"
+            )
+        if found < top and self.watcher:
+            self.watcher.warned(
+                f"study {name!r} has fewer than {top} complete trials that differ from the default point and from each other: "
+                f"{found}. No more are trained again."
+            )
+        return before.with_seeds(list(wanted.seeds)).with_entries(list(wanted.entries)) if before else wanted
 
     def train(self, name: str, plan: Repetitions, settings: Settings) -> Outcome:
         """Train what is missing of a plan, in a study of its own."""

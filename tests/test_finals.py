@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy
-from watchers import Interrupted
+from watchers import Interrupted, Told
 
 import hpo
 from hpo.cli.main import main
@@ -126,6 +127,40 @@ def test_what_it_cannot_do_is_said(hill, capsys):
     assert "the interval of a mean needs two trainings at least" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("hill")
+def test_more_finalists_than_trials_that_differ_are_those_that_there_are_and_other_epochs_are_refused():
+    watcher = Told()
+    found = hpo.finalists("hill", top=40, seeds=2, objective=toy.OBJECTIVE, options=OPTIONS, watcher=watcher)
+    n = len(found.finalists) - 1
+    assert 2 < n < 12
+    assert [text for text in watcher.warnings if "fewer than 40 complete trials that differ" in text and f": {n}." in text]
+    with pytest.raises(UsageError, match=r"was trained for 3 epochs, and you asked for 2\. Leave --epochs out to continue it."):
+        hpo.finalists("hill", epochs=2, objective=toy.OBJECTIVE, options=OPTIONS)
+
+
+def test_the_test_set_is_read_once_and_a_second_reading_says_that_it_is_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(toy.__file__).parent))
+    settings, told = hpo.Settings(epochs=3, score="validation"), Told()
+    scored = replace(toy.OBJECTIVE, settings=("score",))
+
+    def conducted(trials, top):
+        hpo.run("hill", settings=settings, objective=scored, options=OPTIONS.model_copy(update={"trials": trials}))
+        return hpo.finalists("hill", top=top, seeds=2, objective=scored, options=OPTIONS, watcher=told)
+
+    first = conducted(4, 1)
+    assert (first.reading.study, first.reading.number) == ("hill.test", 1)
+    assert hpo.load("hill.test").settings.score == "test"
+    assert conducted(4, 1).reading == first.reading
+    assert [trial.number for trial in hpo.load("hill.test").trials] == [0]
+    second = conducted(20, 3)
+    assert second.winner.entry.point != first.winner.entry.point
+    assert second.reading.number == 2
+    assert [text for text in told.warnings if "this is reading 2, and says less than the first" in text]
+    assert main(["show", "hill.finalists"]) == 0
+    assert "This is reading 2 of it: a choice made" in " ".join(capsys.readouterr().out.split())
+
+
 def made(scores, failed=(), costs=None):
     """A result of these scores by point, the default point's first."""
     plan = Repetitions(
@@ -170,11 +205,14 @@ def test_killed_it_goes_on_and_nothing_is_trained_twice(tmp_path, cache):
     try:
         assert program("run", "first", "--trials", 4, "--epochs", 2, "--space", "short.toml", *DIGITS).ended() == 0
         words = ("finalists", "first", "--top", 2, "--seeds", 2, "--no-report", "-j", 1)
-        for point in ("trial.recorded", "epoch.saved", "trial.described", "trial.tidied"):
-            killed = program.start(*words, HPO_FAILPOINT=f"{point}:2:kill")
-            killed.ended()
+        for point in ("trial.recorded", "trial.described", "trial.tidied"):
+            assert program.start(*words, HPO_FAILPOINT=f"{point}:2:kill").ended() == -9, point
+        worker = program.start(*words, HPO_FAILPOINT="epoch.saved:2:kill", HPO_FAILPOINT_ONCE=str(tmp_path))
+        assert worker.ended() == 0, worker.err
+        assert (tmp_path / "epoch.saved").exists()
         done = program(*words)
         assert done.ended() == 0, done.err
+        assert "died" in worker.err
         trials = program.study("first.finalists").trials
         assert {trial.state.name for trial in trials} == {"COMPLETE"}
         pairs = [(tuple(trial.params.items()), trial.user_attrs["seed"]) for trial in trials]
