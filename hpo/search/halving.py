@@ -12,6 +12,7 @@ Everything but who waits follows from the recorded scores.
 from __future__ import annotations
 
 import bisect
+import logging
 import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ REDUCTION = 3  # of the trials at a rung, one in three goes on
 LEAST_STEPS = 60  # batches before a rung: scores of fewer rank trials by chance (tests/bench/rungs.md)
 LEAST_RESULTS = 3  # at a rung, below which it stops nobody: one in three of two is none
 MAX_WAITING = 30  # trials: each has a checkpoint
+
+_logger = logging.getLogger(__name__)
 
 Place = tuple[float, int]  # penalty of the score, and trial: less is better, and of equals the first
 
@@ -73,6 +76,7 @@ class Halving(Plan):
 
     def __init__(self, rungs: Rungs, spared: Collection[int]) -> None:
         self._rungs, self._spared = rungs, spared
+        self._has_told = False  # that trials report more often than was said
         self.waiting: dict[int, OpenTrial] = {}
 
     def load(self, stored: FrozenTrial, opened: OpenTrial | None) -> None:
@@ -91,6 +95,8 @@ class Halving(Plan):
         self.waiting.pop(trial.number, None)
         competes, score = trial.number not in self._spared, trial.scores[epoch]
         epoch = sum(known <= epoch for known in trial.scores)  # a stranger's objective counts its steps as it likes
+        if epoch > self._rungs.epochs and self._rungs.levels and not self._has_told:
+            self._tell(trial)
         news = self._rungs.note(trial.number, epoch, score, competes=competes)
         if not (news and competes) or self._rungs.passes(trial.number, epoch, early=not trial.can_wait):
             return GO_ON
@@ -98,6 +104,12 @@ class Halving(Plan):
             return Judgement("stop")
         self.waiting[trial.number] = trial
         return Judgement("wait", {WAITS: epoch})
+
+    def _tell(self, trial: OpenTrial) -> None:
+        self._has_told = True
+        text = "trial %d reports more often than --epochs = %d: halving may stop trials after report %s already. "
+        mend = "Say in a new study how often a trial reports: --epochs N"
+        _logger.warning(text + mend, trial.number, self._rungs.epochs, ", ".join(map(str, self._rungs.levels)))
 
     def next(self, *, last: bool = False) -> OpenTrial | None:
         """Return the waiting trial that may go on now."""
@@ -138,11 +150,12 @@ class Rungs:
         score: What trials are judged by.
 
     Attributes:
+        epochs: As given.
         levels: Epochs after which a trial may have to wait, ascending.
     """
 
     def __init__(self, epochs: int, levels: list[int] | None = None, score: Score = PLAIN) -> None:
-        self.levels = rungs(epochs) if levels is None else levels
+        self.epochs, self.levels = epochs, rungs(epochs) if levels is None else levels
         self._score = score
         self._places: dict[int, dict[int, Place]] = {level: {} for level in self.levels}  # by trial
         self._ranked: dict[int, list[Place]] = {level: [] for level in self.levels}  # best first; kept so, not sorted each time

@@ -120,6 +120,17 @@ def test_halving_stops_it_after_its_reports_and_nothing_waits(mine):
     assert record.rows(states=["pruned"])[0]["reason"].startswith("stopped by the halving pruner after step")
 
 
+def test_more_reports_than_epochs_are_said_once_because_halving_comes_early(mine):
+    told = Told()
+    mine(settings=hpo.Settings(epochs=5), trials=12, watcher=told)
+    often = [text for text in told.warnings if "reports more often than --epochs = 5" in text]
+    assert len(often) == 1
+    assert "after report 1, 2 already. Say in a new study how often a trial reports: --epochs N" in often[0]
+    told = Told()
+    mine(study="exact", settings=hpo.Settings(epochs=10), trials=12, watcher=told)
+    assert told.warnings == []
+
+
 @pytest.mark.parametrize("at", [5, 23, 44])
 def test_an_interrupted_study_ends_as_an_undisturbed_one(mine, at):
     settings = hpo.Settings(pruner="none", seed=1)
