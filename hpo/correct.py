@@ -19,7 +19,7 @@ Bits = npt.NDArray[np.bool_]
 
 FILE = "correct.bits"  # in a trial's folder: answers after its latest epoch
 FOLDER = "correct"  # in a study's folder: answers of the trials that ended
-MOST_IMAGES = 100_000_000  # a file that claims more is not read
+MAX_IMAGES = 100_000_000  # a file that claims more is not read
 
 
 def name(number: int) -> str:
@@ -37,12 +37,12 @@ def write(path: Path, correct: Bits) -> None:
     write_atomically(path, _header(len(correct), bits) + bits)
 
 
-def read(path: Path, n: int, accuracy: float) -> Bits | None:
-    """Return the answers (n,) that an accuracy on `n` images was computed from.
+def read(path: Path, n: int, accuracy: float | None) -> Bits | None:
+    """Return the answers (n,) that an accuracy on `n` images was computed from; None for the accuracy: whatever it was.
 
     Returns None if the file is missing, damaged, not a regular file, or of another epoch or study (then its accuracy differs).
     """
-    if not 0 < n <= MOST_IMAGES or not 0 <= accuracy <= 1:
+    if not 0 < n <= MAX_IMAGES or (accuracy is not None and not 0 <= accuracy <= 1):
         return None
     start = len(_header(n, b""))
     try:
@@ -53,7 +53,7 @@ def read(path: Path, n: int, accuracy: float) -> Bits | None:
     if content != _header(n, bits) + bits or len(bits) != (n + 7) // 8:
         return None
     correct = np.unpackbits(np.frombuffer(bits, np.uint8), count=n).astype(np.bool_)
-    return correct if abs(int(correct.sum()) - accuracy * n) < 0.5 else None
+    return correct if accuracy is None or abs(int(correct.sum()) - accuracy * n) < 0.5 else None
 
 
 def _header(n: int, bits: bytes) -> bytes:

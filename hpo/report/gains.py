@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hpo.report import stats
+from hpo.report import resampling, stats
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
@@ -109,12 +109,16 @@ def interval(summary: Summary) -> tuple[float, float] | None:
 
 
 def over(summary: Summary, other: int) -> Gain | None:
-    """Return the winner's gain over a trial that was not selected by its score; None where scores are not counts of images."""
+    """Return the winner's gain over a trial that was not selected by its score; None where its interval is not known.
+
+    A score that counts classes is resampled, and its interval does not account for the selection of the winner.
+    """
     n, choice = summary.n_scored, summary.choice
-    if n is None or choice is None:
-        return None
     value = float(summary.trials["value"][other])
     points = summary.best_value - value
+    if n is None or choice is None:
+        ends = resampling.gain(summary, other)
+        return Gain(points, *ends, paired=True) if ends else None
     both = _compared(summary, other)
     if both is None:
         low, high = stats.difference(summary.best_value, value, n)

@@ -4,9 +4,11 @@ import made
 import numpy as np
 import pytest
 
+from hpo import correct
 from hpo.metrics import measured
+from hpo.report import gains
 from hpo.report.findings import find
-from hpo.report.resampling import resampled
+from hpo.report.resampling import resampled, resampled_gain
 from hpo.report.summary import summarize
 
 COUNTS = np.array([300, 100, 40])
@@ -27,6 +29,42 @@ def test_the_interval_holds_the_score_on_new_images_in_about_95_of_100_cases(met
         low, high = resampled(metric, *answers(np.random.default_rng(seed)), n=400)
         held += low <= true <= high
     assert 0.91 <= held / 300 <= 0.98
+
+
+def test_the_interval_of_a_gain_holds_that_on_new_images_in_about_95_of_100_cases():
+    def right(seed, counts=COUNTS):
+        random = np.random.default_rng(seed)
+        labels, first = answers(random, counts)
+        second = np.where(random.random(len(labels)) < 0.8, first, answers(random, counts)[1])  # they err on the same images
+        return labels, first == labels, second == labels
+
+    def gained(labels, first, second):
+        return np.mean([first[labels == label].mean() - second[labels == label].mean() for label in range(3)])
+
+    true = gained(*right(99, 400 * COUNTS))
+    ends = [resampled_gain(*right(seed), n=400) for seed in range(300)]
+    assert 0.91 <= np.mean([low <= true <= high for low, high in ends]) <= 0.98
+    alone = [resampled("balanced-accuracy", *answers(np.random.default_rng(seed)), n=400) for seed in range(20)]
+    assert np.mean([high - low for low, high in ends]) < 0.8 * np.mean([high - low for low, high in alone])
+
+
+def test_the_gain_over_the_default_point_by_balanced_accuracy_is_that_on_the_same_images(tmp_path):
+    rng = np.random.default_rng(1)
+    labels, predicted = answers(rng, np.array([400, 100, 40]))
+    default = measured("balanced-accuracy", labels, predicted)
+    record, best = judged(tmp_path, default=default)
+    assert "against" in said(record)["winner"].text  # nobody knows which images the default point got right
+    folder = tmp_path / "study" / correct.FOLDER
+    folder.mkdir(parents=True)
+    correct.write(folder / correct.name(0), predicted == labels)
+    record.__dict__["folder"] = tmp_path / "study"
+    gain = gains.over(summarize(record), 0)
+    assert gain.points == best - default
+    assert gain.low < gain.points < gain.high
+    text = said(record)["winner"].text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "over trial 0, the default point (95 % interval" in text
+    correct.write(folder / correct.name(0), np.ones(len(labels), dtype=bool))  # of another epoch
+    assert gains.over(summarize(record), 0) is None
 
 
 def judged(tmp_path, metric="balanced-accuracy", n=400, default=0.5):

@@ -26,8 +26,8 @@ _UNPAIRED = (
     "wide: this study does not record which images each trial got right."
 )
 _RESAMPLED = (
-    f"Bootstrap: the middle {_95} of {RESAMPLES:,} samples of the winner's answers, class by class. The interval does not "
-    "account for the selection of the winner by its score."
+    f"Bootstrap: the middle {_95} of {RESAMPLES:,} samples of the answers, class by class; a gain is that on the same images. "
+    "An interval does not account for the selection of the winner by its score."
 )
 _CHOSEN = "The intervals account for the selection of the winner by its score."
 _ONE_SEED = "Each network was trained once: another seed changes a score, too."
