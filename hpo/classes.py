@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hpo.settings import METRICS
 
 UNEQUAL = 1.5  # times as many training images of one class as of another, from which on that is said
-LONGEST = 40  # characters of a class's name
+MAX_NAME = 40  # characters of a class's name
 
 
 class Frequencies(NamedTuple):
@@ -36,7 +36,7 @@ class Frequencies(NamedTuple):
     def said(self) -> str:
         """Return `from 12 (owl) to 340 (sparrow) training images per class`."""
         few, many = (self.train.index(end(self.train)) for end in (min, max))
-        ends = [f"{self.train[i]:,} ({self.names[i][:LONGEST]})" for i in (few, many)]
+        ends = [f"{self.train[i]:,} ({self.names[i][:MAX_NAME]})" for i in (few, many)]
         return f"from {ends[0]} to {ends[1]} training images per class"
 
 

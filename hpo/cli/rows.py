@@ -15,8 +15,8 @@ from rich.text import Text
 from hpo.cli.streams import err, out, visible
 from hpo.store.schema import MEASURED
 
-LONG = 12  # characters: longer cells may wrap
-LONGEST = 200  # characters of a cell
+MAX_UNWRAPPED = 12  # characters: longer cells may wrap
+MAX_CELL = 200  # characters of a cell
 STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 
 
@@ -102,7 +102,7 @@ def _heading(column: str) -> str:
 def _least_width(column: str, cells: Iterable[str]) -> int:
     """Return the characters that a column needs: words of the heading stay whole, and so do cells up to a length."""
     words = max(len(word) for word in f"{_heading(column)} ".split(" "))
-    return min(LONG, max(words, *map(len, cells)))
+    return min(MAX_UNWRAPPED, max(words, *map(len, cells)))
 
 
 def _fitting(least: Mapping[str, int], kept: set[str], width: int) -> list[str]:
@@ -123,7 +123,7 @@ def cell(column: str, value: object) -> str:
     if value is None:
         return ""
     text = (counted(value) if column in MEASURED else "") or plain(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
 def counted(value: object) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-LONG = 5.0  # seconds from which on the speed is told at the end
+TELL_AFTER = 5.0  # seconds from which on the speed is told at the end
 _FILES = (".safetensors", ".ckpt")
 
 
@@ -64,7 +64,7 @@ def predict(
         )
     show_rows(rows, form, empty="", kept=("picture", "class"))
     spent = time.monotonic() - began
-    if spent > LONG and not quiet:
+    if spent > TELL_AFTER and not quiet:
         left = f", {len(names) - len(rows):,} passed over" if len(rows) < len(names) else ""
         streams.tell(f"{len(names):,} pictures in {spent:.0f} s, {len(names) / spent:,.0f} per second{left}.")
     return 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hpo.runner.board import Board
     from hpo.search.open_trial import OpenTrial
 
-MOST = 6  # parameters that a line has room for
+MAX_SHOWN = 6  # parameters that a line has room for
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ class LiveView(Watcher):
 
 def draw(board: Board, width: int = 120) -> RenderableType:
     """Return the live table of a board for a terminal of `width` columns."""
-    bar, most = (12, MOST) if width >= 100 else (6, 4)
+    bar, most = (12, MAX_SHOWN) if width >= 100 else (6, 4)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=False)
     for heading in ("worker", "trial", "parameters", "epoch" if board.epochs else "step", "", board.score.name, "images/s"):
         table.add_column(
@@ -275,7 +275,7 @@ def span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def parameters(params: Mapping[str, Any], most: int = MOST) -> str:
+def parameters(params: Mapping[str, Any], most: int = MAX_SHOWN) -> str:
     """Return `depth 3  filters 48  lr 0.21`; only the first `most` of them."""
     shown = [f"{name} {plain(value)}" for name, value in list(params.items())[:most]]
     more = len(params) - len(shown)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Picture = str | Path | Image | npt.NDArray[np.generic] | Tensor
     Floats = npt.NDArray[np.float32]
 
-MOST_CODE = 1 << 24  # bytes of a file of code
+MAX_CODE = 1 << 24  # bytes of a file of code
 _CHANNELS = (1, 3, 4)
 
 
@@ -191,7 +191,7 @@ def _with_code(path: Path, description: Description, code: Path | str | None) ->
             f"a file names it. Name it yourself: --code {name}"
         )
     try:
-        digest = hashlib.sha256(read_regular(Path(code), MOST_CODE)).hexdigest()
+        digest = hashlib.sha256(read_regular(Path(code), MAX_CODE)).hexdigest()
     except (OSError, ValueError) as error:
         raise UsageError(f"the code {code} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if digest != description.code:

@@ -20,8 +20,8 @@ from hpo.networks.model import Dropout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEAST = 64  # pixels: edge that a network gets at least
-_LEAST = {"inception_v3": 96}
+MIN_EDGE = 64  # pixels: edge that a network gets at least
+_MIN_EDGES = {"inception_v3": 96}
 _STEPS = {
     "maxvit_t": 224,
     "vit_h_14": 14,
@@ -114,7 +114,7 @@ def check(name: str) -> None:
 def edge_of(name: str, edge: int) -> int:
     """Return the edge of the images that a network gets: that of the pictures, or the next larger one that it takes."""
     step = _STEPS.get(name, 1)
-    return math.ceil(max(edge, _LEAST.get(name, LEAST)) / step) * step
+    return math.ceil(max(edge, _MIN_EDGES.get(name, MIN_EDGE)) / step) * step
 
 
 def _constructed(name: str, edge: int) -> nn.Module:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 EPSILON = 1e-5  # torch's, of both norms
-LARGEST = 2_200_000  # bytes of weights of 16 bits; more are packed in 8 bits, so that the page grows by 3 MB at most
-MOST = 24_000_000  # weights of a network that a page can hold
+MAX_BYTES = 2_200_000  # bytes of weights of 16 bits; more are packed in 8 bits, so that the page grows by 3 MB at most
+MAX_WEIGHTS = 24_000_000  # weights of a network that a page can hold
 _ALIKE = {"ReLU": "relu", "GELU": "gelu", "SiLU": "silu", "MaxPool2d": "pool", "FlattenLast": "flatten", "GlobalMax": "maximum"}
 _PASSED = ("Dropout", "Identity")
 
@@ -89,8 +89,10 @@ def of_winner(record: StudyRecord) -> dict[str, Any]:
     try:
         layers = json.loads(read_regular(place, MAX_LAYERS_BYTES))
         description, weights = json.loads(told), safetensors.numpy.load(content)
-        if (many := sum(array.size for array in weights.values())) > MOST:
-            raise UsageError(f"the winner's network has {many:,} weights; a page can hold {MOST:,}: leave out --with-network")
+        if (many := sum(array.size for array in weights.values())) > MAX_WEIGHTS:
+            raise UsageError(
+                f"the winner's network has {many:,} weights; a page can hold {MAX_WEIGHTS:,}: leave out --with-network"
+            )
         images = description["images"]
         known = {key: images[key] for key in ("channels", "grey", "fit", "factor", "offset")}
         return packed(
@@ -114,7 +116,7 @@ def packed(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], **
         LookupError, ValueError: A layer's kind is not known, or its weights are missing.
     """
     many = sum(array.size for array in weights.values())
-    content = Packed(16 if 2 * many <= LARGEST else 8)
+    content = Packed(16 if 2 * many <= MAX_BYTES else 8)
     edge = told["edge"]
     steps = list(_steps(layers, weights, content, edge if isinstance(edge, int) else 0))
     return {**told, "layers": steps, "weights": content.text(), "bits": content.bits}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from hpo.objective import Score
 
-BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
+N_BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
 
 
 class Part(NamedTuple):
@@ -42,8 +42,8 @@ class Part(NamedTuple):
     ranked: bool = False  # every trial with a score as complete, its value telling its rank
 
 
-FOR_TPE = Part(latest=300, best=BEST)  # a tenth is more than BEST
-FOR_GP = Part(latest=100, best=BEST, ranked=True)  # its time grows with the cube of the trials
+FOR_TPE = Part(latest=300, best=N_BEST)  # a tenth is more than N_BEST
+FOR_GP = Part(latest=100, best=N_BEST, ranked=True)  # its time grows with the cube of the trials
 FOR_PRUNERS = Part(latest=1000, best=0)
 
 
@@ -115,7 +115,7 @@ class Memory(InMemoryStorage):
         if trial.state != TrialState.FAIL:
             bisect.insort(self._scored, trial.number)
             if trial.number not in self._spared:  # those are shown in any case, and not as what they are
-                self._best = sorted([*self._best, (self._rank(trial), trial.number)])[:BEST]
+                self._best = sorted([*self._best, (self._rank(trial), trial.number)])[:N_BEST]
 
     def _as_ranked(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Return the trials, those that ended with a score as complete, with the normal score of their rank for a value.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Varied = IntRange | FloatRange | Choices
 
 Key = tuple[Value, ...]  # for each varied parameter the place of its value, from 0; the value itself where it has no place
-LONGEST = 200  # characters of a reason: a stranger's value may have thousands
+MAX_REASON = 200  # characters of a reason: a stranger's value may have thousands
 
 
 class UnfitError(Exception):
@@ -103,7 +103,7 @@ class Queue:
         try:
             self._space.point(given)
         except SpaceError as error:
-            raise UnfitError(str(error).rstrip(".")[:LONGEST]) from None
+            raise UnfitError(str(error).rstrip(".")[:MAX_REASON]) from None
         if number == 0:
             raise UnfitError("trial 0 of a study is its default point; enqueue this one again")
         point = self._space.default | {name: value for name, value in given.items() if name in self._space.varied}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from hpo.objective import of_study
 from hpo.settings import Settings
-from hpo.store.schema import LARGEST, REFUSED, RUN, ByRun, State
+from hpo.store.schema import MAX_NUMBER, REFUSED, RUN, ByRun, State
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -92,7 +92,7 @@ def metrics(attributes: Mapping[str, Any]) -> dict[str, list[float]]:
     found = {}
     for name, values in attributes.items():
         if isinstance(values, list) and values and all(type(value) in (int, float, NoneType) for value in values):
-            found[str(name)] = [math.nan if value is None or abs(value) > LARGEST else float(value) for value in values]
+            found[str(name)] = [math.nan if value is None or abs(value) > MAX_NUMBER else float(value) for value in values]
     return found
 
 

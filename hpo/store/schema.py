@@ -35,7 +35,7 @@ MEASURED = {  # attributes of a trial that are numbers: heading and digits for p
     "n_parameters": ("parameters", 0),
     "macs": ("multiply-adds", 0),
 }
-LARGEST = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
+MAX_NUMBER = 1e300  # numbers beyond are taken for infinite: sums and differences of them would be
 STINTS = "stints"  # a trial's attribute: [worker, from, to] for each time that it was trained, Unix time in seconds
 SEED = "seed"  # a trial's attribute: what its training draws all random numbers from
 NOTED = (*MEASURED, "worker", "reason", "checkpoint", STINTS, SEED)  # what hpo itself notes of a trial

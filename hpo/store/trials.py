@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from hpo.store.own import is_ours, state_of
-from hpo.store.schema import LARGEST, MEASURED, ByRun, CategoricalDistribution
+from hpo.store.schema import MAX_NUMBER, MEASURED, ByRun, CategoricalDistribution
 
 if TYPE_CHECKING:
     from hpo.store.schema import Distribution, Trial
 
 NUMBERS = (*MEASURED, "worker")
 OTHERS = ("reason", "checkpoint", "stints")
-MOST_WORKERS = 1024  # as RunOptions allows
+MAX_WORKERS = 1024  # as RunOptions allows
 LATEST = 1e11  # Unix time, seconds
 MAX_STEPS = 200  # columns of the curves; a stranger's study may have reported a million steps
 
@@ -52,7 +52,7 @@ def as_columns(trials: Sequence[Trial], varied: Mapping[str, Distribution] | Non
     """
     distributions = _distributions(trials, varied)
     index = pd.Index([trial.number for trial in trials], name="number", dtype="int64")
-    curves = [{step: value for step, value in t.intermediate_values.items() if abs(value) < LARGEST} for t in trials]
+    curves = [{step: value for step, value in t.intermediate_values.items() if abs(value) < MAX_NUMBER} for t in trials]
     columns: dict[str, Any] = {
         "state": [state_of(trial, varied).upper() for trial in trials],
         "value": np.array([_value(trial.value) for trial in trials], dtype=float),
@@ -115,14 +115,14 @@ def _thinned(steps: list[int]) -> list[int]:
 def _value(value: float | None) -> float:
     if value is None:
         return np.nan
-    return value if abs(value) < LARGEST else math.copysign(np.inf, value)
+    return value if abs(value) < MAX_NUMBER else math.copysign(np.inf, value)
 
 
 def _number(value: object) -> float:
     """Attributes may hold anything; what is no finite number is missing."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return np.nan
-    return float(value) if abs(value) < LARGEST else np.nan
+    return float(value) if abs(value) < MAX_NUMBER else np.nan
 
 
 def texts(values: Iterable[object]) -> list[str | None]:
@@ -137,4 +137,4 @@ def stints(stored: object) -> list[tuple[int, float, float]]:
 
 
 def _sound(worker: int, *times: object) -> bool:
-    return 0 <= worker < MOST_WORKERS and all(type(at) in (int, float) and abs(at) < LATEST for at in times)  # type: ignore[arg-type]
+    return 0 <= worker < MAX_WORKERS and all(type(at) in (int, float) and abs(at) < LATEST for at in times)  # type: ignore[arg-type]

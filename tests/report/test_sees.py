@@ -18,7 +18,7 @@ from hpo.convnet import Config
 from hpo.data.pictures.picture import fitted
 from hpo.networks.model import ConvNet, measure
 from hpo.report import document
-from hpo.report.network import LARGEST, packed
+from hpo.report.network import MAX_BYTES, packed
 from hpo.settings import RunOptions, Settings
 from hpo.store.database import locate
 
@@ -114,7 +114,7 @@ def test_large_networks_are_packed_in_eight_bits(browser, tmp_path):
     said = asked(browser, tmp_path, network, "return given.map((one) => [...sees.logits(one)])", pixels.reshape(2, -1).tolist())
     expected = answered(net, pixels, network)
     assert np.abs(np.array(said) - expected).max() < 0.05 * np.ptp(expected)
-    assert 2 * sum(values.numel() for values in net.state_dict().values()) > LARGEST
+    assert 2 * sum(values.numel() for values in net.state_dict().values()) > MAX_BYTES
 
 
 SIDES = [(32, 32), (64, 48), (48, 100), (31, 33), (20, 20), (7, 50), (300, 200), (641, 480), (1, 1)]

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from hpo.data.arrays import Indices, Labels, OnProgress, Pixels
 
 TEST_SHARE = 5  # a fifth of each class
-FEWEST = 8  # pictures of a class
-LARGEST, SMALLEST = 224, 32  # pixels: what is chosen as an image's edge
+MIN_PICTURES = 8  # pictures of a class
+MAX_EDGE, MIN_EDGE = 224, 32  # pixels: what is chosen as an image's edge
 AN_EPOCH = 50_000 * 32 * 32  # pixels: CIFAR-10's, which a laptop trains in a minute or two
 NAMED = 10  # broken pictures that a message names
 BROKEN = "broken.json"  # beside the arrays, in the work folder and in the cache
@@ -60,7 +60,7 @@ class Wanted:
     skip_broken: bool = False
     seed: int = 0
     exact: bool = False
-    fewest: int = FEWEST
+    fewest: int = MIN_PICTURES
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,12 @@ def broken_of(entry: Path) -> list[Broken]:
 def chosen_size(short: list[int]) -> tuple[int, str]:
     """Return the edge that images get, and why: the pictures' median short side, as far as an epoch stays affordable."""
     if not short:
-        return SMALLEST, ""
+        return MIN_EDGE, ""
     median = round(statistics.median(short))
     affordable = int((AN_EPOCH / len(short)) ** 0.5)
-    size = min(median, LARGEST, max(SMALLEST, affordable))
-    size = max(SMALLEST, size // 8 * 8) if size > SMALLEST else max(8, size)
-    limit = "" if size >= median // 8 * 8 else ", at most 224" if size == LARGEST else ", and an epoch like CIFAR-10's"
+    size = min(median, MAX_EDGE, max(MIN_EDGE, affordable))
+    size = max(MIN_EDGE, size // 8 * 8) if size > MIN_EDGE else max(8, size)
+    limit = "" if size >= median // 8 * 8 else ", at most 224" if size == MAX_EDGE else ", and an epoch like CIFAR-10's"
     return size, f" (chosen: median short side {median}{limit}; --image-size N sets it)"
 
 

@@ -23,13 +23,13 @@ CANDIDATES = 12  # pictures for training that a picture for tests is compared wi
 ALIKE = 0.87  # correlation of details: of the pairs from 0.85 to here, every fourth is of two ships or planes that are alike
 FINE, SMOOTH = 0.8, 2.5  # points: standard deviations of the blurs between which the details are
 CONTRAST = 1.0  # grey levels: details that are fainter than this are noise
-MOST = 4_000_000_000  # pairs that are compared; of more pictures a part is
+MAX_PAIRS = 4_000_000_000  # pairs that are compared; of more pictures a part is
 PART = 250  # pictures for tests at a time
 
 
 def near_pairs(train: Pixels, test: Pixels, progress: OnProgress = silent) -> list[tuple[int, int]]:
     """Return, for each test image that has a near twin among the training images, the positions of both."""
-    tested = test[: max(1, MOST // max(1, len(train)))]
+    tested = test[: max(1, MAX_PAIRS // max(1, len(train)))]
     coarse, found = _standard(_grey(train, COARSE)), []
     n_candidates = min(CANDIDATES, len(train))
     for first in range(0, len(tested), PART):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hpo.report.figures.figure import COLORS, GROUND, WORDS, Figure, axis, numbers, thinned
 from hpo.report.words import count, duration, percent
-from hpo.store.trials import MOST_WORKERS, stints
+from hpo.store.trials import MAX_WORKERS, stints
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
@@ -74,7 +74,7 @@ def _stints(summary: Summary, trials: pd.DataFrame, end: float) -> Iterator[_Sti
     for trial, stored, worker, began, ended in zip(trials.index, *columns, strict=True):
         told = [_Stint(trial, float(who), since - zero, until - zero, told=True) for who, since, until in stints(stored)]
         told = [one for one in told if began - 1 <= one.began <= one.ended <= end + 1]
-        lane = worker if 0 <= worker < MOST_WORKERS else math.nan
+        lane = worker if 0 <= worker < MAX_WORKERS else math.nan
         yield from told or [_Stint(trial, lane, began, end if math.isnan(ended) else ended, told=False)]
 
 
@@ -85,7 +85,7 @@ def _lanes(summary: Summary, stints: list[_Stint]) -> list[_Stint]:
     """
     planned = summary.environment.get("workers")
     known = {int(one.worker) for one in stints if not math.isnan(one.worker)}
-    known |= set(range(planned)) if isinstance(planned, int) and planned <= MOST_WORKERS else set()
+    known |= set(range(planned)) if isinstance(planned, int) and planned <= MAX_WORKERS else set()
     free = dict.fromkeys(sorted(known), -math.inf)  # the time since which each worker is free
     placed = []
     for one in sorted(stints, key=lambda stint: stint.began):

@@ -36,7 +36,7 @@ _LOSSES = {"train_loss": "training loss", "score_loss": "loss on scored images"}
 _SHADES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
 BINS = 15  # of confidence, as in Guo et al., arXiv:1706.04599
 MOST_IN_MATRIX = 256  # classes of a confusion matrix: cells of more cannot be told apart
-MOST_NAMED, N_WORST = 50, 40  # classes that all have a name beside the axis; else so many of them, the worst
+MAX_NAMED, N_WORST = 50, 40  # classes that all have a name beside the axis; else so many of them, the worst
 MIN_IN_BIN = 10  # images; the accuracy of smaller bins is too uncertain
 
 
@@ -148,7 +148,7 @@ def classes(scores: Scores, names: list[str]) -> Figure:
     n_of = np.bincount(scores.labels, minlength=len(names))
     right = np.bincount(scores.labels[scores.labels == scores.predicted], minlength=len(names))
     seen = np.flatnonzero(n_of)
-    n_drawn = len(seen) if len(seen) <= MOST_NAMED else N_WORST
+    n_drawn = len(seen) if len(seen) <= MAX_NAMED else N_WORST
     which = "Accuracy by class" if n_drawn == len(seen) else f"Accuracy by class: the worst {n_drawn} of {len(seen)}"
     accuracy = right[seen] / n_of[seen]
     order = np.argsort(-accuracy, kind="stable")[-n_drawn:]  # the worst at the top
