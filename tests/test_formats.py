@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import hpo
+from hpo.cli.rows import show_rows
 from hpo.convnet import OBJECTIVE
 from hpo.store.database import locate, open_database
 
@@ -137,3 +138,10 @@ def test_without_a_command_there_is_help():
     code, out, err = in_process()
     assert (code, err) == (0, "")
     assert "Commands:" in out
+
+
+def test_the_first_column_names_what_a_row_is_about_and_stays_whole(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {"file": "weights.safetensors", "bytes": 1234567, "largest_difference": 1.1920928955078125e-07, "classes_differ": 0}
+    show_rows([row | {"ms_per_picture": 0.123456789}], "table", empty="", kept=("file", "largest_difference", "classes_differ"))
+    assert "weights.safetensors " in capsys.readouterr().out

@@ -16,6 +16,7 @@ from hpo.cli.streams import err, out, visible
 from hpo.store.schema import MEASURED
 
 MAX_UNWRAPPED = 12  # characters: longer cells may wrap
+MAX_NAME = 24  # the same for the first column, which names what a row is about
 MAX_CELL = 200  # characters of a cell
 STYLES = {"complete": "green", "pruned": "yellow", "fail": "red", "running": "cyan"}
 
@@ -80,7 +81,7 @@ def _show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], kept:
     console = out()
     filled = [column for column in columns if any(row.get(column) is not None for row in rows)]
     cells = {column: [cell(column, row.get(column)) for row in rows] for column in filled}
-    least = {column: _least_width(column, cells[column]) for column in filled}
+    least = {column: _least_width(column, cells[column], MAX_UNWRAPPED if i else MAX_NAME) for i, column in enumerate(filled)}
     shown = _fitting(least, set(kept), console.width)
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for column in shown:
@@ -99,10 +100,10 @@ def _heading(column: str) -> str:
     return visible(column.replace("_", " "))
 
 
-def _least_width(column: str, cells: Iterable[str]) -> int:
-    """Return the characters that a column needs: words of the heading stay whole, and so do cells up to a length."""
+def _least_width(column: str, cells: Iterable[str], whole: int) -> int:
+    """Return the characters that a column needs: words of the heading stay whole, and so do cells up to a length, `whole`."""
     words = max(len(word) for word in f"{_heading(column)} ".split(" "))
-    return min(MAX_UNWRAPPED, max(words, *map(len, cells)))
+    return min(whole, max(words, *map(len, cells)))
 
 
 def _fitting(least: Mapping[str, int], kept: set[str], width: int) -> list[str]:

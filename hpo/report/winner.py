@@ -104,20 +104,29 @@ def again(summary: Summary, best: int) -> str:
     ]
     options = {f"--{key.replace('_', '-')}": summary.settings.get(key) for key in NEEDED_SETTINGS}
     if folder := options["--data"]:
-        options["--data"] = re.split(r"[\\/]", str(folder))[-1]  # pages are passed on
+        near = _near(str(folder))
+        options["--data"] = near if near != folder else re.split(r"[\\/]", near)[-1]  # pages are passed on
     said = [
         key if value is True else f"{key} {shlex.quote(str(value))}"
         for key, value in options.items()
         if value not in (None, False) and (key, value) != ("--metric", METRICS[0])
     ]
     name = shlex.quote(f"{summary.name[:80]}-winner")  # names have up to 100 characters
-    begin = f"python -m hpo run {name} {shlex.join(summary.objective.options)}".rstrip()
+    begin = f"python -m hpo run {name} {shlex.join(map(_near, summary.objective.options))}".rstrip()
     words = [begin, "--space winner.toml --trials 1", "--sampler random --pruner none", *said]
     command = " \\\n  ".join(words)
     latest = summary.objective.recipe
     other = f"# This study has recipe {summary.recipe}; a new study has recipe {latest}, and scores may differ."
     comment = [other] if summary.recipe != latest else []
     return "\n".join([*comment, "cat > winner.toml <<'END'", *lines, "END", command])
+
+
+def _near(word: str) -> str:
+    """Return a word of a command; a path below the current folder as it is named from there."""
+    try:
+        return str(Path(word).relative_to(Path.cwd())) if Path(word).is_absolute() else word
+    except (ValueError, OSError):  # it lies elsewhere, or the current folder is gone
+        return word
 
 
 def _objective_again(summary: Summary) -> str:

@@ -13,7 +13,7 @@ from made import summarize, write_report
 from hpo.errors import StorageError
 from hpo.report.artifacts import Scores
 from hpo.report.page import page, trial_table
-from hpo.report.winner import confused
+from hpo.report.winner import again, confused
 
 
 class Skeleton(HTMLParser):
@@ -278,3 +278,21 @@ def test_mistakes_are_counted_by_pair_the_most_frequent_first():
     scores = Scores(np.zeros((9, 3)), labels, predicted, np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
     found = [(a, b, n, part.replace("\N{NO-BREAK SPACE}", " ")) for a, b, n, part in confused(scores, ["owl", "wren", "tit"])]
     assert found == [("tit", "owl", 3, "75 %"), ("owl", "wren", 2, "67 %")]  # a wren is taken for an owl but once
+
+
+def test_files_below_the_current_folder_are_named_from_there_in_the_command_that_trains_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = {"name": "mine", "parameters": {"lr": {"type": "float", "low": 0.1, "high": 1.0, "default": 0.2}}}
+
+    def command(source, data):
+        study = made.study([made.trial(params={"lr": 0.2}, accuracies=made.curve(0.5))], settings={"data": data}, space=space)
+        study.set_user_attr("objective", {"name": "net", "kind": "train", "source": f"{source}:train", "score": "accuracy"})
+        return again(made.summarize(study), 0)
+
+    below = command(tmp_path / "code" / "net.py", f"{tmp_path}/more/birds")
+    assert "--train code/net.py:train" in below
+    assert "--data more/birds" in below
+    assert str(tmp_path) not in below
+    beside = command("/elsewhere/net.py", "/elsewhere/birds")
+    assert "--train /elsewhere/net.py:train" in beside
+    assert "--data birds" in beside
