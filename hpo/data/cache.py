@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # increase it when entries of older versions of hpo must not be read
 ABOUT = "about.json"
+UNUSED = 90 * 86400  # seconds after which the doctor may remove an entry
 ABANDONED = 7 * 86400  # seconds after which what a killed process has begun is not continued any more
 
 
@@ -105,14 +106,26 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def open_entry(path: Path) -> DataSet | None:
-    """Map an entry into memory; None if it is missing or damaged."""
+    """Map an entry into memory, and note in the time of its file that it was used; None if it is missing or damaged."""
     try:
         about = json.loads((path / ABOUT).read_bytes())
+        with contextlib.suppress(OSError):  # somebody else's
+            os.utime(path / ABOUT)
         train, test = (_open_split(path, split, about["sizes"]) for split in ("train", "test"))
         told = about["digest"], about["source"], int(about.get("n_validation", 0))
         return DataSet(about["name"], tuple(about["classes"]), train, test, *told)
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return None
+
+
+def unused(folder: Path) -> list[Path]:
+    """Return the entries that nobody has used for `UNUSED` seconds. They can be made again from where the images came from."""
+    whole = []
+    for about in folder.glob(f"*-{'[0-9a-f]' * 16}/{ABOUT}"):
+        with contextlib.suppress(OSError):
+            if time.time() - about.stat().st_mtime > UNUSED:
+                whole.append(about.parent)
+    return sorted(whole)
 
 
 def store(path: Path, data: DataSet, more: Sequence[Path] = ()) -> DataSet:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def examine(location: Location, name: str | None = None) -> list[Diagnosis]:
     """Run all checks: of the machine, of the database, and of one study or all studies."""
-    findings = [*machine.versions(), *machine.device(), *machine.disk(location)]
+    findings = [*machine.versions(), *machine.device(), *machine.disk(location), *machine.cache()]
     if not exists(location):
         return [*findings, Diagnosis("database", "note", f"there is no database {location} yet.", "hpo run")]
     try:

@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hpo.data.cache import UNUSED, default_folder, unused
 from hpo.doctor.diagnosis import Diagnosis
-from hpo.errors import HpoError
+from hpo.errors import HpoError, StorageError
 from hpo.pools.devices import described, free_memory, seats
 from hpo.store import place
 
@@ -70,6 +71,24 @@ def disk(location: Location) -> Iterator[Diagnosis]:
     else:
         kind = place.file_system(folder)
         yield Diagnosis("file system", "ok", f"{kind}, local." if kind else "of unknown type, assumed to be local.")
+
+
+def cache() -> Iterator[Diagnosis]:
+    """Find decoded images that nobody has used for long."""
+    try:
+        folder = default_folder()
+    except StorageError:
+        return
+    if old := unused(folder):
+        size = sum(file.stat().st_size for path in old for file in path.iterdir() if file.is_file()) / 2**20
+        sets = "1 data set that was" if len(old) == 1 else f"{len(old):,} data sets that were"
+        found = f"{folder} holds decoded images of {sets} not used for {UNUSED // 86400} days ({size:,.0f} MiB)."
+        yield Diagnosis("cache", "note", found, "hpo doctor --repair", lambda: _remove(folder))
+
+
+def _remove(folder: Path) -> None:
+    for path in unused(folder):  # some may have been used meanwhile
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _locks(folder: Path) -> Iterator[Diagnosis]:

@@ -10,17 +10,25 @@ import time
 from contextlib import closing
 from importlib import metadata
 
+import numpy as np
 import optuna
 import pytest
 from instant import InstantPool, new_study, run
 
 from hpo.cli.main import main
+from hpo.data import cache
+from hpo.data.arrays import Split, make_data_set
 from hpo.doctor import checks, machine
 from hpo.errors import StudyLockedError
 from hpo.store import record, sqlite
 from hpo.store.database import locate
 from hpo.system.files import sealed
 from hpo.system.locks import Lock
+
+
+@pytest.fixture(autouse=True)
+def _cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -43,6 +51,23 @@ def test_a_sound_study_has_nothing_to_mend(finished):
     assert bad(finished) == []
     found = {f.check for f in checks.examine(finished.location, "first")}
     assert found == {"versions", "device", "disk", "file system", "database", "running trials", "space", "checkpoints"}
+
+
+def test_decoded_images_that_nobody_has_used_for_long_are_removed_by_a_repair(finished, tmp_path):
+    pixels, labels = np.zeros((4, 8, 8, 1), np.uint8), np.arange(4)
+    data = make_data_set("made", tuple("abcd"), Split(pixels, labels), Split(pixels, labels), "nowhere")
+    old, used = (cache.entry(tmp_path / "cache", name, "key") for name in ("old", "used"))
+    for path in (old, used):
+        cache.store(path, data)
+        os.utime(path / cache.ABOUT, (time.time() - 2 * cache.UNUSED,) * 2)
+    assert cache.open_entry(used)  # which notes that
+    (finding,) = found(finished, "cache")
+    assert finding.state == "note"
+    assert "decoded images of 1 data set that was not used for 90 days" in finding.found
+    finding.repair()
+    assert not old.exists()
+    assert cache.open_entry(used)
+    assert found(finished, "cache") == []
 
 
 def test_looking_changes_no_byte(finished):
