@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import api
+from hpo.dashboard import beside
 from hpo.errors import NoResultError, StudyLockedError, UsageError
 from hpo.proof import finalists as proof
 from hpo.search import finalists as search
@@ -110,6 +111,8 @@ def conduct(study: str, wanted: Wanted, **how: Any) -> tuple[Finalists, Outcome]
     if outcome.reason.partition(":")[0] in DONE and found.winner is not None and reads:
         outcome = contest.read(found.winner.entry.point, found.winner.entry.trial, settings)
         found = contest.found()
+    if found.winner is not None and contest.trained:
+        contest.publish()
     return found, outcome
 
 
@@ -147,7 +150,11 @@ def _objective(origin: StudyRecord, wanted: Wanted) -> Objective:
 
 @dataclasses.dataclass(frozen=True)
 class _Contest:
-    """A study and how its finalists are trained."""
+    """A study and how its finalists are trained.
+
+    Attributes:
+        trained: Studies that have more trainings now.
+    """
 
     origin: StudyRecord
     space: SearchSpace
@@ -155,6 +162,7 @@ class _Contest:
     options: RunOptions | None = None
     storage: str | None = None
     watcher: Watcher | None = None
+    trained: list[str] = dataclasses.field(default_factory=list)
 
     def settings(self, epochs: int | None) -> Settings:
         """Return the settings of the finalists: the study's, so that images are the same; nothing is searched or stopped.
@@ -207,7 +215,7 @@ class _Contest:
         options = self.options or RunOptions()
         if options.data_dir is None and isinstance(remembered, str) and Path(remembered).is_dir():
             options = options.model_copy(update={"data_dir": Path(remembered)})
-        return api.run_as_told(
+        outcome = api.run_as_told(
             name,
             str(self.storage) if self.storage else None,
             self.watcher,
@@ -217,6 +225,8 @@ class _Contest:
             options=options,
             repetitions=plan,
         )
+        self.trained.extend([] if outcome.idle else [name])
+        return outcome
 
     def read(self, winner: Mapping[str, Value], trial: int | None, settings: Settings) -> Outcome:
         """Train the winner on all training images, scored on the test set: once, whatever it scores."""
@@ -239,6 +249,15 @@ class _Contest:
         if result is None:
             raise AssertionError("finalists were trained, and are not found")
         return result
+
+    def publish(self) -> None:
+        """Let the dashboard's notes of the study and of its finalists say what was found; their own runs knew less."""
+        for name in (self.origin.name, self.origin.name + SUFFIX):
+            try:
+                beside.publish(name, str(self.storage) if self.storage else None)
+            except Exception as error:  # noqa: BLE001  # the trainings are done, and a note is no reason to lose their result
+                if self.watcher:
+                    self.watcher.warned(f"the dashboard's note of study {name!r} is not up to date: {error}")
 
     def _stored(self, suffix: str) -> StudyRecord | None:
         location = self.origin.location

@@ -16,6 +16,7 @@ import hpo
 from hpo.cli.main import main
 from hpo.errors import NoResultError, StudyLockedError, UsageError
 from hpo.proof import finalists as proof
+from hpo.store import reader
 from hpo.store.repetitions import Entry, Repetitions
 from hpo.system.locks import Lock
 
@@ -64,6 +65,9 @@ def test_the_best_and_the_default_are_trained_again_with_the_same_seeds(noisy, c
     assert found.winner.gain.high < 0  # less is better
     assert found.chosen.entry.trial == noisy.best.number
     assert found.chosen.optimism.n == 3
+    for study in ("noisy", "noisy.finalists"):
+        note = "".join(str(part) for key, part in reader.published(hpo.load(study)).items() if "note_str" in key)
+        assert "has the best mean of 3 trainings" in note
     assert {one.entry.without for one in found.ablations} <= {"lr", "norm"}
     again = hpo.load("noisy.finalists")
     assert len(again.trials) >= 9
