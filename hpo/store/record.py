@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError, nearest
 from hpo.objective import FIRST, of_study
-from hpo.store import own, reader, results, schema
+from hpo.store import reader, results, rows, schema
 from hpo.store.database import open_database
-from hpo.store.own import FINISHED, FOREIGN, are_shares, best_first, is_our_study, is_ours, ranked, state_of, stored_settings
+from hpo.store.own import FINISHED, are_shares, is_our_study, is_ours, ranked, state_of, stored_settings
 from hpo.store.reader import legible, names, read, study_names, unreadable
-from hpo.store.schema import LONGEST_NAME, MEASURED, State
+from hpo.store.schema import LONGEST_NAME
 
 if TYPE_CHECKING:
     import optuna
@@ -215,81 +214,22 @@ class StudyRecord:
         return pd.DataFrame([self.row(trial) for trial in self.trials])
 
     def rows(self, *, states: Collection[str] = (), sort: str = "", top: int | None = None) -> list[dict[str, Any]]:
-        """Return trials as rows: those of some states, sorted, the first `top`.
-
-        Args:
-            states: In lower case; none for all.
-            sort: A column, `-` before it for the largest first; the measure (accuracy, value) is sorted best first,
-                complete trials before pruned ones. What is missing comes last. Without it by number, or best first where `top` is
-                given.
-            top: As many rows at most.
+        """Return trials as rows: those of some states, sorted, the first `top`; see `hpo.store.rows.chosen`.
 
         Raises:
             UsageError: No such column.
         """
-        rows = [self.row(trial) for trial in self.trials if not states or self.state(trial) in states]
-        column, descending = sort.removeprefix("-"), sort.startswith("-")
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        if column and rows and column not in columns:
-            raise UsageError(f"study {self.name!r} has no column {column!r}.{nearest(column, columns)}")
-        if column == self.measure or (top is not None and not column):
-            stopped = ((t.number, t.value) for t in self.own if t.state == State.PRUNED)  # at an earlier epoch: no results
-            order = [*(trial.number for trial in self.ranked), *best_first(stopped, maximize=self.maximize)]
-            place = {number: i for i, number in enumerate(order[::-1] if descending else order)}
-            rows.sort(key=lambda row: place.get(row["number"], len(place)))
-        elif column:
-            there = [row for row in rows if row.get(column) is not None]
-            there.sort(key=lambda row: _sortable(row[column]), reverse=descending)
-            rows = [*there, *(row for row in rows if row.get(column) is None)]
-        return rows[:top]
+        return rows.chosen(self, states, sort, top)
 
     def row(self, trial: Trial) -> dict[str, Any]:
         """Return a trial as plain values; accuracies 0 to 1, times in UTC as ISO 8601."""
-        state, notes = self.state(trial), self.notes(trial)
-        foreign = f"{trial.state.name.lower()} by another program" if state == FOREIGN else None
-        before = {
-            "number": trial.number,
-            "state": state,
-            self.measure: trial.value if trial.state in FINISHED and not foreign else None,
-            "epochs": len(self.curve(trial)) if self.by_run else trial.last_step or 0,
-        }
-        after = {
-            **{key: notes.get(key) for key in MEASURED},
-            "reason": notes.get("reason", foreign),
-            "started": _iso(trial.datetime_start),
-            "ended": _iso(trial.datetime_complete),
-        }
-        taken = before | after
-        params = {f"{name} (parameter)" if name in taken else name: value for name, value in trial.params.items()}
-        if self.by_run:  # what an Optuna objective has noted
-            noted = {
-                key: one for key, one in notes.items() if key not in schema.NOTED and isinstance(one, bool | int | float | str)
-            }
-            params |= {f"{key} (noted)" if key in taken | params else key: one for key, one in noted.items()}
-        elif self.ours:  # after the last epoch; the built-in network's losses are on the page
-            left_out = ("train_loss", "score_loss") if self.objective.is_network else ()
-            ends = {name: values[-1] for name, values in own.metrics(notes).items() if name not in left_out}
-            params |= {f"{name} (metric)" if name in taken | params else name: value for name, value in ends.items()}
-        return before | params | after
+        return rows.row(self, trial)
 
     @property
     def measure(self) -> str:
         """What a trial's value is called."""
         name = self.score.name if self.ours else "value"
-        return f"{name} (score)" if name in _COLUMNS else name
-
-
-_COLUMNS = ("number", "state", "epochs", *MEASURED, "reason", "started", "ended")  # of every study
-
-
-def _sortable(value: object) -> tuple[bool, float, str]:
-    """Numbers before texts; parameters of a stranger's may be both."""
-    number = isinstance(value, int | float)
-    return not number, float(value) if isinstance(value, int | float) else 0.0, "" if number else str(value)
-
-
-def _iso(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds") if time else None
+        return f"{name} (score)" if name in rows.COLUMNS else name
 
 
 def load(name: str, location: Location, *, whole: bool = True) -> StudyRecord:
