@@ -15,24 +15,21 @@ from hpo.errors import NoResultError, StorageError, UsageError
 from hpo.pools.devices import described, seats
 from hpo.pools.local import LocalPool
 from hpo.runner import provenance
+from hpo.runner.asked import Asked, where
 from hpo.runner.board import Watcher, logged_to, reached
 from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
 from hpo.runner.signals import CODES, Stoppable, stopping_by_signals
-from hpo.search import study
-from hpo.search.warm_start import warm_start
 from hpo.settings import DEFAULT_TRIALS, PLACES, RunOptions, Settings, data_folder, study_name
-from hpo.store import definition, place, record, sqlite
-from hpo.store.database import exists, locate, open_database
-from hpo.store.definition import Definition
-from hpo.store.repetitions import KEY
+from hpo.store import place, record, sqlite
+from hpo.store.database import exists, locate
 from hpo.system.failpoints import reach
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from hpo.folders import Location
     from hpo.objective import Objective
-    from hpo.parameters import Value
+    from hpo.search import study
     from hpo.search_space import SearchSpace
     from hpo.store.repetitions import Repetitions
 
@@ -88,7 +85,7 @@ def run(
     if name is None:
         name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
     given = {key: getattr(settings, key) for key in settings.model_fields_set}
-    asked = _Asked(study_name(name), locate(storage), given, objective, objective.whole(space), repetitions)
+    asked = Asked(study_name(name), locate(storage), given, objective, objective.whole(space), repetitions)
     watcher = watcher or Watcher()
 
     with contextlib.ExitStack() as stack:
@@ -99,7 +96,7 @@ def run(
         if before is not None:
             if objective.guessed:
                 objective = replace(objective, score=before.objective.score)
-            settings, options = _where(before, asked.given), _remembered(options, before.options)
+            settings, options = where(before, asked.given), _remembered(options, before.options)
             options = options.model_copy(update=_n_trials(before.repetitions))
             found = record.load(asked.name, asked.location)
             if found.objective.digest != objective.digest:
@@ -150,100 +147,6 @@ def _conducted(runner: Runner, writable: study.WritableStudy, watcher: Watcher, 
     return reason
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """The study that a run is asked to create or to continue.
-
-    Attributes:
-        given: The settings that were named; a study that exists must have been made with these.
-        space: Likewise; None where none was named.
-        suited: The one that is searched then, chosen by what a worker says of its data.
-    """
-
-    name: str
-    location: Location
-    given: dict[str, Any]
-    objective: Objective
-    space: SearchSpace | None
-    repetitions: Repetitions | None = None
-    suited: SearchSpace | None = None
-
-    def stored(self, *, must_exist: bool) -> Definition | None:
-        """Return what is known of the study, or None where there is none yet and none need be.
-
-        Raises:
-            UsageError: It was made otherwise, or must exist and does not.
-        """
-        found = None
-        if exists(self.location):
-            found = definition.stored(open_database(self.location, create=self.location.path is None), self.name)
-        if found is not None:
-            found = self._same(found)
-        elif must_exist:
-            record.load(self.name, self.location)  # says which studies there are
-        return found
-
-    def starts(self, settings: Settings, watcher: Watcher) -> list[dict[str, Value]]:
-        """Return the points of another study that a new one tries; say what of it does not carry over."""
-        space = self._space  # there is one, before anything is begun
-        if not settings.warm_start:
-            return []
-        points, left_out = warm_start(settings.warm_start, self.location, self.objective, space, settings)
-        for sentence in left_out:
-            watcher.warned(sentence)
-        return points
-
-    def opened(
-        self, settings: Settings, recipe: int, starts: list[dict[str, Value]], environment: dict[str, Any], n_workers: int
-    ) -> study.WritableStudy:
-        """Create the study or open it.
-
-        Raises:
-            UsageError: Another run made it in the meantime, and not as the workers were told.
-        """
-        database = open_database(self.location, create=True)
-        before = definition.stored(database, self.name)
-        if before is None:
-            described, command = environment | provenance.environment(n_workers), provenance.command()
-            made = Definition(
-                self.name,
-                self.objective,
-                settings,
-                self._space,
-                described,
-                command,
-                starts,
-                recipe=self.objective.recipe,
-                repetitions=self.repetitions,
-            )
-            return study.create(database, made)
-        before = self._same(before)
-        if (_where(before, settings.model_dump()), before.recipe) != (settings, recipe):
-            raise UsageError(
-                f"study {self.name!r} was created by another run in the meantime. Continue it: hpo resume {self.name}"
-            )
-        before.check_same_data(environment)
-        writable = study.WritableStudy(database, before)
-        if self.repetitions:
-            writable.note(KEY, self.repetitions.model_dump(mode="json"))
-        return writable
-
-    def _same(self, found: Definition) -> Definition:
-        """Return what a stored study is continued with.
-
-        Raises:
-            UsageError: It was made otherwise.
-        """
-        found.check_same(self.objective, self.given, self.space)
-        if self.repetitions and not found.repetitions:
-            raise UsageError(f"study {self.name!r} is no study of finalists. Rename it, or give the first study another name.")
-        return replace(found, repetitions=self.repetitions or found.repetitions)
-
-    @property
-    def _space(self) -> SearchSpace:
-        return self.space or self.suited or self.objective.space()
-
-
 def _told(space: SearchSpace | None, objective: Objective, environment: Mapping[str, Any]) -> list[str]:
     """Return what a run says first, beside the study's name: a space that hpo chose by the images, and rare classes."""
     found = []
@@ -269,12 +172,6 @@ def _check_place(location: Location, watcher: Watcher) -> None:
     place.check(location.path)
     if risk := place.risk(location.path):
         watcher.warned(risk)
-
-
-def _where(before: Definition, given: Mapping[str, Any]) -> Settings:
-    """Return a study's settings with the places that are named now, or were when it was run last."""
-    named = {key: given.get(key) or before.options.get(key) for key in PLACES if getattr(before.settings, key)}
-    return before.settings.model_copy(update={key: Path(place) for key, place in named.items() if isinstance(place, (str, Path))})
 
 
 def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:

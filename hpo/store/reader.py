@@ -73,26 +73,17 @@ def read(database: Database, name: str, *, whole: bool = True) -> Stored:
         return Stored(study[0], directions, attributes, stored.trials(whole=whole) if len(directions) == 1 else [])
 
 
-def notes(record: StudyRecord, trial_id: int) -> dict[str, Any]:
-    """Return what programs noted of one trial.
+def rest(record: StudyRecord, trial_id: int) -> tuple[dict[str, Any], dict[int, float]]:
+    """Return what programs noted of one trial, and its learning curve.
 
     Raises:
         StorageError: The database refuses, or holds a value that cannot be right.
     """
     with legible(record.location, record.name), open_database(record.location).reading() as ask:
-        rows = _Study(ask, record.study_id).rows("trial_user_attributes", "t.key", trial_id)
-        return {key: _value(text) for _, key, text in rows}
-
-
-def curve(record: StudyRecord, trial_id: int) -> dict[int, float]:
-    """Return the learning curve of one trial.
-
-    Raises:
-        StorageError: The database refuses, or holds a value that cannot be right.
-    """
-    with legible(record.location, record.name), open_database(record.location).reading() as ask:
-        rows = _Study(ask, record.study_id).rows("trial_intermediate_values", "t.step", trial_id)
-        return {step: _number(value, kind) for _, step, value, kind in rows}
+        study = _Study(ask, record.study_id)
+        steps = study.rows("trial_intermediate_values", "t.step", trial_id)
+        curve = {step: _number(value, kind) for _, step, value, kind in steps}
+        return {key: _value(text) for _, key, text in study.rows("trial_user_attributes", "t.key", trial_id)}, curve
 
 
 def published(record: StudyRecord) -> dict[str, Any]:

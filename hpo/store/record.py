@@ -197,7 +197,7 @@ class StudyRecord:
         Raises:
             StorageError: It was not loaded with the study, and cannot be read now.
         """
-        return trial.user_attrs if self.whole else reader.notes(self, trial.trial_id)
+        return trial.user_attrs if self.whole else reader.rest(self, trial.trial_id)[0]
 
     def curve(self, trial: Trial) -> Mapping[int, float]:
         """Return a trial's value after each step.
@@ -205,7 +205,7 @@ class StudyRecord:
         Raises:
             StorageError: It was not loaded with the study, and cannot be read now.
         """
-        return trial.intermediate_values if self.whole else reader.curve(self, trial.trial_id)
+        return trial.intermediate_values if self.whole else reader.rest(self, trial.trial_id)[1]
 
     def dataframe(self) -> pd.DataFrame:
         """Return one row per trial: number, state, accuracy, parameters, and what was measured."""

@@ -18,8 +18,9 @@ import hpo
 from hpo.errors import SpaceError, UsageError
 from hpo.messages import Epoch
 from hpo.objective import PLAIN
-from hpo.own.command import Trial, of_command
+from hpo.own.command import of_command
 from hpo.own.log import path_of
+from hpo.own.program import Trial
 
 PROGRAM = """
 import json, pathlib, sys
