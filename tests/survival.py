@@ -131,8 +131,19 @@ for epoch, quality in epochs(float(sys.argv[1]), int(sys.argv[2]), done, quality
     kept.with_suffix(".new").replace(kept)
     print(json.dumps({{"epoch": epoch, "accuracy": quality}}), flush=True)
 """
+IN_LANES = """
+import sys
+from hpo.__main__ import main
+from hpo.pools.devices import Seat
+from hpo.runner import session
+
+lanes = int(sys.argv.pop(1))
+session.seats = lambda *_, **__: [Seat("cpu", 1, 2**31, lanes)]
+sys.exit(main())
+"""
 WHAT = {
     "built-in": ("--space", "quick.toml", *DIGITS),
+    "lanes": ("--space", "lanes.toml", "--sampler", "random", "--pruner", "none", *DIGITS),  # what comes out depends on no order
     "train": ("--train", "own.py:train", "--no-report"),
     "optuna": ("--optuna", "study.py", "--maximize", "accuracy", "--no-report"),
     "command": (
@@ -156,6 +167,7 @@ class Campaign:
 
     Attributes:
         what: Is trained: the built-in network, a file of one's own, or a program.
+        lanes: Trials at once in one process, as on a GPU; 0: each worker has a process.
         said: What each run printed.
         violations: What is not as it must be.
         total: Finished trials that are asked for.
@@ -168,6 +180,7 @@ class Campaign:
     workers: int
     storage: str = "studies/hpo.db"
     what: str = "built-in"
+    lanes: int = 0
     said: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     total: int = MORE
@@ -183,7 +196,8 @@ class Campaign:
         """Run once, let `disturb` do its worst, and note what an oracle must know; return the exit code."""
         saved = self._saved()
         words = [word for word in self.words() if not (page and word == "--no-report")]
-        program = self.hpo.start(*words, **environment)
+        in_lanes = ("-c", IN_LANES, self.lanes) if self.lanes else ("-m", "hpo")
+        program = self.hpo.start_python(*in_lanes, *words, **environment)
         disturb(program)
         code = program.ended(3600)
         self.said.append(program.err)
@@ -207,7 +221,7 @@ class Campaign:
         return [(t.number, t.state.name, t.params, t.value, t.intermediate_values) for t in self.record.trials]
 
     def undisturbed(self) -> Campaign:
-        """Return the same study, asked for the same totals, each run in one go."""
+        """Return the same study, asked for the same totals, each run in one go, without lanes."""
         calm = Campaign(self.hpo, f"{self.study}-calm", self.workers, self.storage, self.what)
         for calm.total in (*self.totals, self.total):
             calm.run()
@@ -366,6 +380,7 @@ def new_hpo(folder: Path, cache: Path) -> Hpo:
     """Return a program in a folder that has the space of these campaigns."""
     hpo = Hpo(folder, cache)
     (folder / "quick.toml").write_text(QUICK)
+    (folder / "lanes.toml").write_text(QUICK.replace("dropout = 0.0", "dropout = 0.2"))
     (folder / "own.py").write_text(TRAIN)
     (folder / "study.py").write_text(OBJECTIVE)
     (folder / "program.py").write_text(PROGRAM)
@@ -380,13 +395,15 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--failpoints", type=int, default=0, help="times that each point kills")
     parser.add_argument("--what", nargs="+", choices=WHAT, default=["built-in"], help="what random kills strike")
+    parser.add_argument("--lanes", type=int, default=3, help="trials at once in the process of `lanes`")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         hpo = new_hpo(Path(folder), Path(folder) / "cache")
         for workers, what in itertools.product(arguments.workers if arguments.kills else (), arguments.what):
-            campaign = Campaign(hpo, f"{what}-{workers}", workers, what=what)
+            lanes = arguments.lanes if what == "lanes" else 0
+            campaign = Campaign(hpo, f"{what}-{workers}", workers, what=what, lanes=lanes)
             share = arguments.kills // len(arguments.workers)
             bad += told(f"{what}, {workers} workers", lambda c=campaign, n=share: random_kills(c, n, arguments.seed))
         for repetition in range(arguments.failpoints):
@@ -402,14 +419,15 @@ def told(name: str, play: Callable[[], Campaign]) -> int:
     """Play a campaign and print how it went; return the number of violations."""
     began = time.monotonic()
     campaign = play()
-    if campaign.workers == 1:
+    comparable = campaign.workers == 1 or campaign.what == "lanes"
+    if comparable:
         calm = campaign.undisturbed()
         pairs = zip(campaign.results, calm.results, strict=True)
         campaign.violations += [f"undisturbed, trial {a[0]} would be {b}, and is {a}" for a, b in pairs if a != b]
     print(
         f"{name}: {campaign.workers} workers, {campaign.kills} kills, {len(campaign.said)} runs, {campaign.total} trials, "
         f"{len(_EPOCH.findall(''.join(campaign.said)))} epochs acknowledged, {len(campaign.violations)} violations"
-        f"{', equal to an undisturbed run' if campaign.workers == 1 and not campaign.violations else ''}, "
+        f"{', equal to an undisturbed run' if comparable and not campaign.violations else ''}, "
         f"{time.monotonic() - began:.0f} s",
         *campaign.violations,
         sep="\n  ",

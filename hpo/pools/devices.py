@@ -67,15 +67,13 @@ def seats(workers: int | str, device: str, *, lanes: bool = False) -> list[Seat]
 
 def _in_lanes(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Seat]:
     used = chosen if workers == "auto" else chosen[: int(workers)]
-    threads = max(1, n_cores() // len(used))
-    planned = []
-    for place, gpu in enumerate(used):
-        memory = int(gpus[gpu] * (1 - RESERVE))
-        n = next((n for n in (LANES, 4, 2) if n * LANE_MEMORY <= memory), 1)  # doubled from 2
-        if workers != "auto":
-            n = (int(workers) + len(used) - 1 - place) // len(used)
-        planned.append(Seat(f"cuda:{gpu}", threads, memory, n))
-    return planned
+    memory = [int(gpus[gpu] * (1 - RESERVE)) for gpu in used]
+    if workers == "auto":  # they begin with two, and are doubled
+        lanes = [next((n for n in (LANES, 4, 2) if n * LANE_MEMORY <= free), 1) for free in memory]
+    else:
+        lanes = [(int(workers) + len(used) - 1 - place) // len(used) for place in range(len(used))]
+    threads = max(1, n_cores() // sum(lanes))
+    return [Seat(f"cuda:{gpu}", threads, free, n) for gpu, free, n in zip(used, memory, lanes, strict=True)]
 
 
 def described(planned: list[Seat], workers: int | str) -> str:

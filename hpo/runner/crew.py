@@ -79,6 +79,11 @@ class Crew:
         return min(found)[1] if found else None
 
     @property
+    def n_living(self) -> int:
+        """Number of processes that have not been given up."""
+        return sum(not self.mishaps.lost(seat) for seat in range(self.n_seats))
+
+    @property
     def at_once(self) -> int:
         """How many trials may train at once now."""
         return sum(lanes.n for lanes in self._lanes)

@@ -48,7 +48,7 @@ class Supply:
         mishaps, seat = self._crew.mishaps, self._crew.seat(worker)
         first = sorted(self.interrupted, key=lambda trial: not mishaps.alone(trial.number))
         others = [trial for trial in first if mishaps.killed_on(trial.number) != seat]
-        if others or (first and self._crew.n_seats == 1):
+        if others or (first and self._crew.n_living == 1):
             return self._continued((others or first)[0])
         waiting = self._study.plan.next(last=not self._has_room(seated))
         if waiting:

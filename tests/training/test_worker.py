@@ -216,37 +216,39 @@ def test_what_is_wrong_with_the_setup_is_said_and_the_worker_ends_quietly(new, s
     assert worker.process.stderr.read() == b""
 
 
+TOGETHER = (
+    Config(depth=2, filters=6, batch_size=50, dropout=0.3),
+    Config(depth=1, filters=8, batch_size=64, dropout=0.2, optimizer="adamw", lr=0.05),
+    Config(depth=3, filters=4, batch_size=40, dropout=0.5, cutout=4),
+)
+
+
+def results(worker, *, together):
+    """Train all to their ends, at the same time or one after the other; return scores, metrics and weights of each."""
+    jobs = [Job(trial=n, point=c.model_dump(), folder=worker.folder / f"{n}", seed=n) for n, c in enumerate(TOGETHER)]
+    scores, left = {n: [] for n in range(3)}, deque(jobs)
+    for _ in range(3 if together else 1):
+        worker.send(left.popleft())
+    done = set()
+    while len(done) < 3:
+        message = worker.receive()
+        if isinstance(message, TrialDone):
+            done.add(message.trial)
+            if left:
+                worker.send(left.popleft())
+            continue
+        if isinstance(message, EpochDone):
+            scores[message.trial].append((message.epoch.number, message.epoch.score, message.epoch.metrics))
+        worker.send(Verdict(trial=message.trial, go_on=True))
+    return scores, [read(job.folder / "network.safetensors")[1] for job in jobs]
+
+
 class TestLanes:
     """A worker with several lanes trains several trials at once, and each comes out as alone."""
 
-    CONFIGS = (
-        Config(depth=2, filters=6, batch_size=50, dropout=0.3),
-        Config(depth=1, filters=8, batch_size=64, dropout=0.2, optimizer="adamw", lr=0.05),
-        Config(depth=3, filters=4, batch_size=40, dropout=0.5, cutout=4),
-    )
-
-    def results(self, worker, together):
-        """Train all to their ends, at the same time or one after the other; return scores, metrics and weights of each."""
-        jobs = [Job(trial=n, point=c.model_dump(), folder=worker.folder / f"{n}", seed=n) for n, c in enumerate(self.CONFIGS)]
-        scores, left = {n: [] for n in range(3)}, deque(jobs)
-        for _ in range(3 if together else 1):
-            worker.send(left.popleft())
-        done = set()
-        while len(done) < 3:
-            message = worker.receive()
-            if isinstance(message, TrialDone):
-                done.add(message.trial)
-                if left:
-                    worker.send(left.popleft())
-                continue
-            if isinstance(message, EpochDone):
-                scores[message.trial].append((message.epoch.number, message.epoch.score, message.epoch.metrics))
-            worker.send(Verdict(trial=message.trial, go_on=True))
-        return scores, [read(job.folder / "network.safetensors")[1] for job in jobs]
-
     def test_trials_beside_each_other_come_out_as_alone_bit_for_bit(self, new):
-        scores, weights = self.results(new(lanes=3), together=True)
-        expected, alone = self.results(new(), together=False)
+        scores, weights = results(new(lanes=3), together=True)
+        expected, alone = results(new(), together=False)
         assert scores == expected
         assert all(len(epochs) == 2 for epochs in scores.values())
         for mine, its in zip(weights, alone, strict=True):
