@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import folders
+from hpo import folders, objectives
 from hpo.convnet import OBJECTIVE
 from hpo.errors import UsageError
-from hpo.objective import MODEL, PRETRAINED, Objective, Score
+from hpo.objective import Objective, Score
 from hpo.search_space import SearchSpace
-from hpo.settings import IMAGES, TASK, RunOptions, Settings
+from hpo.settings import TASK, RunOptions, Settings
 from hpo.store import record
 from hpo.store.database import locate
 from hpo.store.repetitions import Repetitions
@@ -90,16 +88,18 @@ def run(
     if score is not None and command is None and optuna is None:
         raise UsageError("the score is told by what is trained; only with a command or an Optuna objective it is named.")
     if optuna is not None:
-        objective = _of_optuna(optuna, score, space)
+        objective = objectives.of_optuna(optuna, score, space)
     if settings is not None and (optuna or command) and (images := sorted({*TASK} & settings.model_fields_set)):
         raise UsageError(f"--{images[0].replace('_', '-')}: what is trained brings its own data. Leave it out.")
     if command is not None:
-        objective = _of_command(command, score, space)
+        objective = objectives.of_command(command, score, space)
         space = None  # the objective has it
     if model is not None or pretrained or weights is not None:
-        objective = _of_model(model, weights, settings or Settings(), pretrained=pretrained)
+        objective = objectives.of_model(model, weights, settings or Settings(), pretrained=pretrained)
     if train is not None:
-        objective = _of_file(train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set))
+        objective = objectives.of_file(
+            train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set)
+        )
     _check_name(objective)
     return run_as_told(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
 
@@ -118,7 +118,7 @@ def resume(
         UsageError: No such study. Others as for `run`.
     """
     _check_name(objective)
-    objective = objective or stored_objective(record.load(study, locate(storage)))
+    objective = objective or objectives.of_record(record.load(study, locate(storage)))
     return run_as_told(study, storage, watcher, must_exist=True, objective=objective, options=options)
 
 
@@ -167,7 +167,7 @@ def reproduce(
 
     record = load(study, storage)
     record.best  # noqa: B018  # before anything is loaded: says what to do where there is none
-    objective = objective or stored_objective(record, command, by="reproduce")
+    objective = objective or objectives.of_record(record, command, by="reproduce")
     if objective.name != record.objective.name:
         raise UsageError(f"study {study!r} is of {record.objective.name!r}, and not of {objective.name!r}.")
     return again.reproduce(record, trial, objective, options or RunOptions(), watcher or Watcher())
@@ -236,81 +236,6 @@ def verdict(record: StudyRecord) -> str:
 
     finding = winner(summarize(record))
     return finding.text if finding else ""
-
-
-def _of_file(source: str, *, with_data: bool) -> Objective:
-    from hpo.own.describe import of_file
-
-    objective = of_file(source)
-    return dataclasses.replace(objective, settings=IMAGES) if with_data else objective
-
-
-def _of_model(model: str | None, weights: Path | str | None, settings: Settings, *, pretrained: bool) -> Objective:
-    if pretrained and weights is not None:
-        raise UsageError("--pretrained and --weights both name weights to begin with: leave one out.")
-    begun = PRETRAINED if pretrained else str(weights or "")
-    if model in (None, OBJECTIVE.name):
-        if begun:
-            raise UsageError("trained weights are of a network of torchvision. Name it, such as: --model resnet18 --pretrained")
-        return OBJECTIVE
-    from hpo.models import of_model
-
-    made = of_model(str(model), begun)
-    return dataclasses.replace(made, study=f"{settings.images}-{made.study}"[:100])
-
-
-def _of_optuna(source: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
-    from hpo.own.optuna_file import of_optuna
-
-    if space is not None:
-        raise UsageError("an Optuna objective says itself what it varies: leave --space out.")
-    return of_optuna(source, score)
-
-
-def _of_command(command: str, score: Score | None, space: SearchSpace | str | None) -> Objective:
-    from hpo.own.command import of_command
-    from hpo.own.declare import maximize
-
-    if isinstance(space, SearchSpace):
-        raise UsageError("with a command, space should be the path of a space file.")
-    objective = of_command(command, score or maximize("accuracy"), space)
-    return dataclasses.replace(objective, guessed=score is None)
-
-
-def stored_objective(found: StudyRecord, command: str | None = None, *, by: str = "run") -> Objective:
-    """Return the objective of a study, as it is now where it is somebody's own file.
-
-    Args:
-        found: The study.
-        command: Its program, where it is trained by one: named again, as `hpo run` asks for it.
-        by: The command that is to name it.
-
-    Raises:
-        UsageError: It is trained by a program that is not named, or by what hpo does not know.
-    """
-    stored = found.objective
-    if command is not None and stored.kind != "command":
-        raise UsageError(f"study {found.name!r} is not trained by a program. Leave --command out.")
-    if command is not None:
-        return _of_command(command, stored.score, None)
-    if stored.kind == "train":
-        return _of_file(stored.source, with_data=found.has("dataset") or found.has("data"))
-    if stored.kind == MODEL:
-        from hpo.models import of_model
-
-        return of_model(stored.source, stored.weights)
-    if stored.kind == "optuna":
-        return _of_optuna(stored.source, stored.score, None)
-    if stored.kind == "command":
-        raise UsageError(
-            f"study {found.name!r} is trained by a program, and none is run because a database says so. Name it again: "
-            f"hpo {by} {found.name} {shlex.join(stored.options if by == 'run' else stored.options[:2])}"
-        )
-    if not stored.loader:
-        raise UsageError(
-            f"study {found.name!r} is of the objective {stored.name!r}, which hpo does not know. Name it, as for hpo.run."
-        )
-    return stored
 
 
 def _check_name(objective: Objective | None) -> None:

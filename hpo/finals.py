@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import api
+from hpo import api, objectives
 from hpo.dashboard import beside
 from hpo.errors import NoResultError, StudyLockedError, UsageError
 from hpo.proof import finalists as proof
@@ -142,7 +142,7 @@ def _origin(study: str, storage: str | None) -> StudyRecord:
 
 def _objective(origin: StudyRecord, wanted: Wanted) -> Objective:
     """Return what trains the points of a study, by the recipe that it was made with."""
-    found = wanted.objective or api.stored_objective(origin, wanted.command, by="finalists")
+    found = wanted.objective or objectives.of_record(origin, wanted.command, by="finalists")
     if found.name != origin.objective.name:
         raise UsageError(f"study {origin.name!r} is of the objective {origin.objective.name!r}, and this is {found.name!r}.")
     return dataclasses.replace(found, recipe=origin.recipe)

@@ -21,7 +21,7 @@ import pandas as pd
 from hpo import correct
 from hpo.objective import FIRST
 from hpo.proof.finalists import about
-from hpo.report import gains, resampling
+from hpo.report import gains, resampling, rungs
 from hpo.report.importance import Importance, importances
 from hpo.settings import METRICS
 from hpo.store import repetitions
@@ -100,29 +100,8 @@ class Summary:
 
     @cached_property
     def standing(self) -> pd.Series[float]:
-        """Rank of each trial that finished or was stopped early with a score, 0 for the worst; equal trials share a rank.
-
-        Stopped trials rank behind all finished ones, by the epoch that they reached and then by their last score: a search by
-        halving finishes few trials, and this uses the information in the others. The space's starting points are trained to the
-        end in any case: they rank as if they had been stopped where they were worse than all trials that continued.
-        """
-        stopped = self.trials[(self.trials["state"] == "PRUNED") & np.isfinite(self.trials["last"])]
-        keys = {n: (1, 0, float(value)) for n, value in self.finished["value"].items()}
-        keys |= {n: (0, epochs, last) for n, epochs, last in zip(stopped.index, stopped["epochs"], stopped["last"], strict=True)}
-        earned = self.curves.loc[[n for n in keys if n not in self._given]]
-        keys |= {n: self._earned(n, earned, stopped["epochs"]) for n in self._given if n in keys and len(stopped)}
-        rows = np.array(list(keys.values()), dtype=float).reshape(-1, 3) * (1, 1, self.sign)
-        ranks = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
-        return pd.Series(ranks, index=pd.Index(list(keys), dtype=self.trials.index.dtype), dtype=float).sort_index()
-
-    def _earned(self, number: int, others: pd.DataFrame, stops: pd.Series[int]) -> tuple[int, int, float]:
-        """The key of a trial that was exempt from stopping, as if it had been stopped by its scores among the others'."""
-        for epoch in sorted(set(stops) & set(self.curves.columns)):
-            score, scores = self.sign * self.curves[epoch][number], self.sign * others[epoch].dropna()
-            went_on = scores.drop(stops.index[stops == epoch], errors="ignore")
-            if score < (went_on.min() if len(went_on) else scores.max()):
-                return 0, int(epoch), self.sign * float(score)
-        return 1, 0, float(self.trials["value"][number])
+        """Rank of each trial that finished or was stopped early with a score, 0 for the worst; equal trials share a rank."""
+        return rungs.standing(self)
 
     @cached_property
     def best(self) -> int | None:
@@ -138,7 +117,7 @@ class Summary:
     @cached_property
     def default_value(self) -> float | None:
         """Value of trial 0, the space's default point; None if it did not finish, or there is none."""
-        return float(self.finished["value"][0]) if 0 in self._given and 0 in self.finished.index else None
+        return float(self.finished["value"][0]) if 0 in self.given and 0 in self.finished.index else None
 
     @cached_property
     def choice(self) -> gains.Choice | None:
@@ -160,11 +139,11 @@ class Summary:
     @cached_property
     def best_named(self) -> int | None:
         """Number of the best finished trial of a starting point of the space (the default included); None without one."""
-        named = self.finished["value"][[number for number in self._given if number in self.finished.index]]
+        named = self.finished["value"][[number for number in self.given if number in self.finished.index]]
         return next(iter(best_first(zip(named.index.tolist(), named, strict=True), maximize=self.maximize)), None)
 
     @cached_property
-    def _given(self) -> list[int]:
+    def given(self) -> list[int]:
         """Trials of the space's starting points: the default point, then `starts`."""
         if not self.ours or self.by_run or 0 not in self.params.index:
             return []

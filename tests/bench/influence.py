@@ -99,7 +99,7 @@ def page(summary: Summary) -> Said:
 def ped_anova(summary: Summary, *, local: bool) -> Said:
     """Judge by PED-ANOVA as the page did: permutations, corrected for several parameters; idle if a rank correlation agrees."""
     params, standing = summary.params.loc[summary.standing.index], summary.standing.to_numpy()
-    chosen = ~np.isin(summary.standing.index, summary._given)  # points that the space names had no rank
+    chosen = ~np.isin(summary.standing.index, summary.given)  # points that the space names had no rank
     params, standing = params[chosen], standing[chosen]
     found = pedanova.importances(params, standing, summary.distributions, local=local)
     numeric = [name for name, one in summary.distributions.items() if hasattr(one, "low")]
