@@ -96,9 +96,12 @@ class Eager:
             self._average()
         self.pace.launched(len(self._parts[index]))
 
-    def _train(self, index: int) -> None:
+    def _set_rates(self, index: int) -> None:
         for group, rate in zip(self.work.groups, self._rates[index], strict=True):
             group["lr"] = rate
+
+    def _train(self, index: int) -> None:
+        self._set_rates(index)
         inputs, labels = self._tables.batch(self._parts[index])
         self.total += self.work.compute(inputs, labels) * len(labels)
 

@@ -111,6 +111,8 @@ class Captured(Eager):
     def _train(self, index: int) -> None:
         if self._graph and len(self._parts[index]) == self._tables.size:
             self._graph.replay()
+            if index == len(self._parts) - 1:
+                self._set_rates(index)  # for a state, to be as after eager steps
         else:
             super()._train(index)
 
@@ -136,11 +138,10 @@ class Captured(Eager):
         """Do it, in the thread that captures."""
         before, why = _State(self.work), ""
         try:
-            with self._rates_on_device():
-                self._warm_up()
-                self._graph = self._captured(self._one, self.work.generators)
-                if self._blended:
-                    self._averaging = self._captured(self._blend, ())
+            self._warm_up()
+            self._graph = self._captured(self._one, self.work.generators)
+            if self._blended:
+                self._averaging = self._captured(self._blend, ())
         except Exception as error:  # whatever a network, an optimizer or CUDA has against it
             if not isinstance(error, (RuntimeError, TypeError, ValueError, _UncapturableError)):
                 raise
@@ -148,6 +149,7 @@ class Captured(Eager):
         if why:  # outside of the block, for an error holds tensors
             self.close()
         before.restore(zero=not why)
+        self.total.zero_()
         return why
 
     def _captured(self, work: Callable[[], None], generators: tuple[torch.Generator, ...]) -> Graph:
@@ -172,7 +174,9 @@ class Captured(Eager):
         torch.index_select(self._table, 0, self._step, out=self._rate)
         part = torch.index_select(self._tables.order, 0, self._step * self._tables.size + self._place)
         inputs, labels = self._tables.batch(part)
-        self.total.add_(self.work.compute(inputs, labels) * len(labels))
+        with self._rates_on_device():
+            loss = self.work.compute(inputs, labels)
+        self.total.add_(loss * len(labels))
         self._step.add_(1)
 
     @torch.no_grad()
@@ -192,13 +196,14 @@ class Captured(Eager):
 
     @contextlib.contextmanager
     def _rates_on_device(self) -> Iterator[None]:
-        """Let the optimizer read its learning rates from the device; the graph goes on doing so."""
+        """Let the optimizer read its learning rates from the device."""
+        before = [group["lr"] for group in self.work.groups]
         try:
             for place, group in enumerate(self.work.groups):
                 group["lr"] = self._rate[0, place]
             yield
         finally:
-            for group, rate in zip(self.work.groups, self._rates[0], strict=True):
+            for group, rate in zip(self.work.groups, before, strict=True):
                 group["lr"] = rate
 
     @contextlib.contextmanager
