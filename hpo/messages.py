@@ -157,6 +157,7 @@ class EpochDone(_Message):
     epoch: Epoch
     kept: bool = True
     asks: bool = False  # whether its code asks whether to stop, and ends by itself
+    said: tuple[Sentence, ...] = ()  # since the epoch before, for somebody who wants to know more
     memory: Memory | None = None  # where it is known: of a GPU
 
 

@@ -127,6 +127,8 @@ class Runner:
                 trial.can_wait = message.kept
                 does = self._epoch_done(worker, trial, message.epoch)
                 self._watcher.epoch(self.board, trial, message.epoch)
+                for sentence in message.said:
+                    self._watcher.noted(f"trial {trial.number}: {sentence}")
                 self._answer(worker, trial, does, asks=message.asks)
             case TrialDone() if trial:
                 self._done(self._release(worker), message)

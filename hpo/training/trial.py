@@ -195,6 +195,11 @@ class Trial:
         """What this process has held of its GPU, and could hold."""
         return memory(self.task.train.device)
 
+    def said(self) -> tuple[str, ...]:
+        """Return what there is to say of how it trains, since the last call."""
+        told, self._training.said = tuple(self._training.said), []
+        return told
+
     def _finish(self) -> Path:
         score = self.task.score
         logits = self._training.logits.float().cpu().numpy()

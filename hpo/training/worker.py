@@ -233,7 +233,9 @@ def _train(job: Job, begin: Begin, line: Talk) -> None:
         line.send(Tick(trial=job.trial, epoch=epoch, fraction=fraction, images_per_second=images_per_second))
 
     for epoch in trial.epochs(tick):
-        line.send(EpochDone(trial=job.trial, epoch=epoch, kept=trial.is_kept, memory=getattr(trial, "memory", None)))
+        said: tuple[str, ...] = getattr(trial, "said", tuple)()
+        memory = getattr(trial, "memory", None)
+        line.send(EpochDone(trial=job.trial, epoch=epoch, kept=trial.is_kept, memory=memory, said=said))
         if not _goes_on(job, line):
             return
     line.send(TrialDone(trial=job.trial, checkpoint=trial.finish()))
