@@ -1,10 +1,11 @@
 """The number of workers, their devices, and the threads and memory of each.
 
-Nothing here imports torch: if there may be a GPU, a short-lived process asks torch about it.
+Nothing here imports torch: the driver is asked for GPUs, and where its answer is not certain, a short-lived process asks torch.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import psutil
 
 from hpo.errors import DeviceError
+from hpo.pools import nvml
 from hpo.system.children import python
 
 WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, the network, its activations
@@ -120,8 +122,8 @@ def _gpu_likely() -> bool:
 
 def _gpus() -> list[int]:
     """Return the free memory of each CUDA device, bytes, as torch numbers them."""
-    import json
-
+    if (told := nvml.free(os.environ)) is not None:
+        return told
     try:
         probe = subprocess.run(python(_PROBE), capture_output=True, timeout=120, check=False)  # noqa: S603  # our own text
         found: list[int] = json.loads(probe.stdout or b"[]")

@@ -44,6 +44,7 @@ def gpus(monkeypatch, tmp_path):
         python.chmod(0o755)
         (tmp_path / "nvidia-smi").symlink_to(python)
         monkeypatch.setattr(sys, "executable", str(python))
+        monkeypatch.setattr(devices.nvml, "free", lambda _: None)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
     return make
