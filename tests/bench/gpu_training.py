@@ -31,7 +31,10 @@ class Bench:
 
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
         self.torch, self.options = torch, options
-        self.seconds = options.seconds
+        self.seconds, self.dry = options.seconds, options.device == "cpu"
+        self.n_steps = 6 if self.dry else 50
+        if self.dry:
+            torch.set_num_threads(1)
         self.device = opened("cuda:0" if options.device == "cuda" else "cpu")
         loaded = load("cifar10", options.data_dir)
         settings = Settings(limit_train=options.images, limit_test=options.images)
@@ -41,9 +44,11 @@ class Bench:
         from hpo.convnet import Config
         from hpo.training.train import Training
 
+        if self.dry:
+            knobs = knobs | {"filters": 4, "batch_size": 64}
         config = Config(**{"batch_size": 128, **knobs})
         run = Training(config, self.task.train, self.task.score, 10, n_epochs, seed)
-        if self.device.type == "cpu":  # a dry run
+        if self.dry:
             from gpus import StandIn
 
             run.gpu = StandIn()  # type: ignore[assignment]
@@ -53,6 +58,8 @@ class Bench:
         """Return a training's steps; the captured ones must be."""
         from hpo.training import step
 
+        if self.dry:
+            step.LEAST = 1
         made = step.begun(run._work(), self.device, run.gpu, 1, why_eager)
         if not why_eager and made.said:
             print(f"  {made.said}", flush=True)
@@ -240,7 +247,7 @@ def _fifty(bench: Bench, why: str, knobs: dict[str, Any]) -> tuple[list[float], 
     steps = bench.steps(run, why)
     run.net.train()
     losses, number = [], 0
-    while len(losses) < 50:
+    while len(losses) < bench.n_steps:
         number += 1
         before = 0.0
         run.generator.manual_seed(run.seed + number)
@@ -248,7 +255,7 @@ def _fifty(bench: Bench, why: str, knobs: dict[str, Any]) -> tuple[list[float], 
             steps.run(index)
             losses.append((steps.total.item() - before) / images)
             before = steps.total.item()
-            if len(losses) == 50:
+            if len(losses) == bench.n_steps:
                 break
     steps.close()
     return losses, [tensor.detach().float().cpu() for tensor in run.scored.state_dict().values()]

@@ -241,7 +241,7 @@ def test_signs_of_life_tell_of_what_the_device_has_done(monkeypatch):
 def test_a_loss_that_is_not_finite_is_told_within_the_epoch(monkeypatch):
     monkeypatch.setattr("hpo.training.train.TICK", 0.0)
     monkeypatch.setattr(eager, "MARKED", 1)
-    run = training(config(lr=100.0, depth=2, hidden=8, standardize=True), StandIn(), n=96, n_epochs=20)
+    run = training(config(lr=1e12, depth=2, hidden=8, standardize=True), StandIn(), n=96, n_epochs=20)
     ticks = []
     with pytest.raises(DivergedError):
         results(run, lambda *tick: ticks.append(tick))
