@@ -177,7 +177,7 @@ class _Contest:
         if known is not None and known.settings is not None:
             if epochs not in (None, known.settings.epochs):
                 raise UsageError(
-                    f"study {known.name!r} was trained for {known.settings.epochs} epochs, and you asked for {epochs}. "
+                    f"study {known.name!r} was trained with --epochs {known.settings.epochs}, and you asked for {epochs}. "
                     f"Leave --epochs out to continue it."
                 )
             epochs = known.settings.epochs

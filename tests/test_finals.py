@@ -138,7 +138,7 @@ def test_more_finalists_than_trials_that_differ_are_those_that_there_are_and_oth
     n = len(found.finalists) - 1
     assert 2 < n < 12
     assert [text for text in watcher.warnings if "fewer than 40 complete trials that differ" in text and f": {n}." in text]
-    with pytest.raises(UsageError, match=r"was trained for 3 epochs, and you asked for 2\. Leave --epochs out to continue it."):
+    with pytest.raises(UsageError, match=r"was trained with --epochs 3, and you asked for 2\. Leave --epochs out to continue"):
         hpo.finalists("hill", epochs=2, objective=toy.OBJECTIVE, options=OPTIONS)
 
 
