@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -145,10 +145,15 @@ class Streams:
     """What threads need that train beside each other on one device: on a GPU a stream each.
 
     Streams are used again: torch's allocator keeps what was freed for the stream that it was used on.
+
+    Args:
+        device: Where they train.
+        n: Threads at once.
+        collect: Collects garbage: what refers to itself would keep its tensors for long.
     """
 
-    def __init__(self, device: torch.device, n: int) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, n: int, collect: Callable[[], object] = gc.collect) -> None:
+        self._device, self._collect = device, collect
         self._free: queue.SimpleQueue[torch.cuda.Stream | None] = queue.SimpleQueue()
         for _ in range(n):
             self._free.put(torch.cuda.Stream(device) if device.type == "cuda" else None)  # type: ignore[no-untyped-call]  # torch's
@@ -168,5 +173,5 @@ class Streams:
                 yield
             stream.synchronize()
         finally:
-            gc.collect()  # what refers to itself would keep its tensors for long
+            self._collect()
             self._free.put(stream)

@@ -169,6 +169,12 @@ class _CudaMark:
         return float(self._seen)
 
 
+def collect() -> None:
+    """Collect garbage, among it graphs of trainings that are over, while nobody captures."""
+    with _LOCK:
+        gc.collect()
+
+
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
     """Let no garbage be collected: a graph or an event in it, destroyed during a capture, would spoil the capture."""

@@ -18,6 +18,7 @@ from hpo.models import is_file
 from hpo.networks import models, weights, zoo
 from hpo.networks.device import Streams, fast_dtype, model_name, opened, out_of_memory
 from hpo.recipe import of_version
+from hpo.training.cuda import collect
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 
@@ -68,7 +69,7 @@ def prepare(setup: Setup, tell: Telling) -> tuple[dict[str, Any], Begin]:
 
 def lanes(setup: Setup) -> Callable[[], AbstractContextManager[None]]:
     """Return what is around a trial that is trained beside others."""
-    return Streams(torch.device(setup.device), setup.lanes).one
+    return Streams(torch.device(setup.device), setup.lanes, collect).one
 
 
 def _weights(task: Task, source: str, tell: Telling) -> Weights:

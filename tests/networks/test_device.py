@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import weakref
@@ -126,3 +127,60 @@ def test_what_refers_to_itself_is_gone_when_a_lane_is_free_again():
         assert seen() is None
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """Stand-ins for what a lane uses of CUDA; returns what was done with them, in order."""
+    done = []
+
+    class Stream:
+        def __init__(self, device):
+            self.device = device
+
+        def wait_stream(self, other):
+            done.append(("waits for", other))
+
+        def synchronize(self):
+            done.append(("waits", self))
+
+    @contextlib.contextmanager
+    def current(stream):
+        done.append(("on", stream))
+        yield
+        done.append(("off", stream))
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", current)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: done.append(("device", device)))
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda device: f"default of {device}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (60, 80))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 15)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 10)
+    return done
+
+
+def test_a_lane_of_a_gpu_works_on_a_stream_of_its_own_after_what_was_put_there(cuda):
+    gpu = torch.device("cuda:1")
+    streams = Streams(gpu, 1)
+    for _ in range(2):
+        with streams.one():
+            cuda.append("work")
+    [device, waits, (on, mine), work, off, ended], again = cuda[:6], cuda[6:]
+    assert (device, waits) == (("device", gpu), ("waits for", "default of cuda:1"))
+    assert (on, work, off, ended) == ("on", "work", ("off", mine), ("waits", mine))
+    assert again == cuda[:6]  # the allocator keeps memory by stream, so the next trial has the same one
+
+
+def test_a_lane_is_free_again_after_an_error(cuda):
+    streams = Streams(torch.device("cuda:0"), 1)
+    with pytest.raises(RuntimeError), streams.one():
+        raise RuntimeError
+    with streams.one():
+        cuda.append("work")
+    assert "work" in cuda
+
+
+def test_a_process_could_hold_what_is_free_on_a_gpu_and_what_it_keeps(cuda):
+    assert memory(torch.device("cuda:0")) == (15, 70)
+    assert cuda == []
