@@ -112,12 +112,12 @@ class Cuda:
     def _mend(self, graph: torch.cuda.CUDAGraph, pool: tuple[int, int], generators: Sequence[torch.Generator]) -> None:
         """End a capture that failed, so that allocator and generators are as after one that succeeded."""
         index = torch.cuda.current_device()
-        with contextlib.suppress(RuntimeError):
+        try:
             graph.capture_end()
-        with contextlib.suppress(RuntimeError, AttributeError):  # torch calls neither where the capture's end fails
-            torch._C._cuda_endAllocateToPool(index, pool)  # noqa: SLF001
-        with contextlib.suppress(RuntimeError, AttributeError):
-            torch._C._cuda_releasePool(index, pool)  # noqa: SLF001
+        except RuntimeError:
+            with contextlib.suppress(RuntimeError, AttributeError):  # the second only where torch has not done the first
+                torch._C._cuda_endAllocateToPool(index, pool)  # noqa: SLF001
+                torch._C._cuda_releasePool(index, pool)  # noqa: SLF001
         with contextlib.suppress(RuntimeError):
             graph.reset()
         blank = torch.cuda.CUDAGraph()
