@@ -30,17 +30,19 @@ class TrainingConfig(BaseModel):
 
     # The training.
     lr: float = Field(0.05, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
     batch_size: int = Field(128, ge=1, le=65536, description="images per step")
-    schedule: Literal["constant", "one-cycle"] = Field("one-cycle", description="course of the learning rate")
+    schedule: Literal["constant", "one-cycle", "falling"] = Field("one-cycle", description="course of the learning rate")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
     class_weights: float = Field(0.0, ge=0, le=1, description="weight of rare classes in the loss; 0: none, 1: all classes alike")
     # The images.
-    tta: bool = Field(default=True, description="score images together with their mirror images (test-time augmentation)")
+    tta: bool | Literal["shifted"] = Field(
+        default=True, description="score images with their mirror images, or also shifted by a pixel (test-time augmentation)"
+    )
     standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
     shift: int = Field(2, ge=0, le=16, description="move training images by up to this many pixels of 32")
@@ -50,6 +52,7 @@ class TrainingConfig(BaseModel):
 
 
 # Values that train as before the field existed; where that is its default, for checkpoints, which hold every field.
+# Those of the built-in network are in convnet.py.
 BEFORE: dict[str, Value] = {"averaging": 0.0, "tta": False, "class_weights": 0.0, "crop": 1.0, "jitter": 0.0}
 
 

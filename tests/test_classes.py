@@ -55,3 +55,17 @@ def test_large_images_are_searched_as_photographs_and_rare_classes_weigh_where_c
     assert ("class_weights" in space.varied) == weighs
     assert objective.whole(space) == space  # a parameter for each knob
     assert {"crop", "jitter"} <= space.varied.keys() or name == "basic"
+
+
+@pytest.mark.parametrize(
+    ("device", "n_train", "edge", "name"),
+    [
+        ("cpu", 50_000, 32, "basic"),
+        ("NVIDIA H100", 50_000, 32, "large"),
+        ("NVIDIA H100", 45_000, 28, "large"),
+        ("NVIDIA H100", 1_437, 8, "basic"),  # of its batches an epoch would have one
+        ("NVIDIA H100", 50_000, 96, "photos"),
+    ],
+)
+def test_a_gpu_searches_larger_networks_where_there_are_images_for_their_batches(device, n_train, edge, name):
+    assert OBJECTIVE.default_space({"device": device, "n_train": n_train, "image_size": edge}).name == name

@@ -30,12 +30,15 @@ WORDS = {
     "norm": ("none", "batch", "group"),
     "activation": ("relu", "gelu", "silu"),
     "pool": ("early", "late"),
-    "optimizer": ("sgd", "adamw"),
-    "schedule": ("constant", "one-cycle"),
+    "optimizer": ("sgd", "adamw", "muon"),
+    "schedule": ("constant", "one-cycle", "falling"),
+    "convolutions": (2, 3),
+    "norm_scale": (False, True),
+    "start": ("random", "identity"),
     "nesterov": (False, True),
     "standardize": (False, True),
     "flip": (False, True),
-    "tta": (False, True),
+    "tta": (False, True, "shifted"),
 }
 
 
@@ -304,7 +307,7 @@ def test_a_path_that_holds_no_text_is_refused_in_a_sentence(tmp_path, name, says
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("basik", "Did you mean 'basic'?"), ("zzz", "basic, photos, tutorial, wide"), ("x" * 300, ".toml")]
+    ("name", "hint"), [("basik", "Did you mean 'basic'?"), ("zzz", "basic, large, photos, tutorial, wide"), ("x" * 300, ".toml")]
 )
 def test_an_unknown_preset_is_refused_with_the_nearest(name, hint):
     with pytest.raises(SpaceError) as caught:

@@ -103,7 +103,7 @@ def trials(
 
 @app.command(epilog="Examples:  hpo space wide    hpo space --toml > mine.toml")
 def space(
-    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="basic, wide, tutorial, photos, or a TOML file.")] = "basic",
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="A preset, or a TOML file.")] = "basic",
     toml: Annotated[bool, option("--toml", help="Print it as a TOML file to start from.")] = False,
 ) -> int:
     """Show a search space."""

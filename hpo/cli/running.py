@@ -57,8 +57,8 @@ def run(
         Text,
         option(
             "--space",
-            metavar="basic|wide|tutorial|photos|FILE.toml",
-            help="What to vary. Default: basic; photos for large images.",
+            metavar="basic|wide|large|tutorial|photos|FILE.toml",
+            help="What to vary. Default: basic; large on a GPU; photos for large images.",
         ),
     ] = None,
     model: Annotated[

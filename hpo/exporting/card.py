@@ -87,6 +87,7 @@ def card(record: StudyRecord, about: Description, equal: Mapping[str, Any], form
         fit=_FIT.get(about.images.fit, about.images.fit),
         square=_SQUARE.get(about.images.fit, _SQUARE["stretch"]).format(size=about.images.size),
         mirrored=about.mirrored,
+        shifted=about.shifted,
         smoothing=bool(label_smoothing(summary)),
         classes=about.classes,
         facts={"network": model} | _facts(summary, record, about),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from hpo.networks import model
+from hpo.networks.views import SHIFTED
 
 if TYPE_CHECKING:
     from hpo.networks.stored import Description
@@ -24,6 +25,14 @@ _ONE_VIEW = "        return self.logits(images)"
 _TWO_VIEWS = """\
         # Scored like this: the mean of a picture's logits and its mirror image's. The first alone takes half the time.
         return (self.logits(images) + self.logits(images.flip(3))) / 2"""
+_SIX_VIEWS = """\
+        # Scored like this: a picture and its mirror image, in their place and shifted by a pixel in two directions, which weigh
+        # as much together. The first alone takes a sixth of the time.
+        padded = nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
+        shifted = [padded[:, :, :-2, :-2], padded[:, :, 2:, 2:]]
+        in_place, *others = [self.logits(view) + self.logits(view.flip(3)) for view in (images, *shifted)]
+        return in_place / 4 + sum(others) / 8"""
+_VIEWS = {False: _ONE_VIEW, True: _TWO_VIEWS, SHIFTED: _SIX_VIEWS}
 _GREY = "grey(pixels).expand(-1, -1, -1, {channels})"
 _GREY_FUNCTION = '''
 def grey(pixels):
@@ -45,6 +54,13 @@ class FlattenLast(nn.Module):
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
+''',
+    model.Residual: '''
+class Residual(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, x):
+        return x + super().forward(x)
 ''',
     model.Multiply: '''
 class Multiply(nn.Module):
@@ -91,7 +107,7 @@ def model_source(net: model.ConvNet, about: Description) -> str:
         helpers="".join(f"{text.strip()}\n\n\n" for text in helpers),
         layers="".join(textwrap.indent(f"self.{name} = {_written(module)}\n", " " * 8) for name, module in parts.items()),
         values=_GREY.format(channels=images.channels) if grey else "pixels.float()",
-        result=_TWO_VIEWS if about.mirrored else _ONE_VIEW,
+        result=_VIEWS[about.tta],
         composed=composed,
     )
 
@@ -124,9 +140,9 @@ def _text(name: str) -> str:
 
 def _written(module: nn.Module) -> str:
     """Return the expression that makes a layer, over several lines where it contains others."""
-    if type(module) is nn.Sequential:
+    if isinstance(module, nn.Sequential):
         inner = "".join(textwrap.indent(f"{_written(layer)},{_remark(layer)}\n", "    ") for layer in module)
-        return f"nn.Sequential(\n{inner})"
+        return f"{_name(module)}(\n{inner})"
     return f"{_name(module)}({', '.join(_arguments(module))})"
 
 

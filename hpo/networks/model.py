@@ -84,7 +84,8 @@ def _width(config: Config, index: int, recipe: Recipe) -> int:
     Group norm uses eight groups, and hardware vectors are multiples of eight.
     """
     step = math.gcd(recipe.width_step, config.filters)
-    return step * max(1, round(config.filters * config.growth**index / step))
+    width = step * max(1, round(config.filters * config.growth**index / step))
+    return min(width, max(config.widest, config.filters)) if config.widest else width
 
 
 def _block(config: Config, channels: int, width: int) -> nn.Sequential:
@@ -101,19 +102,25 @@ def _block(config: Config, channels: int, width: int) -> nn.Sequential:
         *_norm(config, width),
         _ACTIVATIONS[config.activation](),
     ]
+    if config.convolutions == 3:
+        layers += [Residual(_conv(config, width, width), *_norm(config, width)), _ACTIVATIONS[config.activation]()]
     return nn.Sequential(*layers)
 
 
 def _conv(config: Config, channels: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2, bias=config.norm == "none")
+    made = nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2, bias=config.norm == "none")
+    if config.start == "identity":
+        nn.init.dirac_(made.weight.data[:channels])
+    return made
 
 
 def _norm(config: Config, width: int) -> list[nn.Module]:
-    if config.norm == "batch":
-        return [nn.BatchNorm2d(width, momentum=BN_MOMENTUM)]
-    if config.norm == "group":
-        return [nn.GroupNorm(math.gcd(8, width), width)]
-    return []
+    if config.norm == "none":
+        return []
+    batch = config.norm == "batch"
+    made = nn.BatchNorm2d(width, momentum=BN_MOMENTUM) if batch else nn.GroupNorm(math.gcd(8, width), width)
+    made.weight.requires_grad_(config.norm_scale)
+    return [made]
 
 
 def _head(config: Config, channels: int, edge: int, n_classes: int) -> nn.Sequential:
@@ -172,6 +179,15 @@ class Patches(nn.Module):
         """Return the patches."""
         height, width = (edge // self.patch * self.patch for edge in x.shape[2:])
         return nn.functional.pixel_unshuffle(x[:, :, :height, :width], self.patch).contiguous(memory_format=torch.channels_last)
+
+
+class Residual(nn.Sequential):
+    """Layers whose output is added to their input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum."""
+        added: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]  # torch's
+        return added
 
 
 class Dropout(nn.Module):
@@ -272,10 +288,10 @@ def measure(config: Config, n_classes: int, channels: int = 3, edge: int = 32, r
     layers: list[Layer] = []
     shape: tuple[int, ...] = (channels, edge, edge)
     for name, module in net.named_modules():  # in the order in which images pass them
-        if list(module.children()) or isinstance(module, nn.Identity):
+        if (list(module.children()) and not isinstance(module, Residual)) or isinstance(module, nn.Identity):
             continue
         shape = _output_shape(module, shape)
-        n_parameters = sum(p.numel() for p in module.parameters())
+        n_parameters = sum(p.numel() for p in module.parameters(recurse=False))
         macs = math.prod(shape) * module.weight[0].numel() if isinstance(module, nn.Conv2d | nn.Linear) else 0
         layers.append(Layer(name, type(module).__name__, shape, n_parameters, macs, getattr(module, "factor", None)))
     return Size(

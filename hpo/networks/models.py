@@ -19,6 +19,7 @@ import torch
 from pydantic import ConfigDict
 from torch import nn
 
+from hpo.convnet import BEFORE as BEFORE_CONVNET
 from hpo.convnet import Config
 from hpo.errors import UsageError
 from hpo.models import AdaptiveConfig, NetworkConfig, is_file
@@ -28,7 +29,7 @@ from hpo.networks.measuring import passed
 from hpo.objective import FIRST_BUILT_IN, TrialError
 from hpo.own import describe
 from hpo.own.declare import Shape
-from hpo.recipe import LATEST, TrainingConfig
+from hpo.recipe import BEFORE, LATEST, TrainingConfig
 
 if TYPE_CHECKING:
     from hpo.networks.model import Size
@@ -56,6 +57,11 @@ def configuration(model: str, point: Mapping[str, Value]) -> TrainingConfig:
     if is_file(model):
         return OwnConfig.model_validate(point)
     return (AdaptiveConfig if point.keys() >= {"freeze"} else NetworkConfig).model_validate(point)
+
+
+def before(model: str) -> Mapping[str, Value]:
+    """Return values of the parameters that are younger than a stored configuration: they train as before there were any."""
+    return BEFORE_CONVNET if model == CONVNET else BEFORE
 
 
 def build(

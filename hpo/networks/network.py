@@ -20,8 +20,9 @@ from hpo.errors import DataError, DeviceError, UsageError
 from hpo.models import is_file
 from hpo.networks import models, stored
 from hpo.networks.device import fast_dtype, scoring_batch
+from hpo.networks.views import mean, views_of
 from hpo.objective import TrialError
-from hpo.recipe import BEFORE, of_version
+from hpo.recipe import of_version
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
@@ -50,17 +51,14 @@ class Scorer(nn.Module):
     def __init__(self, network: nn.Module, description: Description) -> None:
         super().__init__()
         images = description.images
-        self.network, self.mirrored = network, description.mirrored
+        self.network, self.tta = network, description.tta
         self.register_buffer("factor", torch.tensor(images.factor).view(1, -1, 1, 1))
         self.register_buffer("offset", torch.tensor(images.offset).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits."""
         inputs = pixels.float() * self.factor + self.offset
-        logits: Tensor = self.network(inputs).float()
-        if self.mirrored:
-            logits = torch.stack([logits, self.network(inputs.flip(3)).float()]).mean(0)
-        return logits
+        return mean([self.network(view).float() for view in views_of(inputs, self.tta)])
 
 
 class Network:
@@ -207,7 +205,7 @@ def _built(model: str, description: Description, weights: dict[str, Tensor]) -> 
     recipe, images = of_version(description.recipe), description.images
     if recipe is None:
         raise UsageError(f"it was trained by recipe {description.recipe}, which this hpo does not know")
-    config = models.configuration(model, BEFORE | description.point)
+    config = models.configuration(model, {**models.before(model), **description.point})
     built_in = model == models.CONVNET
     with torch.device("meta" if built_in else "cpu"):
         module = models.build(model, config, len(description.classes), images.channels, images.size, recipe)

@@ -23,12 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
+from hpo.convnet import BEFORE
 from hpo.data.arrays import SIDE
 from hpo.errors import DataError, StorageError, UsageError
 from hpo.networks import checkpoint
 from hpo.objective import FIRST, FIRST_BUILT_IN
 from hpo.parameters import Value
-from hpo.recipe import BEFORE
 from hpo.settings import Settings
 from hpo.system import weights
 from hpo.system.files import read_regular, write_atomically
@@ -70,6 +70,7 @@ class Description(BaseModel):
         classes: Names, in the order of the outputs.
         images: How pictures become input.
         mirrored: Whether outputs are the mean over a picture and its mirror image.
+        shifted: Whether both are also shifted by a pixel, as views.py says.
         precision: In which type it was scored.
         data: Name and digest of the data set.
         seed, settings: Of the training: its own seed, and the study's settings.
@@ -89,6 +90,7 @@ class Description(BaseModel):
     classes: tuple[str, ...] = Field(min_length=1)
     images: Images
     mirrored: bool = False
+    shifted: bool = False
     precision: str = ""
     data: dict[str, str] = {}
     seed: int = 0
@@ -96,6 +98,11 @@ class Description(BaseModel):
     history: tuple[tuple[float, ...], ...] = ()
     n_train: int = 0
     n_scored: int = 0
+
+    @property
+    def tta(self) -> bool | str:
+        """How it was scored, as the knob has it."""
+        return "shifted" if self.shifted else self.mirrored
 
     @property
     def score(self) -> float | None:
@@ -186,7 +193,7 @@ def _of_checkpoint(path: Path) -> tuple[Description, dict[str, Tensor]]:
 
 def _of_state(state: Mapping[str, Any], edge: int) -> Description:
     training, identity = state["training"], state["identity"]
-    settings, point = Settings(**identity["settings"]), BEFORE | identity["config"]
+    settings, point = Settings(**identity["settings"]), {**BEFORE, **identity["config"]}
     factor, offset = (tuple(training["scale"][part].flatten().tolist()) for part in ("factor", "offset"))
     grey = settings.dataset == "digits"
     return Description(

@@ -96,7 +96,13 @@ def of_winner(record: StudyRecord) -> dict[str, Any]:
         images = description["images"]
         known = {key: images[key] for key in ("channels", "grey", "fit", "factor", "offset")}
         return packed(
-            layers, weights, classes=description["classes"], mirrored=description["mirrored"], edge=images["size"], **known
+            layers,
+            weights,
+            classes=description["classes"],
+            mirrored=description["mirrored"],
+            shifted=description.get("shifted", False),
+            edge=images["size"],
+            **known,
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, safetensors.SafetensorError) as error:
         raise DataError(
@@ -110,7 +116,7 @@ def packed(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], **
     Args:
         layers: The rows of the table of layers (layers.json): name, kind, output_shape, factor.
         weights: By their name in the network.
-        told: What else the page has to know: classes, edge, channels, fit, factor, offset, mirrored.
+        told: What else the page has to know: classes, edge, channels, fit, factor, offset, mirrored, shifted.
 
     Raises:
         LookupError, ValueError: A layer's kind is not known, or its weights are missing.
@@ -125,10 +131,17 @@ def packed(layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], **
 def _steps(
     layers: Sequence[Mapping[str, Any]], weights: Mapping[str, Array], content: Packed, edge: int
 ) -> Iterator[dict[str, Any]]:
+    around = ""  # the layers that the image has entered, and whose output is added to it
     for layer in layers:
         name, kind, shape = layer["name"], layer["kind"], layer["output_shape"]
+        if around and not name.startswith(f"{around}."):
+            around = ""
+            yield {"kind": "add"}
         own = {key.removeprefix(f"{name}."): array for key, array in weights.items() if key.rpartition(".")[0] == name}
-        if kind in _ALIKE:
+        if kind == "Residual":
+            around = name
+            yield {"kind": "keep"}
+        elif kind in _ALIKE:
             yield {"kind": _ALIKE[kind]}
         elif kind in ("Conv2d", "Whiten"):
             yield _convolution(own, content, stride=1 if kind == "Conv2d" or shape[1] == edge - 1 else own["weight"].shape[2])

@@ -85,12 +85,15 @@
   }
 
   const each = (change) => (image, layer) => ({ ...image, pixels: image.pixels.map((value, i) => change(value, i, layer, image.channels)) });
+  let kept; // what a residual path carries past its layers
   const does = {
     convolution: convolved, pool: pooled, patches: patched, group: grouped,
     affine: each((value, i, { scale, shift }, channels) => value * scale[i % channels] + shift[i % channels]),
     relu: each((value) => Math.max(0, value)),
     gelu: each((value) => 0.5 * value * (1 + errorFunction(value * Math.SQRT1_2))),
     silu: each((value) => value / (1 + Math.exp(-value))),
+    keep(image) { kept = image.pixels; return image; },
+    add: each((value, i) => value + kept[i]),
     multiply: each((value, i, { factor }) => value * factor),
     flatten: ({ pixels }) => ({ pixels, height: 1, width: 1, channels: pixels.length }),
     maximum({ pixels, channels }) {
@@ -100,19 +103,25 @@
     },
   };
 
-  function logits(bytes) { // of a square of network.edge pixels, (height, width, channels) as bytes; mirrored too where it was scored so
+  const reflected = (position, size) => (position < 0 ? -position : position >= size ? 2 * (size - 1) - position : position);
+
+  function viewed(scaled, down, right, mirrored) { // the image with its pixels taken from so far down and right, reflected at the border
+    const { edge, channels } = network;
+    return scaled.map((_, i) => {
+      const pixel = Math.floor(i / channels), column = pixel % edge, x = mirrored ? edge - 1 - column : column;
+      const y = (pixel - column) / edge;
+      return scaled[(reflected(y + down, edge) * edge + reflected(x + right, edge)) * channels + (i % channels)];
+    });
+  }
+
+  function logits(bytes) { // of a square of network.edge pixels, (height, width, channels) as bytes; in all views that it was scored in
     const { edge, channels, factor, offset } = network;
     const scaled = Float32Array.from(bytes, (value, i) => value * factor[i % channels] + offset[i % channels]);
-    const views = [scaled];
-    if (network.mirrored) {
-      views.push(scaled.map((_, i) => {
-        const pixel = Math.floor(i / channels), x = pixel % edge;
-        return scaled[(pixel - x + edge - 1 - x) * channels + (i % channels)];
-      }));
-    }
-    const answers = views.map((pixels) =>
-      layers.reduce((image, layer) => does[layer.kind](image, layer), { pixels, height: edge, width: edge, channels }).pixels);
-    return answers[0].map((value, i) => answers.reduce((sum, answer) => sum + answer[i], 0) / answers.length);
+    const places = network.shifted ? [[0, 1 / 2], [-1, 1 / 4], [1, 1 / 4]] : [[0, 1]], sides = network.mirrored ? [false, true] : [false];
+    const views = places.flatMap(([by, weight]) => sides.map((mirrored) => [viewed(scaled, by, by, mirrored), weight / sides.length]));
+    const answers = views.map(([pixels, weight]) => [weight,
+      layers.reduce((image, layer) => does[layer.kind](image, layer), { pixels, height: edge, width: edge, channels }).pixels]);
+    return answers[0][1].map((_, i) => answers.reduce((sum, [weight, answer]) => sum + weight * answer[i], 0));
   }
 
   function shares(values) { // softmax

@@ -1,4 +1,4 @@
-"""torch's own optimizers, fused, without torch's compiler."""
+"""torch's own optimizers, fused, without torch's compiler; and Muon."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from hpo.networks.device import has_fused_optimizers
+from hpo.networks.device import fast_dtype, has_fused_optimizers
 from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 SHARE = "share"  # of the rate that a group of parameters gets
 ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
+# With Muon, of what is no convolution (airbench): rates per image of a batch, relative to `lr`; decay relative to `weight_decay`.
+BIAS_SHARE = 0.22
+HEAD_SHARE = 0.0035
+MUON_DECAY = 0.004
+OTHERS_MOMENTUM = 0.85
 
 
 def make_optimizer(
@@ -27,6 +33,8 @@ def make_optimizer(
     """Return the optimizer of a configuration for the trained parameters of `net`, without decay of biases and norms."""
     trained = [p for p in net.parameters() if p.requires_grad]
     decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
+    if config.optimizer == "muon":
+        return _eager(Muon)(_muon_groups(trained, config), config.lr, config.momentum, fast_dtype(device))
     groups = _groups(trained, decay)
     if rate := getattr(net, "rate", 0.0):  # of what has learnt already
         backbone = set(net.backbone.parameters())  # type: ignore[union-attr]
@@ -46,6 +54,71 @@ def _groups(trained: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
+
+
+def _muon_groups(trained: list[nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
+    """Return convolutions, matrices and vectors; of the latter two, rates and decays are per image of a batch."""
+
+    def others(parameters: list[nn.Parameter], share: float) -> dict[str, Any]:
+        share *= config.batch_size
+        decay = config.weight_decay * MUON_DECAY * config.batch_size / (config.lr * share)
+        return {"params": parameters, SHARE: share, "weight_decay": decay, "momentum": OTHERS_MOMENTUM}
+
+    convolutions = {"params": [p for p in trained if p.dim() == 4], "orthogonal": True}
+    matrices, vectors = [p for p in trained if p.dim() in (2, 3)], [p for p in trained if p.dim() <= 1]
+    return [convolutions, others(matrices, HEAD_SHARE), others(vectors, BIAS_SHARE)]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum orthogonalized by Newton-Schulz steps for convolutions, whose filters keep their norm; Nesterov's for the others.
+
+    From cifar10-airbench (Keller Jordan, 2024): each convolution's momentum, a matrix with a row per filter, is replaced by about
+    the nearest orthogonal matrix, so that all directions change equally fast.
+
+    Args:
+        params: Groups; those with `orthogonal` are convolutions.
+        lr, momentum: Of groups that have none of their own.
+        dtype: In which the steps compute: the narrowest that the device has in hardware.
+    """
+
+    def __init__(self, params: list[dict[str, Any]], lr: float, momentum: float, dtype: torch.dtype) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+        self._dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ANN401, ARG002  # torch's signature
+        """Change all parameters that have a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._change(parameter, group)
+
+    def _change(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None  # noqa: S101  # as the caller has seen
+        if group["weight_decay"]:
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+        ahead = gradient.add(buffer, alpha=group["momentum"])
+        if group["orthogonal"]:
+            parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+            ahead = orthogonal(ahead.flatten(1), self._dtype).view_as(ahead)
+        parameter.sub_(ahead * group["lr"])  # a rate may be a tensor
+
+
+def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int = 3) -> Tensor:
+    """Return about the nearest matrix with orthogonal rows or columns: singular values become 0.7 to 1.2."""
+    x = matrix.to(dtype)
+    x = x / (x.norm() + 1e-7)
+    turned = x.shape[0] > x.shape[1]
+    x = x.T if turned else x
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    found: Tensor = x.T if turned else x
+    return found
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from hpo.models import is_file
 from hpo.networks import models
 from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.networks.model import Dropout, Whiten
+from hpo.networks.views import mean, views_of
 from hpo.networks.zoo import Adapted
 from hpo.recipe import LATEST
 from hpo.training import step
@@ -100,7 +101,8 @@ class Training:
         self._fit_stem()
         self._kept = kept
         self.features: Features | None = None
-        self.part = self.net.head if isinstance(self.net, Adapted) and self.net.is_frozen else self.net
+        self._frozen = isinstance(self.net, Adapted) and self.net.is_frozen
+        self.part = self.net.head if isinstance(self.net, Adapted) and self._frozen else self.net
         self.steps = n_epochs * self._n_batches()
         self.average = RunningAverage(self.part, config.averaging, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
@@ -131,6 +133,11 @@ class Training:
         images = replace(self.train, chosen=some)
         for stem in stems:
             stem.fit(inputs for inputs, _ in scoring_batches(images, self.scale, scoring_batch(images.device)))
+
+    @property
+    def tta(self) -> bool | str:
+        """In which views images are scored: the features of a frozen backbone are kept of two at most."""
+        return bool(self.config.tta) if self._frozen else self.config.tta
 
     @property
     def scored(self) -> nn.Module:
@@ -280,7 +287,7 @@ class Training:
         truth = self.score.labels[self.score.chosen.to(device)]
         for views, head in self._scoring_batches(scored):
             with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                logits.append(torch.stack([head(view).float() for view in views]).mean(0))
+                logits.append(mean([head(view).float() for view in views]))
         self.logits = torch.cat(logits)
         loss = nn.functional.cross_entropy(self.logits, truth).item()
         if not math.isfinite(loss):
@@ -299,7 +306,7 @@ class Training:
                 yield views.unbind(), scored.head  # type: ignore[misc]  # a module
             return
         for inputs, _ in scoring_batches(self.score, self.scale, size):
-            yield (inputs, inputs.flip(3)) if self.config.tta else (inputs,), scored
+            yield views_of(inputs, self.tta), scored
 
 
 def _class_weights(images: Images, n_classes: int, power: float) -> Tensor:
@@ -310,10 +317,12 @@ def _class_weights(images: Images, n_classes: int, power: float) -> Tensor:
 
 
 def learning_rate(config: TrainingConfig, progress: float) -> float:
-    """Return the learning rate at `progress` (0 to 1) of the training: constant, or a linear rise and a linear fall."""
+    """Return the learning rate at `progress` (0 to 1) of the training: constant, a linear fall, or a linear rise and fall."""
     peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
     if config.schedule == "constant":
         return peak
+    if config.schedule == "falling":
+        return peak * (1 - progress)
     up, down = 0.1 + 0.9 * progress / WARM_UP, (1 - progress) / (1 - WARM_UP)
     return peak * min(up, down)
 

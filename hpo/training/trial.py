@@ -23,8 +23,8 @@ from hpo.metrics import ACCURACY
 from hpo.networks import checkpoint, models, stored
 from hpo.networks.device import lost, memory, out_of_memory
 from hpo.networks.stored import THUMBNAIL, Description, Images
+from hpo.networks.views import SHIFTED
 from hpo.objective import FIRST, CrowdedError, DeviceLostError, TrialError
-from hpo.recipe import BEFORE
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
@@ -101,7 +101,7 @@ class Trial:
         for path in [*([result] if result.exists() else []), *checkpoints.newest_first(self.folder)]:
             try:
                 state = _of_network(path) if path == result else checkpoint.load(path)
-                if _identity_of(state) == self._identity():
+                if _identity_of(state, self.task.model) == self._identity():
                     self._restore(state)
                     return
                 self.passed_over.append(f"{path} is of another configuration, seed, recipe or other settings.")
@@ -239,7 +239,8 @@ class Trial:
             point=self.config.model_dump(),
             classes=task.classes,
             images=images,
-            mirrored=self._training.config.tta,
+            mirrored=bool(self._training.tta),
+            shifted=self._training.tta == SHIFTED,
             precision=str(self._training.dtype).removeprefix("torch."),
             data={"name": task.settings.images, "digest": task.digest},
             seed=self.seed,
@@ -274,10 +275,13 @@ def _epoch(
     return Epoch(int(number), float(score), float(seconds), float(speed), metrics)
 
 
-def _identity_of(state: dict[str, Any]) -> dict[str, Any]:
+def _identity_of(state: dict[str, Any], model: str) -> dict[str, Any]:
     """Return a checkpoint's identity, with the fields that an older hpo did not have."""
     identity: dict[str, Any] = state["identity"]
-    config, settings = BEFORE | identity["config"], Settings(**identity["settings"]).model_dump(exclude={*PLACES})
+    config, settings = (
+        {**models.before(model), **identity["config"]},
+        Settings(**identity["settings"]).model_dump(exclude={*PLACES}),
+    )
     return {"recipe": FIRST} | identity | {"config": config, "settings": settings}
 
 

@@ -17,14 +17,15 @@ from hpo.data.pictures.picture import decode
 from hpo.exporting.source import model_source, predict_source
 from hpo.networks.model import ConvNet
 from hpo.networks.stored import Description, Images
+from hpo.networks.views import mean, views_of
 from hpo.recipe import RECIPES
 
 NAMES = ["plain cat", 'a "quoted" dog', "it's", "back\\slash", "{braces}", "naïve", "line\nbreak", "8", "9", "10"]
 
 
-def about(size=32, *, mirrored=False, grey=False):
+def about(size=32, *, tta=False, grey=False):
     images = Images(size=size, channels=3, grey=grey, fit="pad", factor=(0.0158, 0.0161, 0.0149), offset=(-1.99, -1.95, -1.7))
-    return Description(point={}, classes=tuple(NAMES), images=images, mirrored=mirrored)
+    return Description(point={}, classes=tuple(NAMES), images=images, mirrored=bool(tta), shifted=tta == "shifted")
 
 
 def shaken(net):
@@ -45,18 +46,20 @@ def made(text):
 
 
 @torch.inference_mode()
-def check(configuration, edge=32, recipe=RECIPES[2], *, mirrored=False):
+def check(configuration, edge=32, recipe=RECIPES[2], *, tta=False):
     net = shaken(ConvNet(configuration, len(NAMES), 3, edge, recipe))
-    described = about(edge, mirrored=mirrored)
+    described = about(edge, tta=tta)
     plain, scope = made(model_source(net, described))
     plain.load_state_dict(net.state_dict())
     plain = plain.to(memory_format=torch.channels_last).eval()
     pixels = torch.randint(256, (5, edge, edge, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     factor, offset = (torch.tensor(values).view(1, -1, 1, 1) for values in (described.images.factor, described.images.offset))
     images = pixels.permute(0, 3, 1, 2).float().mul_(factor).add_(offset)
-    views = (images, images.flip(3)) if mirrored else (images,)
-    expected = torch.stack([net(view).float() for view in views]).mean(0)
-    assert torch.equal(plain(pixels), expected)
+    expected = mean([net(view).float() for view in views_of(images, tta)])
+    if tta == "shifted":
+        assert torch.allclose(plain(pixels), expected, rtol=1e-5, atol=1e-6)
+    else:
+        assert torch.equal(plain(pixels), expected)
     assert scope["CLASSES"] == NAMES
     assert (scope["SIZE"], scope["FIT"]) == (edge, "pad")
 
@@ -79,7 +82,7 @@ def test_the_written_network_computes_the_same_bits_at_every_point_of_a_preset(p
             else:
                 point[name] = data.draw(st.floats(parameter.low, parameter.high))
         point |= {"filters": 1 + int(point["filters"]) % 9, "hidden": min(int(point["hidden"]), 8)}
-        check(Config(**point), PHOTOGRAPHS if preset == "photos" else 32, recipe=recipe, mirrored=mirrored)
+        check(Config(**point), PHOTOGRAPHS if preset == "photos" else 32, recipe=recipe, tta=mirrored)
 
     drawn()
 
@@ -97,11 +100,13 @@ def test_the_written_network_computes_the_same_bits_at_every_point_of_a_preset(p
         (config(hidden=7, dropout=0.3, activation="gelu", norm="batch"), 40),
         (config(depth=5, kernel=1, growth=1.3), 32),
         (config(dropout=0.95, hidden=3, kernel=7), 17),
+        (config(convolutions=3, norm="batch", norm_scale=False, widest=24, start="identity"), 32),
     ],
 )
 def test_every_knob_of_the_network_is_written_out(configuration, edge):
     check(configuration, edge)
-    check(configuration, edge, mirrored=True)
+    check(configuration, edge, tta=True)
+    check(configuration, edge, tta="shifted")
 
 
 def test_a_person_reads_the_layers_with_the_numbers_of_this_network():

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
 from hpo.errors import SpaceError
-from hpo.networks.model import ConvNet, Dropout, FlattenLast, Whiten, measure
+from hpo.networks.model import ConvNet, Dropout, FlattenLast, Residual, Whiten, measure
 from hpo.parameters import Choices, IntRange
 from hpo.recipe import RECIPES
 
@@ -74,7 +74,7 @@ def counted(net, edge=32):
         outputs += 0 if isinstance(module, nn.Identity) else output[0].numel()
 
     for module in net.modules():
-        if not list(module.children()):
+        if not list(module.children()) or isinstance(module, Residual):
             module.register_forward_hook(count)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         logits = net.eval()(torch.rand(2, 3, edge, edge))
@@ -153,6 +153,42 @@ def test_recipe_1_took_any_number_of_filters():
 def test_the_default_networks_are_the_same_in_every_recipe(preset):
     default = Config(**OBJECTIVE.space(preset).point())
     assert len({measure(default, 10, recipe=recipe) for recipe in RECIPES.values()}) == 1
+
+
+def test_no_block_is_wider_than_the_widest_but_the_first():
+    def widths(**knobs):
+        net = ConvNet(config(depth=3, growth=4.0, **knobs), 10)
+        return [module.out_channels for module in net.modules() if isinstance(module, nn.Conv2d)][::2]
+
+    assert widths(filters=16, widest=64) == [16, 64, 64]
+    assert widths(filters=16, widest=8) == [16, 16, 16]
+    assert widths(filters=16, widest=0) == [16, 64, 256]
+
+
+def test_a_third_convolution_is_added_to_what_the_block_made_of_two():
+    net = ConvNet(config(convolutions=3, norm="batch"), 10).eval()
+    residual = next(module for module in net.modules() if isinstance(module, Residual))
+    images = torch.rand(2, residual[0].in_channels, 4, 4)
+    assert torch.equal(residual(images), images + residual[1](residual[0](images)))
+    size = measure(config(convolutions=3, norm="batch"), 10)
+    assert size[:3] == counted(net)
+    assert [layer.parameters for layer in size.layers if layer.kind == "Residual"] == [0]
+
+
+def test_a_convolution_that_starts_as_the_identity_passes_its_input_on():
+    net = ConvNet(config(start="identity", filters=8, stem="none"), 10)
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.allclose(first(images)[:, :3], images + (0 if first.bias is None else first.bias[:3].view(-1, 1, 1)))
+
+
+def test_norms_without_trained_scales_have_ones_and_learn_their_biases():
+    net = ConvNet(config(norm="batch", norm_scale=False), 10)
+    nn.functional.cross_entropy(net(torch.rand(8, 3, 32, 32)), torch.arange(8)).backward()
+    for norm in (module for module in net.modules() if isinstance(module, nn.BatchNorm2d)):
+        assert torch.equal(norm.weight, torch.ones_like(norm.weight))
+        assert norm.weight.grad is None
+        assert norm.bias.grad.any()
 
 
 def test_measuring_allocates_nothing():

@@ -59,17 +59,18 @@ def test_a_network_from_its_file_says_of_the_scored_images_what_its_trial_said_t
     assert np.array_equal(alone.logits(scored), logits_of(path))
 
 
-@pytest.mark.parametrize("mirrored", [True, False])
-def test_views_are_those_of_the_scoring(task, tmp_path, mirrored, scored):
+@pytest.mark.parametrize("tta", [True, False, "shifted"])
+def test_views_are_those_of_the_scoring(task, tmp_path, tta, scored):
     """Digits have no mirror images; of CIFAR-10's the logits are the mean of both."""
     photographs = Task.of(task.settings.model_copy(update={"dataset": "cifar10"}), _as_data(task), CPU, 2**30)
-    trial = Trial(photographs, LEARNED.model_copy(update={"tta": mirrored}), 7, tmp_path)
+    trial = Trial(photographs, LEARNED.model_copy(update={"tta": tta}), 7, tmp_path)
     list(trial.epochs())
     found = Network.open(trial.finish())
-    assert found.description.mirrored == mirrored
+    assert found.description.mirrored == bool(tta)
+    assert found.description.tta == tta
     logits = found.logits(scored)
     assert np.array_equal(logits, np.load(tmp_path / "scores.npz")["logits"])
-    assert np.array_equal(found.logits(scored[:, :, ::-1]), logits) == mirrored
+    assert np.array_equal(found.logits(scored[:, :, ::-1]), logits) == (tta is True)  # to the bit
 
 
 def _as_data(task):

@@ -17,6 +17,7 @@ from hpo import api
 from hpo.convnet import Config
 from hpo.data.pictures.picture import fitted
 from hpo.networks.model import ConvNet, measure
+from hpo.networks.views import mean, views_of
 from hpo.report import document
 from hpo.report.network import MAX_BYTES, packed
 from hpo.settings import RunOptions, Settings
@@ -51,7 +52,8 @@ def made(config, edge=32, channels=3, n_classes=10, **told):
         "edge": edge,
         "channels": channels,
         "fit": "crop",
-        "mirrored": config.tta,
+        "mirrored": bool(config.tta),
+        "shifted": config.tta == "shifted",
         "classes": [str(i) for i in range(n_classes)],
     }
     known |= {"factor": [0.017] * channels, "offset": [-1.9, -2.0, -1.8][:channels]}
@@ -63,8 +65,8 @@ def answered(net, pixels, network):
     """Return what torch says to (N, edge, edge, channels) bytes."""
     scaled = torch.from_numpy(pixels).float() * torch.tensor(network["factor"]) + torch.tensor(network["offset"])
     inputs = scaled.permute(0, 3, 1, 2)
-    views = (inputs, inputs.flip(3)) if network["mirrored"] else (inputs,)
-    return torch.stack([net(view) for view in views]).mean(0).numpy()
+    views = views_of(inputs, "shifted" if network["shifted"] else network["mirrored"])
+    return mean([net(view) for view in views]).numpy()
 
 
 def asked(browser, tmp_path, network, script, values):
@@ -84,6 +86,7 @@ NETWORKS = {
     "deep, of another activation": {"config": {"depth": 4, "filters": 8, "activation": "gelu", "kernel": 5}},
     "with groups, pooled late": {"config": {"depth": 2, "filters": 12, "norm": "group", "activation": "silu", "pool": "late"}},
     "without norms, with a hidden layer": {"config": {"depth": 2, "filters": 8, "norm": "none", "hidden": 16, "stem": "none"}},
+    "with residual paths, in six views": {"config": {"depth": 2, "filters": 8, "convolutions": 3, "tta": "shifted"}},
     "grey": {"config": {"depth": 2, "filters": 8}, "edge": 28, "channels": 1},
     "of photographs": {"config": {"depth": 3, "filters": 8}, "edge": 130, "n_classes": 3},
     "of photographs, without a stem": {"config": {"depth": 2, "filters": 8, "stem": "none", "kernel": 1}, "edge": 97},

@@ -52,11 +52,13 @@ def curve(epochs):
         ({"schedule": "one-cycle"}, 0.25, 0.4),
         ({"schedule": "one-cycle"}, 0.625, 0.2),
         ({"schedule": "one-cycle"}, 1.0, 0.0),
+        ({"schedule": "falling"}, 0.0, 0.4),
+        ({"schedule": "falling"}, 0.75, 0.1),
         ({"schedule": "constant", "optimizer": "adamw"}, 0.5, 0.004),
         ({"schedule": "one-cycle", "optimizer": "adamw"}, 0.25, 0.004),
     ],
 )
-def test_the_learning_rate_is_constant_or_one_cycle_and_a_hundredth_for_adamw(changes, progress, expected):
+def test_the_learning_rate_is_constant_falling_or_one_cycle_and_a_hundredth_for_adamw(changes, progress, expected):
     assert learning_rate(config(lr=0.4, **changes), progress) == pytest.approx(expected)
 
 
@@ -117,10 +119,13 @@ def test_tutorials_recipe_is_plain_sgd_with_momentum_at_a_constant_rate():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+MUON = config(optimizer="muon", momentum=0.6, schedule="falling", norm="batch", norm_scale=False, hidden=8, batch_size=16)
+
+
 @pytest.mark.parametrize(
     "configuration",
-    [PLAIN, EVERYTHING, config(optimizer="adamw", weight_decay=0.01, dropout=0.5), config(norm="group", hidden=8, lr=0.01)],
-    ids=["plain", "everything", "adamw", "hidden"],
+    [PLAIN, EVERYTHING, config(optimizer="adamw", weight_decay=0.01, dropout=0.5), config(norm="group", hidden=8, lr=0.01), MUON],
+    ids=["plain", "everything", "adamw", "hidden", "muon"],
 )
 @pytest.mark.parametrize("stopped_after", [1, 2])
 def test_going_on_from_a_state_is_bitwise_what_would_have_come_without_the_stop(configuration, stopped_after):
