@@ -174,7 +174,7 @@ def test_any_point_of_a_space_is_a_configuration(space, data):
 def test_a_space_of_defaults_is_whole_numbers_true_and_words_of_the_right_type(space):
     config = Config(**space.point())
     for name, value in Config().model_dump().items():
-        assert type(getattr(config, name)) is type(value)
+        assert type(getattr(config, name)) in ({bool, str} if name == "tta" else {type(value)})
 
 
 def test_kernel_takes_a_range_that_steps_over_its_gaps():
