@@ -50,7 +50,7 @@ class Architecture(BaseModel):
 
 
 class Config(TrainingConfig, Architecture):
-    """One point of a space: a network and how to train it. The defaults are the fixed recipe of `basic`."""
+    """One point of a space: a network and how to train it."""
 
     lr: float = Field(0.2, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
 
