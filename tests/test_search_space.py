@@ -109,8 +109,11 @@ def test_a_space_names_every_parameter_in_configs_order():
     assert list(space.varied) == ["depth"]
 
 
-def test_the_default_point_of_basic_is_configs_own():
-    assert OBJECTIVE.space("basic").point() == Config().model_dump()
+def test_what_a_space_file_leaves_out_is_trained_as_ever_and_not_on_the_recipe_of_basic():
+    """So a file that somebody wrote for an older hpo means the same."""
+    space = SearchSpace.of("mine", {"depth": {"type": "int", "low": 2, "high": 4, "default": 3}}, Config)
+    assert space.point() == Config().model_dump()
+    assert (space.point()["optimizer"], OBJECTIVE.space("basic").point()["optimizer"]) == ("sgd", "muon")
 
 
 def test_the_default_point_of_tutorial_is_the_tutorials_network():

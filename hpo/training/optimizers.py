@@ -8,14 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo.networks.device import fast_dtype, has_fused_optimizers
 from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from hpo.recipe import Recipe, TrainingConfig
 
 SHARE = "share"  # of the rate that a group of parameters gets
@@ -32,41 +30,49 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimizer of a configuration for the trained parameters of `net`, without decay of biases and norms."""
     trained = [p for p in net.parameters() if p.requires_grad]
-    decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
-    if config.optimizer == "muon":
-        return _eager(Muon)(_muon_groups(trained, config), config.lr, config.momentum, fast_dtype(device))
-    groups = _groups(trained, decay)
+    groups = _muon_groups if config.optimizer == "muon" else _groups
     if rate := getattr(net, "rate", 0.0):  # of what has learnt already
         backbone = set(net.backbone.parameters())  # type: ignore[union-attr]
         parts = [p for p in trained if p in backbone], [p for p in trained if p not in backbone]
-        groups = [
-            group | {SHARE: share} for part, share in zip(parts, (rate, 1.0), strict=True) for group in _groups(part, decay)
+        params = [
+            group | {SHARE: share * group.get(SHARE, 1.0)}
+            for part, share in zip(parts, (rate, 1.0), strict=True)
+            for group in groups(net, part, config, recipe)
         ]
-    common: dict[str, Any] = {"params": groups, "fused": has_fused_optimizers(device)}
+    else:
+        params = groups(net, trained, config, recipe)
+    if config.optimizer == "muon":
+        return _eager(Muon)(params, config.lr, config.momentum, fast_dtype(device))
+    common: dict[str, Any] = {"params": params, "fused": has_fused_optimizers(device)}
     if config.optimizer == "adamw":
         return _eager(torch.optim.AdamW)(lr=config.lr * ADAMW_LR, betas=(config.momentum, 0.999), **common)
     nesterov = config.nesterov and config.momentum > 0
     return _eager(torch.optim.SGD)(lr=config.lr, momentum=config.momentum, nesterov=nesterov, **common)
 
 
-def _groups(trained: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+def _groups(_net: nn.Module, trained: list[nn.Parameter], config: TrainingConfig, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return what decays, and what does not: biases and norms."""
+    decay = config.weight_decay * (recipe.adamw_decay if config.optimizer == "adamw" else 1)
     return [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
 
 
-def _muon_groups(trained: list[nn.Parameter], config: TrainingConfig) -> list[dict[str, Any]]:
-    """Return convolutions, matrices and vectors; of the latter two, rates and decays are per image of a batch."""
+def _muon_groups(net: nn.Module, trained: list[nn.Parameter], config: TrainingConfig, _recipe: Recipe) -> list[dict[str, Any]]:
+    """Return convolutions; matrices with norms' scales; biases. Rates and decays of the latter two are per image of a batch."""
 
     def others(parameters: list[nn.Parameter], share: float) -> dict[str, Any]:
         share *= config.batch_size
         decay = config.weight_decay * MUON_DECAY * config.batch_size / (config.lr * share)
         return {"params": parameters, SHARE: share, "weight_decay": decay, "momentum": OTHERS_MOMENTUM}
 
-    convolutions = {"params": [p for p in trained if p.dim() == 4], "orthogonal": True}
-    matrices, vectors = [p for p in trained if p.dim() in (2, 3)], [p for p in trained if p.dim() <= 1]
-    return [convolutions, others(matrices, HEAD_SHARE), others(vectors, BIAS_SHARE)]
+    convolutions, rest = [p for p in trained if p.dim() >= 4], [p for p in trained if p.dim() < 4]
+    kinds = nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm  # noqa: SLF001  # batch norms have no other base
+    scales = {module.weight for module in net.modules() if isinstance(module, kinds)}
+    biases = [p for p in rest if p.dim() <= 1 and p not in scales]
+    matrices = [p for p in rest if p.dim() > 1 or p in scales]
+    return [{"params": convolutions, "orthogonal": True}, others(matrices, HEAD_SHARE), others(biases, BIAS_SHARE)]
 
 
 class Muon(torch.optim.Optimizer):

@@ -19,6 +19,13 @@ Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
 """
 
 
+@pytest.fixture(autouse=True)
+def _numbers_as_they_were():
+    """What a worker switches on for itself would stay on for the tests of this process."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 class AcceleratorError(RuntimeError):
     """As torch 2.9 and later raise."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from hostile import in_process
@@ -61,7 +60,7 @@ def test_it_is_searched_and_the_smaller_loss_is_the_better(mine):
     assert "mine" not in sys.modules
     page = hpo.write_report(record).read_text()
     assert "less is better" in page
-    assert f"hpo run mine-winner --train {Path('mine.py').absolute()}:train" in page
+    assert "hpo run mine-winner --train mine.py:train" in page
     assert '"name": "rate"' in page or '"name":"rate"' in page
     assert "missing" not in page[: page.index("plotly.js")]
     words = page[: page.index("plotly.js")] if "plotly.js" in page else page

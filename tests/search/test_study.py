@@ -533,7 +533,7 @@ def test_other_settings_or_another_space_are_refused_with_both_values_and_the_wa
 def test_a_space_without_a_parameter_that_the_study_has_is_another_space():
     basic = OBJECTIVE.space("basic")
     without = basic.model_copy(update={"parameters": {k: p for k, p in basic.parameters.items() if k != "lr"}})
-    with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.03, high 3\.0, .*and you asked for none"):
+    with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.01, high 1\.0, .*and you asked for none"):
         Definition("first", OBJECTIVE, Settings(), basic).check_same(OBJECTIVE, {}, without)
 
 

@@ -58,7 +58,7 @@ def test_what_the_new_space_cannot_express_takes_its_default(finished):
 
 
 def test_a_study_that_says_nothing_about_the_space_is_refused_with_the_way_out(finished):
-    space = SearchSpace.of("other", {"momentum": {"type": "float", "low": 0.5, "high": 0.9, "default": 0.9}})
+    space = SearchSpace.of("other", {"momentum": {"type": "float", "low": 0.7, "high": 0.9, "default": 0.9}})
     with pytest.raises(UsageError, match=r"nothing to start from\. Leave out --warm-start old"):
         starting_points("old", finished.location, space)
     with pytest.raises(UsageError, match="no study 'odl'"):
@@ -100,12 +100,12 @@ def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_sa
         "its scores do not carry over."
     )
     assert lost.startswith("not taken over from study 'old', since space 'basic' has no such values: lr ")
-    assert lost.endswith(" (here 0.03 to 3), norm group (here batch), batch_size 64 (here 128).")
+    assert lost.endswith(" (here 0.01 to 1), norm group (here batch), batch_size 64 (here 128).")
 
 
 def test_a_trial_of_another_program_is_no_point_to_start_from(finished):
     theirs = optuna.load_study(study_name="old", storage=finished.database.storage)
     theirs.add_trial(
-        optuna.trial.create_trial(params=BASIC.default | {"lr": 3.0}, distributions=distributions(BASIC), value=99.0)
+        optuna.trial.create_trial(params=BASIC.default | {"lr": 0.9}, distributions=distributions(BASIC), value=99.0)
     )
-    assert all(point["lr"] != 3.0 for point in starting_points("old", finished.location, BASIC))
+    assert all(point["lr"] != 0.9 for point in starting_points("old", finished.location, BASIC))

@@ -63,3 +63,24 @@ def test_muon_steps_as_airbenchs_two_optimizers(monkeypatch):
                 p.sub_(0.24 * by_hand(update.flatten(1)).view_as(p))
     for mine, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_muon_trains_every_parameter_of_any_network_and_norms_scales_at_the_rate_of_matrices():
+    net = nn.Sequential(
+        nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2), nn.Conv1d(3, 4, 3), nn.LayerNorm(4), nn.Linear(4, 2), nn.Embedding(3, 2)
+    )
+    groups = make_optimizer(net, config(optimizer="muon", lr=0.1, batch_size=10), CPU).param_groups
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in net.parameters()}
+    convolutions, matrices, biases = ({id(p) for p in group["params"]} for group in groups)
+    assert convolutions == {id(net[0].weight)}
+    assert {id(net[1].weight), id(net[3].weight), id(net[2].weight), id(net[4].weight)} <= matrices
+    assert {id(net[1].bias), id(net[4].bias)} <= biases
+
+
+def test_muon_trains_a_backbone_that_has_learnt_at_its_own_rate():
+    net = nn.Module()
+    net.backbone, net.head, net.rate = nn.Conv2d(3, 4, 3), nn.Linear(4, 2), 0.1
+    groups = make_optimizer(net, config(optimizer="muon", lr=0.2, batch_size=100), CPU).param_groups
+    assert [(len(group["params"]), pytest.approx(group[SHARE])) for group in groups] == [
+        (1, 0.1), (0, 0.1 * 0.35), (1, 0.1 * 22), (0, 1.0), (1, 0.35), (1, 22),
+    ]  # fmt: skip
