@@ -36,8 +36,8 @@ def module(monkeypatch):
 
 
 def test_every_idea_for_the_recipe_trains_another_network_than_the_base(tmp_path):
-    own = ("muon=0.2", "bias_rate=64", "dirac", "crops=24", "lookahead=0.95", "random_flip", "pruned=0.5")
-    ideas = ("base", *own, "filters=24,growth=2.5")
+    own = ("bias_rate=64", "crops=24", "lookahead=0.95", "random_flip")
+    ideas = ("base", "basic", *own, "filters=24,growth=2.5")
     words = ("--epochs", 3, "--images", 800, "--out", tmp_path / "rows.jsonl", *ideas)
     bench("recipe.py", *words)
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

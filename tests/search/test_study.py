@@ -354,12 +354,16 @@ def wish(study, *points) -> None:
 def test_points_that_another_program_has_enqueued_are_tried_next_and_what_they_leave_out_takes_its_default(tmp_path):
     study = new_study(tmp_path / "hpo.db")
     study.ask()
-    wish(study, {"depth": 2, "lr": 1}, {"filters": 48})
+    wish(study, {"depth": 2, "dropout": 0}, {"filters": 48})
     study = reopen(study)
     asked = [study.ask() for _ in range(3)]
     assert [trial.number for trial in asked] == [1, 2, 3]
     default = study.space.default
-    assert [trial.params for trial in asked] == [default | {"depth": 2, "lr": 1}, default | {"filters": 48}, study.space.first[1]]
+    assert [trial.params for trial in asked] == [
+        default | {"depth": 2, "dropout": 0},
+        default | {"filters": 48},
+        study.space.first[1],
+    ]
     assert_same(study)
 
 
@@ -533,7 +537,7 @@ def test_other_settings_or_another_space_are_refused_with_both_values_and_the_wa
 def test_a_space_without_a_parameter_that_the_study_has_is_another_space():
     basic = OBJECTIVE.space("basic")
     without = basic.model_copy(update={"parameters": {k: p for k, p in basic.parameters.items() if k != "lr"}})
-    with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.01, high 1\.0, .*and you asked for none"):
+    with pytest.raises(UsageError, match=r"space 'basic' with lr: low 0\.01, high 0\.5, .*and you asked for none"):
         Definition("first", OBJECTIVE, Settings(), basic).check_same(OBJECTIVE, {}, without)
 
 
