@@ -79,7 +79,8 @@ class Table:
     def __init__(self, path: Path) -> None:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        self.space = OBJECTIVE.space("basic")
+        space = path.with_suffix(".toml")  # that the points were drawn from, if it is another
+        self.space = OBJECTIVE.space(str(space) if space.exists() else "basic")
         epochs = [key for key in rows[0] if key[0] == "e" and key[1:].isdigit()]
         self.curves = np.array([[float(row[key] or "nan") for key in epochs] for row in rows])
         self.seconds = np.array([float(row["seconds"]) for row in rows])
@@ -110,6 +111,7 @@ class ReplayPool:
 
     def __init__(self, table: Table, size: int) -> None:
         self.size, self.trained = size, 0.0
+        self.processes = [range(worker, worker + 1) for worker in range(size)]
         self._table, self._now, self._said = table, 0.0, 0
         self._events: list[tuple[float, int, Event]] = []
         self._jobs: dict[int, Job] = {}  # by worker
