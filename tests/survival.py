@@ -197,11 +197,12 @@ class Campaign:
         saved = self._saved()
         words = [word for word in self.words() if not (page and word == "--no-report")]
         in_lanes = ("-c", IN_LANES, self.lanes) if self.lanes else ("-m", "hpo")
+        others = {*psutil.Process().children(recursive=True)}  # of tests before this one
         program = self.hpo.start_python(*in_lanes, *words, **environment)
         disturb(program)
         code = program.ended(3600)
         self.said.append(program.err)
-        if left_over(psutil.Process().children(recursive=True), 10):
+        if left_over([*{*psutil.Process().children(recursive=True)} - others], 10):
             self.violations.append("a process was left behind")
         for n, epoch, _ in _EPOCH.findall(program.err):
             if int(epoch) <= saved.get(int(n), 0):
