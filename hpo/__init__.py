@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo.api import export, load, reproduce, resume, run, write_report
-    from hpo.convnet import Config
+    from hpo.builtin.convnet import Config
     from hpo.errors import HpoError
     from hpo.finals import finalists
     from hpo.networks.network import Network
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hpo.runner.session import Outcome
     from hpo.search_space import SearchSpace
     from hpo.settings import RunOptions, Settings
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 __all__ = [
     "Config",
@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "hpo.convnet",
+    "Config": "hpo.builtin.convnet",
     "Finalists": "hpo.proof.finalists",
     "HpoError": "hpo.errors",
     "Network": "hpo.networks.network",
@@ -68,7 +68,7 @@ _HOMES = {
     "RunOptions": "hpo.settings",
     "SearchSpace": "hpo.search_space",
     "Settings": "hpo.settings",
-    "StudyRecord": "hpo.store.record",
+    "StudyRecord": "hpo.store.reading.record",
     "Watcher": "hpo.runner.board",
     **dict.fromkeys(("Epoch", "choice", "fixed", "log", "maximize", "minimize", "real", "space", "whole"), "hpo.own.declare"),
     "export": "hpo.api",

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders, objectives
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.errors import UsageError
-from hpo.objective import Objective, Score
+from hpo.objective import Objective
 from hpo.search_space import SearchSpace
 from hpo.settings import TASK, RunOptions, Settings
-from hpo.store import record
 from hpo.store.database import locate
+from hpo.store.reading import record
 from hpo.store.repetitions import Repetitions
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hpo.report.reproduction import Reproduction
     from hpo.runner.board import Watcher
     from hpo.runner.session import Outcome
-    from hpo.store.record import StudyRecord
+    from hpo.scoring.score import Score
+    from hpo.store.reading.record import StudyRecord
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "settings": ((Settings,), "an hpo.Settings, such as hpo.Settings(epochs=5)"),

@@ -19,8 +19,8 @@ from hpo.search import finalists as search
 from hpo.settings import PLACES, RunOptions, derived_seed, study_name
 from hpo.store import repetitions
 from hpo.store.database import exists, locate, open_database
-from hpo.store.reader import names
-from hpo.store.record import load
+from hpo.store.reading.reader import names
+from hpo.store.reading.record import load
 from hpo.store.repetitions import SUFFIX, TEST_SUFFIX, Entry, Repetitions
 from hpo.system.locks import Lock
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hpo.runner.session import Outcome
     from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 TOP, SEEDS = 3, 5
 DONE = ("total", "exhausted")  # reasons of a run's end that leave nothing to train

@@ -7,14 +7,15 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.errors import UsageError
-from hpo.objective import MODEL, PRETRAINED, Objective, Score
+from hpo.objective import MODEL, PRETRAINED, Objective
 from hpo.search_space import SearchSpace
 from hpo.settings import IMAGES, Settings
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.scoring.score import Score
+    from hpo.store.reading.record import StudyRecord
 
 
 def of_file(source: str, *, with_data: bool) -> Objective:
@@ -34,7 +35,7 @@ def of_model(model: str | None, weights: Path | str | None, settings: Settings, 
         if begun:
             raise UsageError("trained weights are of a network of torchvision. Name it, such as: --model resnet18 --pretrained")
         return OBJECTIVE
-    from hpo import models
+    from hpo.builtin import models
 
     made = models.of_model(str(model), begun)
     return dataclasses.replace(made, study=f"{settings.images}-{made.study}"[:100])
@@ -79,7 +80,7 @@ def of_record(found: StudyRecord, command: str | None = None, *, by: str = "run"
     if stored.kind == "train":
         return of_file(stored.source, with_data=found.has("dataset") or found.has("data"))
     if stored.kind == MODEL:
-        from hpo import models
+        from hpo.builtin import models
 
         return models.of_model(stored.source, stored.weights)
     if stored.kind == "optuna":

@@ -12,7 +12,8 @@ import time
 
 import toy
 
-from hpo.objective import CrowdedError, DeviceLostError, Objective, Score
+from hpo.objective import CrowdedError, DeviceLostError, Objective
+from hpo.scoring.score import Score
 from hpo.system.files import write_atomically
 
 FATES = dict(fate.split(":")[::-1] for fate in os.environ.get("FATES", "").split())  # by trial

@@ -34,7 +34,7 @@ from instant import new_study, run
 
 from hpo.dashboard import publish
 from hpo.store.database import open_database
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,13 +14,13 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo import correct
-from hpo.convnet import OBJECTIVE, PRESETS, Config
+from hpo.builtin.convnet import OBJECTIVE, PRESETS, Config
 from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone
 from hpo.pools import Died, Event
 from hpo.runner.board import Watcher
-from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
+from hpo.runner.workers.crew import Crew
+from hpo.scoring import correct
 from hpo.search import study
 from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions, Settings

@@ -13,12 +13,13 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 from optuna.trial import TrialState, create_trial
 
-from hpo import correct, report
+from hpo import report
 from hpo.errors import StorageError
 from hpo.report import summary
+from hpo.scoring import correct
 from hpo.store import schema
 from hpo.store.database import locate
-from hpo.store.record import StudyRecord
+from hpo.store.reading.record import StudyRecord
 from hpo.store.schema import Trial
 
 EPOCHS = 10

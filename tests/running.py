@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from hpo.store.database import locate
-from hpo.store.record import StudyRecord, load
+from hpo.store.reading.record import StudyRecord, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ from hpo.folders import NETWORK
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 MAKING = (  # points that are passed while a study is made
     "database.made",

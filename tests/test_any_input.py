@@ -18,8 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from instant import InstantPool, new_study, run
 
+from hpo.builtin.convnet import OBJECTIVE, PRESETS, Config
 from hpo.cli.main import app
-from hpo.convnet import OBJECTIVE, PRESETS, Config
 from hpo.dashboard import server
 from hpo.messages import CannotWork
 from hpo.runner import session

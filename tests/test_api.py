@@ -17,9 +17,9 @@ from running import Hpo, on_one_core
 from hpo.dashboard import beside
 from hpo.dashboard.note import note_of
 from hpo.report.summary import summarize
-from hpo.store import reader
 from hpo.store.database import locate
-from hpo.store.record import load
+from hpo.store.reading import reader
+from hpo.store.reading.record import load
 
 SCRIPT = """
 import json

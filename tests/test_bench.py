@@ -15,7 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.store.schema import distributions
 
 BENCH = Path(__file__).parent / "bench"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.cli.main import main
-from hpo.convnet import OBJECTIVE
 from hpo.search.study import create
 from hpo.settings import Settings
 from hpo.store.database import locate, open_database

@@ -9,9 +9,9 @@ import types
 import pytest
 from rich.console import Console
 
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.cli import ending, tables, views
 from hpo.cli.views import PlainView
-from hpo.convnet import OBJECTIVE
 from hpo.doctor.diagnosis import Diagnosis
 from hpo.messages import Epoch
 from hpo.runner.board import Board, Row

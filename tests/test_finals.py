@@ -16,7 +16,7 @@ import hpo
 from hpo.cli.main import main
 from hpo.errors import NoResultError, StudyLockedError, UsageError
 from hpo.proof import finalists as proof
-from hpo.store import reader
+from hpo.store.reading import reader
 from hpo.store.repetitions import Entry, Repetitions
 from hpo.system.locks import Lock
 

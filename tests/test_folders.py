@@ -17,7 +17,7 @@ from hpo import folders
 from hpo.dashboard import publish
 from hpo.settings import is_study_name
 from hpo.store.database import locate, open_database
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 ODD = [
     "../..",

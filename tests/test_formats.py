@@ -16,8 +16,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 import hpo
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.cli.rows import show_rows
-from hpo.convnet import OBJECTIVE
 from hpo.store.database import locate, open_database
 
 

@@ -10,7 +10,9 @@ from instant import new_study, run
 
 HEAVY = {"torch", "torchvision", "optuna", "sqlalchemy", "pandas", "plotly", "sklearn"}
 API = "import hpo; hpo.run, hpo.load, hpo.resume, hpo.StudyRecord, hpo.Outcome"
-READING = "hpo.cli.views hpo.api hpo.dashboard.server hpo.store.record hpo.runner.loop hpo.runner.session hpo.search.study"
+READING = (
+    "hpo.cli.views hpo.api hpo.dashboard.server hpo.store.reading.record hpo.runner.loop hpo.runner.session hpo.search.study"
+)
 
 
 def loaded(code: str) -> set[str]:
@@ -31,7 +33,7 @@ def loaded(code: str) -> set[str]:
         ("from hpo.cli.main import main; main(['space', 'wide'])", HEAVY),
         (f"{API}; import {READING.replace(' ', ', ')}", {"torch", "torchvision"}),
         ("from hpo.cli.main import main; main(['list', '--storage', 'nowhere.db'])", HEAVY),
-        ("import hpo.store.record", HEAVY),
+        ("import hpo.store.reading.record", HEAVY),
         ("import hpo.doctor.leftovers", HEAVY - {"sqlalchemy", "optuna"}),
         ("import hpo.runner.publishing", HEAVY),
         ("import hpo.dashboard.publish", {"torch", "torchvision", "optuna_dashboard", "sklearn", "plotly"}),

@@ -17,7 +17,7 @@ from hpo.pools.devices import Seat
 from hpo.runner import session
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 SETTINGS = hpo.Settings(epochs=3, sampler="random", pruner="none")
 

@@ -13,7 +13,7 @@ import hpo
 from hpo.errors import UsageError
 from hpo.runner import session
 from hpo.settings import RunOptions
-from hpo.store import record
+from hpo.store.reading import record
 
 
 @pytest.fixture

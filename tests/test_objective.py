@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 from pydantic import Field
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.errors import UsageError
-from hpo.objective import Score, of_study
+from hpo.objective import of_study
+from hpo.scoring.score import Score
 
 
 class Younger(Config):

@@ -17,7 +17,7 @@ from hpo.errors import DataError, UsageError
 EQUAL = """
 import hpo
 from torch import nn
-from hpo.networks.model import Dropout, GlobalMax, Multiply, Whiten
+from hpo.networks.layers import Dropout, GlobalMax, Multiply, Whiten
 
 space = hpo.space(
     depth=hpo.whole(1, 2, default=2),

@@ -17,7 +17,7 @@ from running import DIGITS, Hpo, left_over
 
 from hpo.runner import session
 from hpo.store.database import locate
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 AT_ONCE = 10  # seconds, on a busy machine; an epoch of long.toml takes a minute on an idle one
 SIX = ("--trials", 6, "--epochs", 3, "--space", "short.toml", *DIGITS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.convnet import OBJECTIVE, PRESETS, Config
+from hpo.builtin.convnet import OBJECTIVE, PRESETS, Config
 from hpo.errors import SpaceError
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange
 from hpo.search_space import SearchSpace

@@ -14,7 +14,7 @@ from watchers import Interrupted, Told
 import hpo
 from hpo.cli.main import main
 from hpo.errors import UsageError
-from hpo.objective import Score
+from hpo.scoring.score import Score
 
 SETTINGS = hpo.Settings(epochs=3)
 

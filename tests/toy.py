@@ -3,7 +3,8 @@
 from pydantic import BaseModel, Field
 
 from hpo.messages import Epoch
-from hpo.objective import Objective, Score
+from hpo.objective import Objective
+from hpo.scoring.score import Score
 
 
 class Knobs(BaseModel):

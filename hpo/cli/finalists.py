@@ -9,9 +9,9 @@ import typer
 from hpo.cli.options import File, Form, Format, Storage, Study, Text, Whole, option
 
 if TYPE_CHECKING:
-    from hpo.objective import Score
     from hpo.proof.finalists import Finalist, Finalists
     from hpo.proof.intervals import Estimate
+    from hpo.scoring.score import Score
 
 app = typer.Typer()
 
@@ -51,7 +51,7 @@ def finalists(
     from hpo.cli.views import watching
     from hpo.settings import RunOptions
     from hpo.store.database import locate
-    from hpo.store.record import load
+    from hpo.store.reading.record import load
 
     options = RunOptions.of(workers=workers, device=device, timeout=timeout, grace=grace, data_dir=data_dir)
     wanted = finals.Wanted(top, seeds, epochs, ablation, program)

@@ -12,7 +12,7 @@ from hpo.cli.options import File, Form, Format, States, Storage, Study, Text, Wh
 from hpo.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def list_studies(storage: Storage = None, form: Form = Format.table) -> int:
     """List the studies of a database."""
     from hpo.cli import streams, tables
     from hpo.store.database import exists, locate
-    from hpo.store.record import load_all
+    from hpo.store.reading.record import load_all
 
     location = locate(storage)
     problems: dict[str | bytes, StorageError] = {}
@@ -45,7 +45,7 @@ def show(
     """Show one study: its settings, progress and best trial; or one trial."""
     from hpo.cli import tables
     from hpo.store.database import locate
-    from hpo.store.record import load
+    from hpo.store.reading.record import load
 
     record = load(study, locate(storage), whole=False)
     if trial is None:
@@ -90,7 +90,7 @@ def trials(
     """Show the trials of a study. JSON and CSV have every column."""
     from hpo.cli import tables
     from hpo.store.database import locate
-    from hpo.store.record import load
+    from hpo.store.reading.record import load
 
     record = load(study, locate(storage))
     rows = record.rows(states=state or (), sort=sort, top=top)
@@ -107,8 +107,8 @@ def space(
     toml: Annotated[bool, option("--toml", help="Print it as a TOML file to start from.")] = False,
 ) -> int:
     """Show a search space."""
+    from hpo.builtin.convnet import OBJECTIVE
     from hpo.cli import tables
-    from hpo.convnet import OBJECTIVE
 
     found = OBJECTIVE.space(name)
     if toml:
@@ -213,7 +213,7 @@ def compare(
     from hpo.cli.rows import show_rows
     from hpo.report import Comparison
     from hpo.store.database import locate
-    from hpo.store.record import load
+    from hpo.store.reading.record import load
 
     if len(studies) < 2:
         raise UsageError("compare needs at least two studies: hpo compare A B")

@@ -14,10 +14,10 @@ from hpo.cli.options import File, Storage, Study, Text, command, option
 from hpo.errors import HpoError, UsageError
 
 if TYPE_CHECKING:
-    from hpo.objective import Score
     from hpo.runner.session import Outcome
+    from hpo.scoring.score import Score
     from hpo.settings import RunOptions, Settings
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 app = typer.Typer()
 
@@ -126,7 +126,7 @@ def run(
 
 def _score(maximize: str | None, minimize: str | None) -> Score | None:
     """Return the score that the options name; None where they name none."""
-    from hpo.objective import Score
+    from hpo.scoring.score import Score
 
     if maximize and minimize:
         raise UsageError("--maximize and --minimize both name the score: leave one out.")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from hpo.classes import Frequencies
 from hpo.cli.rows import STYLES, Share, cell, counted, plain, show_rows, to_json
 from hpo.cli.streams import err, out, visible
+from hpo.scoring.classes import Frequencies
 from hpo.settings import METRICS
 from hpo.store.own import FOREIGN
 from hpo.store.repetitions import stored as repeats_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hpo.data.pictures.inspection import Inspection
     from hpo.doctor.diagnosis import Diagnosis
     from hpo.search_space import SearchSpace
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 Row = dict[str, Any]
 

@@ -167,7 +167,7 @@ def _opened(name: str, trial: int | None, device: str, storage: str | None, code
             raise UsageError(f"--trial is for a study, and {name} is a file.")
         return Network.open(name, device=device, code=code)
     from hpo.store.database import locate
-    from hpo.store.record import load
+    from hpo.store.reading.record import load
 
     return load(name, locate(storage), whole=False).network(trial, device=device)
 

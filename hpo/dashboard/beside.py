@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from hpo.store.database import locate
-from hpo.store.record import load
+from hpo.store.reading.record import load
 from hpo.system.children import python
 
 

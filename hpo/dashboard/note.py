@@ -18,7 +18,7 @@ from hpo.report.words import clipped, flat, parameter, score, space_rows
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 PART = 2045  # characters of a note per attribute, as in optuna_dashboard/_note.py, which takes 2.5 s to import
 MAX_NOTES = 300  # notes of trials, and as many more of failures, because the dashboard searches all notes for each of them

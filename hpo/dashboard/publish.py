@@ -16,13 +16,14 @@ from hpo.report.document import as_json
 from hpo.report.figures import winner
 from hpo.report.summary import summarize
 from hpo.report.winner import class_names
-from hpo.store import ledger, reader
+from hpo.store import ledger
+from hpo.store.reading import reader
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
     from hpo.report.figures.figure import Figure
     from hpo.report.summary import Summary
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 FIGURE = "dashboard:plot_data:hpo-"  # followed by name and part, as in optuna_dashboard/_custom_plot_data.py
 

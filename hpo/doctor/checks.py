@@ -21,7 +21,7 @@ from hpo.doctor.diagnosis import Diagnosis
 from hpo.errors import SchemaError, StorageError
 from hpo.store import sqlite
 from hpo.store.database import exists, open_database
-from hpo.store.record import load_all
+from hpo.store.reading.record import load_all
 from hpo.store.sqlite import LOCK_TIMEOUT
 
 if TYPE_CHECKING:

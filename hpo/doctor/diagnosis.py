@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from hpo import correct, folders
+from hpo import folders
 from hpo.dashboard.server import artifacts_folder
 from hpo.doctor.diagnosis import Diagnosis, files, repairing, trials
 from hpo.errors import DataError, StorageError
-from hpo.store.record import load
+from hpo.scoring import correct
+from hpo.store.reading.record import load
 from hpo.store.schema import State
 from hpo.system import weights
 from hpo.system.files import read_sealed
@@ -28,7 +29,7 @@ from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
     from hpo.folders import Location
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
     from hpo.store.schema import Trial
 
     Find = Callable[[StudyRecord], list[Path]]

@@ -12,12 +12,12 @@ from hpo.doctor.diagnosis import Diagnosis, repairing, trials
 from hpo.errors import StorageError
 from hpo.store.database import guarded, open_database
 from hpo.store.own import FOREIGN
-from hpo.store.record import load
+from hpo.store.reading.record import load
 from hpo.store.schema import State
 from hpo.system.locks import Lock
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 ENDED = "started by another program, ended by hpo doctor --repair"
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo.builtin.models import is_file
 from hpo.errors import HpoError
-from hpo.models import is_file
-from hpo.report import stats
 from hpo.report.artifacts import read_artifacts
 from hpo.report.figures.winner import label_smoothing
 from hpo.report.findings.result import winner
+from hpo.report.statistics import stats
 from hpo.report.summary import summarize
 from hpo.report.winner import again
 from hpo.report.words import count, duration, flat, percent, space_rows
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hpo.networks.stored import Description
     from hpo.report.summary import Summary
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 _HUB = {  # where the Hub has a data set that hpo knows by name
     "cifar10": "uoft-cs/cifar10",

@@ -38,7 +38,7 @@ from hpo.system.files import expanded, read_regular, write_atomically
 if TYPE_CHECKING:
     from hpo.exporting.forms import Floats, Pixels, Run
     from hpo.networks.network import Network
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 IMAGES = 1000  # scored images that every form is run on
 TOLERANCE = 1e-3  # largest difference of a logit

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hpo.builtin.models import is_file
 from hpo.errors import UsageError, nearest
 from hpo.exporting import source
-from hpo.models import is_file
 from hpo.networks import stored
 from hpo.networks.model import ConvNet
 from hpo.networks.network import Network

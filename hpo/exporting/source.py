@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hpo.networks import model
+from hpo.networks import layers
 from hpo.networks.views import SHIFTED
 
 if TYPE_CHECKING:
+    from hpo.networks.model import ConvNet
     from hpo.networks.stored import Description
 
 _WIDTH = 100  # characters of a list
@@ -41,28 +42,28 @@ def grey(pixels):
     return torch.floor(((pixels.float() * weights).sum(3, keepdim=True) + 32768) / 65536)
 '''
 _CLASSES = {
-    model.GlobalMax: '''
+    layers.GlobalMax: '''
 class GlobalMax(nn.Module):
     """(N, C, H, W) to (N, C): the largest value of each channel."""
 
     def forward(self, x):
         return x.amax(dim=(2, 3))
 ''',
-    model.FlattenLast: '''
+    layers.FlattenLast: '''
 class FlattenLast(nn.Module):
     """(N, C, H, W) to (N, H * W * C)."""
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
 ''',
-    model.Residual: '''
+    layers.Residual: '''
 class Residual(nn.Sequential):
     """Layers whose output is added to their input."""
 
     def forward(self, x):
         return x + super().forward(x)
 ''',
-    model.Multiply: '''
+    layers.Multiply: '''
 class Multiply(nn.Module):
     """x times a constant, which keeps the first losses of a training small."""
 
@@ -73,7 +74,7 @@ class Multiply(nn.Module):
     def forward(self, x):
         return x * self.factor
 ''',
-    model.Patches: '''
+    layers.Patches: '''
 class Patches(nn.Module):
     """(N, C, H, W) to (N, C * n * n, H / n, W / n): each patch becomes channels; an incomplete one is cut off."""
 
@@ -88,7 +89,7 @@ class Patches(nn.Module):
 }
 
 
-def model_source(net: model.ConvNet, about: Description) -> str:
+def model_source(net: ConvNet, about: Description) -> str:
     """Return model.py: this network's layers, and what loads its weights."""
     parts = {name: module for name, module in net.named_children() if not isinstance(module, nn.Identity)}
     composed = "images"
@@ -149,14 +150,14 @@ def _written(module: nn.Module) -> str:
 def _name(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
         return "nn.Conv2d"
-    if isinstance(module, model.Dropout):
+    if isinstance(module, layers.Dropout):
         return "nn.Dropout"
     kind = type(module)
     return kind.__name__ if kind in _CLASSES else f"nn.{kind.__name__}"
 
 
 def _remark(module: nn.Module) -> str:
-    return "  # fixed before the training: principal directions of small patches" if isinstance(module, model.Whiten) else ""
+    return "  # fixed before the training: principal directions of small patches" if isinstance(module, layers.Whiten) else ""
 
 
 def _arguments(module: nn.Module) -> Iterator[str]:
@@ -176,13 +177,13 @@ def _arguments(module: nn.Module) -> Iterator[str]:
             yield from (str(module.num_features), f"momentum={module.momentum}")
         case nn.GroupNorm():
             yield from (str(module.num_groups), str(module.num_channels))
-        case model.Dropout():
+        case layers.Dropout():
             yield f"{module.threshold / 256:.4g}"
-        case model.Multiply():
+        case layers.Multiply():
             yield "1 / 9" if module.factor == 1 / 9 else repr(module.factor)
-        case model.Patches():
+        case layers.Patches():
             yield str(module.patch)
-        case nn.ReLU() | nn.GELU() | nn.SiLU() | model.GlobalMax() | model.FlattenLast():
+        case nn.ReLU() | nn.GELU() | nn.SiLU() | layers.GlobalMax() | layers.FlattenLast():
             return
         case _:
             raise TypeError(f"nobody wrote how a {type(module).__name__} is written")

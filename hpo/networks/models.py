@@ -19,23 +19,23 @@ import torch
 from pydantic import ConfigDict
 from torch import nn
 
-from hpo.convnet import BEFORE as BEFORE_CONVNET
-from hpo.convnet import Config
+from hpo.builtin.convnet import BEFORE as BEFORE_CONVNET
+from hpo.builtin.convnet import Config
+from hpo.builtin.models import AdaptiveConfig, NetworkConfig, is_file
+from hpo.builtin.recipe import BEFORE, LATEST, TrainingConfig
 from hpo.errors import UsageError
-from hpo.models import AdaptiveConfig, NetworkConfig, is_file
 from hpo.networks import model as convnet
 from hpo.networks import zoo
 from hpo.networks.measuring import passed
 from hpo.objective import FIRST_BUILT_IN, TrialError
 from hpo.own import describe
 from hpo.own.declare import Shape
-from hpo.recipe import BEFORE, LATEST, TrainingConfig
 
 if TYPE_CHECKING:
+    from hpo.builtin.recipe import Recipe
     from hpo.networks.model import Size
     from hpo.networks.weights import Weights
     from hpo.parameters import Value
-    from hpo.recipe import Recipe
 
 CONVNET = FIRST_BUILT_IN
 

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo.builtin.models import is_file
+from hpo.builtin.recipe import of_version
 from hpo.data.pictures.picture import Unusable, decode, squared
 from hpo.errors import DataError, DeviceError, UsageError
-from hpo.models import is_file
 from hpo.networks import models, stored
 from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.networks.views import mean, views_of
 from hpo.objective import TrialError
-from hpo.recipe import of_version
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hpo.convnet import BEFORE
+from hpo.builtin.convnet import BEFORE
 from hpo.data.arrays import SIDE
 from hpo.errors import DataError, StorageError, UsageError
 from hpo.networks import checkpoint

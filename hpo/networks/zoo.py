@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from hpo.errors import SpaceError, UsageError, nearest
-from hpo.networks.model import Dropout
+from hpo.networks.layers import Dropout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from hpo.search_space import SearchSpace
 from hpo.system.files import expanded
 
 if TYPE_CHECKING:
-    from hpo.objective import Score
+    from hpo.scoring.score import Score
 
 LOADER = "hpo.own.program"
 CHECKPOINT = "checkpoint"  # the place for a folder of the trial's own, where a program keeps what it goes on from

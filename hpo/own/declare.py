@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from hpo.errors import SpaceError, explain
-from hpo.objective import SHARE, Score
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange
+from hpo.scoring.score import SHARE, Score
 from hpo.search_space import SearchSpace
 
 if TYPE_CHECKING:

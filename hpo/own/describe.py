@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from pydantic import create_model
 
 from hpo.errors import UsageError, nearest
-from hpo.objective import Objective, Score
+from hpo.objective import Objective
 from hpo.own.declare import SPACE
+from hpo.scoring.score import Score
 from hpo.search_space import SearchSpace
 from hpo.system.children import python
 from hpo.system.files import expanded

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any, cast
 
 from hpo.errors import UsageError, nearest
-from hpo.objective import Objective, Score
+from hpo.objective import Objective
 from hpo.own import describe
+from hpo.scoring.score import Score
 
 LOADER = "hpo.own.optuna_trial"
 DEFINED_BY_RUN = "defined by run"  # the name of such a space

@@ -17,14 +17,14 @@ from hpo.proof import reading
 from hpo.proof.intervals import Estimate, estimate
 from hpo.store import repetitions
 from hpo.store.database import exists, open_database
-from hpo.store.reader import names
-from hpo.store.record import load
+from hpo.store.reading.reader import names
+from hpo.store.reading.record import load
 from hpo.store.schema import SEED
 
 if TYPE_CHECKING:
-    from hpo.objective import Score
     from hpo.proof.reading import Reading
-    from hpo.store.record import StudyRecord
+    from hpo.scoring.score import Score
+    from hpo.store.reading.record import StudyRecord
     from hpo.store.repetitions import Entry, Repetitions
 
 COSTS = ("macs", "n_parameters")  # what makes a network simpler, the first that is known

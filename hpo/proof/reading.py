@@ -11,7 +11,7 @@ from hpo.settings import METRICS
 
 if TYPE_CHECKING:
     from hpo.parameters import Value
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hpo.objective import Score
     from hpo.proof.finalists import Finalist, Finalists
     from hpo.proof.intervals import Estimate
+    from hpo.scoring.score import Score
 
 ALIKE = "the same in all trainings, so seeds say nothing of how sure that is"
 WORDS = {"macs": "multiply-adds", "n_parameters": "parameters"}

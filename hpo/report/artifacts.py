@@ -22,7 +22,7 @@ from hpo.report.words import amount, clipped
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
-    from hpo.report.stats import Floats
+    from hpo.report.statistics.stats import Floats
 
 MAX_EDGE = 128  # pixels along a picture's edge; larger pictures would make the page too large
 MAX_PICTURES = 200

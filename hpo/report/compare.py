@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo.errors import UsageError
-from hpo.objective import PLAIN
-from hpo.report import document, gains
+from hpo.report import document
 from hpo.report.figures import comparison as figures
+from hpo.report.statistics import gains
 from hpo.report.summary import Summary, summarize
 from hpo.report.words import NOTHING, duration, flat, percent, points, points_between, score
+from hpo.scoring.score import PLAIN
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 _SCORED_BY = ("dataset", "score", "limit_test")  # settings that decide which images are scored
 OTHER_OBJECTIVE = "not comparable: another objective"

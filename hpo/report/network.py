@@ -18,12 +18,12 @@ import numpy.typing as npt
 from hpo.errors import DataError, UsageError
 from hpo.folders import NETWORK
 from hpo.report.artifacts import MAX_LAYERS_BYTES
-from hpo.store import results
+from hpo.store.reading import results
 from hpo.system import weights as files
 from hpo.system.files import read_regular
 
 if TYPE_CHECKING:
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
     Array = npt.NDArray[Any]
 

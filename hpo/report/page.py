@@ -23,7 +23,7 @@ from hpo.store.schema import MEASURED
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 SEARCH = (
     finalists.means,

@@ -16,16 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hpo import correct, folders
+from hpo import folders
 from hpo.errors import DataError, NoResultError
-from hpo.report.stats import Z, difference, mcnemar, paired
-from hpo.store import own, results
+from hpo.report.statistics.stats import Z, difference, mcnemar, paired
+from hpo.scoring import correct
+from hpo.store import own
+from hpo.store.reading import results
 from hpo.system import weights
 
 if TYPE_CHECKING:
     from hpo.messages import Epoch
     from hpo.objective import Objective
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
     from hpo.store.schema import Trial
 
 LEVEL = 0.05  # of the test

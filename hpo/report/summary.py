@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hpo import correct
 from hpo.objective import FIRST
 from hpo.proof.finalists import about
-from hpo.report import gains, resampling, rungs
-from hpo.report.importance import Importance, importances
+from hpo.report.statistics import gains, resampling, rungs
+from hpo.report.statistics.importance import Importance, importances
+from hpo.scoring import correct
 from hpo.settings import METRICS
 from hpo.store import repetitions
 from hpo.store.own import are_shares, best_first, is_our_study, metrics
-from hpo.store.trials import as_columns, stints, texts
+from hpo.store.reading.trials import as_columns, stints, texts
 
 if TYPE_CHECKING:
     from hpo.objective import Objective
     from hpo.proof.finalists import Finalists
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
     from hpo.store.schema import Distribution
 
 STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING", "FOREIGN")
@@ -52,9 +52,9 @@ class Summary:
         objective: What it maximizes.
         command: The command that made the study; empty if missing.
         ended: The stored reason why its last run ended; empty if missing.
-        trials: One row per trial; `hpo.store.trials.Trials.table` with seconds filled from the times where missing,
+        trials: One row per trial; `hpo.store.reading.trials.Trials.table` with seconds filled from the times where missing,
             began and ended (seconds since the first start), reason as one line, and best (best value so far).
-        params, curves, distributions: As in `hpo.store.trials.Trials`.
+        params, curves, distributions: As in `hpo.store.reading.trials.Trials`.
         metrics: What the best trial measured beside its score, by name: a value for each epoch.
         finalists: What the best trials and the default point score when they are trained again; None if nobody did.
         repeats: Whether the study is such trainings itself: the best of them is only the luckiest.

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo import correct, folders
+from hpo import folders
 from hpo.errors import NoResultError, StorageError, UsageError
 from hpo.messages import EpochDone, Job, Started, Tick, TrialDone, TrialFailed, Verdict
 from hpo.pools import Died
@@ -21,13 +21,15 @@ from hpo.pools.local import LocalPool
 from hpo.report.reproduction import Reproduction, compared, differences
 from hpo.runner import provenance
 from hpo.runner.board import Board, Row, Watcher, logged_to
-from hpo.runner.crew import Crew
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.signals import stopping_by_signals
+from hpo.runner.workers.crew import Crew
+from hpo.scoring import correct
 from hpo.settings import PLACES, RunOptions, data_folder
-from hpo.store import definition, results
+from hpo.store import definition
 from hpo.store.database import open_database
 from hpo.store.own import FINISHED
+from hpo.store.reading import results
 from hpo.system.failpoints import reach
 from hpo.system.files import refusal
 from hpo.system.locks import Lock
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from hpo.pools.devices import Seat
     from hpo.settings import Settings
     from hpo.store.definition import Definition
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
     from hpo.store.schema import Trial
 
 FOLDER = "reproduced"  # in a study's folder

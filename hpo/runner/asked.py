@@ -12,9 +12,10 @@ from hpo.runner import provenance
 from hpo.search import study
 from hpo.search.warm_start import warm_start
 from hpo.settings import PLACES, Settings
-from hpo.store import definition, record
+from hpo.store import definition
 from hpo.store.database import exists, open_database
 from hpo.store.definition import Definition
+from hpo.store.reading import record
 from hpo.store.repetitions import KEY
 
 if TYPE_CHECKING:

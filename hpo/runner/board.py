@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from hpo.objective import Score
+from hpo.scoring.score import Score
 from hpo.settings import DEFAULT_TRIALS
 from hpo.store.own import best_first
 

@@ -25,11 +25,11 @@ from hpo.messages import (
 )
 from hpo.pools import Died
 from hpo.runner.board import Board, limit_reached
-from hpo.runner.crew import TURN
 from hpo.runner.mishaps import TRIAL_DEATHS
 from hpo.runner.retention import Folders
-from hpo.runner.seating import Seating, continuing
 from hpo.runner.supply import Supply
+from hpo.runner.workers.crew import TURN
+from hpo.runner.workers.seating import Seating, continuing, death
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hpo.messages import Epoch
     from hpo.pools import Event
     from hpo.runner.board import Watcher
-    from hpo.runner.crew import Crew
+    from hpo.runner.workers.crew import Crew
     from hpo.search.open_trial import OpenTrial
     from hpo.search.plan import Does
     from hpo.search.study import WritableStudy
@@ -60,10 +60,9 @@ class Runner:
         self._folders = Folders(study, options.keep_checkpoints or 1)
         self._mishaps = crew.mishaps
         self.board = Board.of(study, options, crew.size)
-        self.board.at_once = crew.at_once
         self._seated = Seating(self.board)
         self._supply = Supply(study, self.board, crew, watcher)
-        self.board.n_train = crew.environment.get("n_train", 0)
+        self.board.at_once, self.board.n_train = crew.at_once, crew.environment.get("n_train", 0)
 
     def stop(self, reason: str) -> None:
         """Let workers finish their epoch, then end; a later run continues their trials. Only the first reason counts."""
@@ -262,14 +261,7 @@ class Runner:
         numbers = [trial.number for trial in trials]
         self._mishaps.died(self._crew.seat(worker), silent or numbers)
         going_on = [number for number in numbers if not self._mishaps.deadly(number)]
-        who = f"{self._crew.name(worker)} {died.why}"
-        if not trials:
-            self._watcher.warned(f"{who} while idle. {died.last_line}")
-        elif not going_on:
-            self._watcher.warned(f"{who} in trial {numbers[0]}, as earlier workers did. {died.last_line}")
-        else:
-            who += f" in trial {', '.join(map(str, silent))}, beside others:" if 0 < len(silent) < len(trials) else " in"
-            self._watcher.warned(f"{who} {continuing(going_on, ', which')} last epoch. {died.last_line}")
+        self._watcher.warned(death(self._crew.name(worker), died, numbers, going_on, silent))
         for trial in reversed(trials):
             if trial.number in going_on:
                 self._supply.interrupted.appendleft(trial)

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo import correct
 from hpo.errors import StorageError
 from hpo.folders import is_within, trial_folder
+from hpo.scoring import correct
 from hpo.store.own import best_first
 from hpo.system.files import refusal
 

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo import folders
-from hpo.classes import advice, of_environment
 from hpo.errors import NoResultError, StorageError, UsageError
 from hpo.pools.devices import described, seats
 from hpo.pools.local import LocalPool
 from hpo.runner import provenance
 from hpo.runner.asked import Asked, where
 from hpo.runner.board import Watcher, logged_to, reached
-from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
 from hpo.runner.signals import CODES, Stoppable, stopping_by_signals
+from hpo.runner.workers.crew import Crew
+from hpo.scoring.classes import advice, of_environment
 from hpo.settings import DEFAULT_TRIALS, PLACES, RunOptions, Settings, data_folder, study_name
-from hpo.store import place, record, sqlite
+from hpo.store import place, sqlite
 from hpo.store.database import exists, locate
+from hpo.store.reading import record
 from hpo.system.failpoints import reach
 from hpo.system.locks import Lock
 

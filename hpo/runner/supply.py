@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpo.runner.board import Board, Watcher
-    from hpo.runner.crew import Crew
+    from hpo.runner.workers.crew import Crew
     from hpo.search.open_trial import OpenTrial
     from hpo.search.study import WritableStudy
 

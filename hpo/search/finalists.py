@@ -13,7 +13,7 @@ from hpo.store.repetitions import Entry, Repetitions
 if TYPE_CHECKING:
     from hpo.parameters import Value
     from hpo.search_space import SearchSpace
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 NEAR = 0.05  # of each range; nearer points are the same choice, and their trainings would tell little
 

@@ -17,14 +17,14 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from hpo.objective import PLAIN
+from hpo.scoring.score import PLAIN
 from hpo.search.plan import GO_ON, Judgement, Plan
 from hpo.store.schema import LEVELS, WAITS
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.objective import Score
+    from hpo.scoring.score import Score
     from hpo.search.open_trial import OpenTrial
 
 RUNGS = (0.1, 0.2, 0.4)  # of a training: with ten epochs after the first, the second and the fourth

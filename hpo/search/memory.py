@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from hpo.objective import PLAIN
+from hpo.scoring.score import PLAIN
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from hpo.objective import Score
+    from hpo.scoring.score import Score
 
 N_BEST = 25  # TPE takes a tenth of the trials for good, and never more than this
 

@@ -28,7 +28,7 @@ from hpo.store import definition
 from hpo.store.database import guarded
 from hpo.store.ledger import Ledger
 from hpo.store.own import FINISHED, is_ours, ranked
-from hpo.store.reader import legible
+from hpo.store.reading.reader import legible
 from hpo.store.schema import REFUSED, SEED, distributions
 from hpo.system.failpoints import reach
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo.errors import UsageError
 from hpo.parameters import Choices, Fixed
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 if TYPE_CHECKING:
     from hpo.folders import Location
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpo.parameters import Parameter, Value
     from hpo.search_space import SearchSpace
     from hpo.settings import Settings
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 POINTS = 5  # best configurations that are taken over
 

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from hpo.errors import SpaceError, StorageError, UsageError, explain
 from hpo.objective import FIRST, of_study
 from hpo.settings import PLACES, TASK, RunOptions
-from hpo.store import reader, repetitions, schema
+from hpo.store import repetitions, schema
 from hpo.store.database import guarded
 from hpo.store.own import is_ours, stored_settings
+from hpo.store.reading import reader
 from hpo.system.failpoints import reach
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from optuna.distributions import distribution_to_json
 
 from hpo.errors import StorageError
 from hpo.store.database import guarded, open_database
@@ -33,6 +32,7 @@ from hpo.store.tables import (
     STUDIES,
     TRIALS,
     VALUES,
+    parameter,
     put,
     stored,
 )
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from hpo.store.database import Database
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 _STATE = (  # built once: it is asked every epoch
     sa.select(TRIALS.c.state)
@@ -106,7 +106,7 @@ class Ledger:
         """
         with self._transaction() as connection:
             trial_id = self._insert(connection, number) if enqueued is None else self._take(connection, enqueued)
-            rows = [_param(trial_id, name, value, distributions[name]) for name, value in params.items()]
+            rows = [parameter(trial_id, name, value, distributions[name]) for name, value in params.items()]
             if rows:
                 connection.execute(sa.insert(PARAMS), rows)
             mark = {"trial_id": trial_id, "key": RUN, "value_json": json.dumps(self._token)}
@@ -175,7 +175,7 @@ class Ledger:
         """
         with self._transaction() as connection:
             self._check_running(connection, trial_id)
-            connection.execute(sa.insert(PARAMS), _param(trial_id, name, value, distribution))
+            connection.execute(sa.insert(PARAMS), parameter(trial_id, name, value, distribution))
             put(connection, OF_TRIAL_BY_SYSTEM, {"trial_id": trial_id}, of_trial)
             put(connection, OF_STUDY_BY_SYSTEM, {"study_id": self._study_id}, of_study)
 
@@ -269,15 +269,6 @@ class Ledger:
             f"another program has {deed} a trial of study {self._name!r} in {self._location} while it was trained. "
             f"Continue with what is there: hpo resume {self._name}"
         )
-
-
-def _param(trial_id: int, name: str, value: object, distribution: BaseDistribution) -> dict[str, object]:
-    return {
-        "trial_id": trial_id,
-        "param_name": name,
-        "param_value": distribution.to_internal_repr(value),
-        "distribution_json": distribution_to_json(distribution),
-    }
 
 
 def _now() -> datetime:

@@ -8,10 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from optuna.distributions import distribution_to_json
 
 from hpo.store.schema import LONGEST_NAME, State
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from sqlalchemy.engine import Connection
 
     _Kind = sa.types.TypeEngine[Any]
@@ -64,6 +66,16 @@ def stored(value: float) -> tuple[float | None, str]:
     if math.isfinite(value):
         return value, "FINITE"
     return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
+
+
+def parameter(trial_id: int, name: str, value: object, distribution: BaseDistribution) -> dict[str, object]:
+    """Return a trial's parameter as a row."""
+    return {
+        "trial_id": trial_id,
+        "param_name": name,
+        "param_value": distribution.to_internal_repr(value),
+        "distribution_json": distribution_to_json(distribution),
+    }
 
 
 def put(

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from hpo.recipe import TrainingConfig
+    from hpo.builtin.recipe import TrainingConfig
 
 RATIO = 4 / 3  # of the longer edge of a crop to the shorter one, at most
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601)

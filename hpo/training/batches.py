@@ -9,20 +9,20 @@ in from outside are reflections.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hpo.recipe import LATEST
+from hpo.builtin.recipe import LATEST
 from hpo.training.augmentation import augmented, drawn
-from hpo.training.tables import Tables
+from hpo.training.steps.tables import Tables
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hpo.recipe import Recipe, TrainingConfig
+    from hpo.builtin.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,13 @@ class Images:
         """Put arrays on a device, the pixels at `home` if it is another; on a CPU nothing is copied."""
         home = home or device
         return cls(torch.from_numpy(pixels).to(home), torch.from_numpy(labels).to(device), torch.from_numpy(chosen).to(home))
+
+    def some(self, n: int, seed: int | None) -> Images:
+        """Return `n` of them at most, drawn with a seed, or without one from the beginning, evenly."""
+        if seed is None:
+            return replace(self, chosen=self.chosen[:: max(1, len(self) // n)][:n])
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        return replace(self, chosen=self.chosen[order[:n].sort().values.to(self.chosen.device)])
 
     def batch(self, pixels: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return pixels that lie where all do, and the labels of `index`, on the device."""

@@ -25,11 +25,11 @@ from hpo.networks.device import scoring_batch
 from hpo.system.files import atomic_file, refusal
 from hpo.system.locks import Lock
 from hpo.training.batches import scoring_batches
-from hpo.training.tables import Tables
+from hpo.training.steps.tables import Tables
 
 if TYPE_CHECKING:
+    from hpo.builtin.recipe import TrainingConfig
     from hpo.networks.zoo import Adapted
-    from hpo.recipe import TrainingConfig
     from hpo.training.batches import Images, Scale
 
 FOLDER = "features"

@@ -15,8 +15,8 @@ from hpo.objective import CrowdedError, TrialError
 if TYPE_CHECKING:
     import torch
 
+    from hpo.builtin.recipe import TrainingConfig
     from hpo.networks.model import Size
-    from hpo.recipe import TrainingConfig
 
 PATIENCE = 1.0  # seconds: a trial that was just stopped may still hold its memory
 _LARGE = ("filters", "depth", "batch_size")

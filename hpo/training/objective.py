@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hpo.builtin.models import is_file
+from hpo.builtin.recipe import of_version
 from hpo.data import datasets
 from hpo.errors import DeviceError, UsageError
-from hpo.models import is_file
 from hpo.networks import models, weights, zoo
 from hpo.networks.device import Streams, fast_dtype, model_name, opened, out_of_memory
-from hpo.recipe import of_version
-from hpo.training.cuda import collect
+from hpo.training.steps.cuda import collect
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 

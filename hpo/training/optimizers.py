@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hpo.builtin.recipe import LATEST
 from hpo.networks.device import fast_dtype, has_fused_optimizers
-from hpo.recipe import LATEST
 
 if TYPE_CHECKING:
-    from hpo.recipe import Recipe, TrainingConfig
+    from hpo.builtin.recipe import Recipe, TrainingConfig
 
 SHARE = "share"  # of the rate that a group of parameters gets
 ADAMW_LR = 0.01  # times `lr`, so that one range of rates suits both optimizers
@@ -23,6 +23,7 @@ BIAS_SHARE = 0.22
 HEAD_SHARE = 0.0035
 MUON_DECAY = 0.004
 OTHERS_MOMENTUM = 0.85
+WARM_UP = 0.25  # share of a one-cycle training before the peak rate
 
 
 def make_optimizer(
@@ -73,6 +74,17 @@ def _muon_groups(net: nn.Module, trained: list[nn.Parameter], config: TrainingCo
     biases = [p for p in rest if p.dim() <= 1 and p not in scales]
     matrices = [p for p in rest if p.dim() > 1 or p in scales]
     return [{"params": convolutions, "orthogonal": True}, others(matrices, HEAD_SHARE), others(biases, BIAS_SHARE)]
+
+
+def learning_rate(config: TrainingConfig, progress: float) -> float:
+    """Return the learning rate at `progress` (0 to 1) of the training: constant, a linear fall, or a linear rise and fall."""
+    peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
+    if config.schedule == "constant":
+        return peak
+    if config.schedule == "falling":
+        return peak * (1 - progress)
+    up, down = 0.1 + 0.9 * progress / WARM_UP, (1 - progress) / (1 - WARM_UP)
+    return peak * min(up, down)
 
 
 class Muon(torch.optim.Optimizer):

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hpo.builtin.recipe import LATEST
 from hpo.data.datasets import MIRRORABLE
 from hpo.data.sampling import chosen
 from hpo.networks.device import home_of_pixels
 from hpo.objective import FIRST_BUILT_IN
-from hpo.recipe import LATEST
 from hpo.settings import PLACES, TASK
 from hpo.training.batches import Images
 from hpo.training.memory import Room
 
 if TYPE_CHECKING:
+    from hpo.builtin.recipe import Recipe
     from hpo.data.datasets import DataSet
     from hpo.networks.weights import Weights
-    from hpo.recipe import Recipe
     from hpo.settings import Settings
 
 

@@ -11,38 +11,37 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from hpo.builtin.models import is_file
+from hpo.builtin.recipe import LATEST
 from hpo.messages import Epoch
-from hpo.metrics import ACCURACY, measured
-from hpo.models import is_file
 from hpo.networks import models
 from hpo.networks.device import fast_dtype, scoring_batch
-from hpo.networks.model import Dropout, Whiten
+from hpo.networks.layers import Dropout, Whiten
 from hpo.networks.views import mean, views_of
 from hpo.networks.zoo import Adapted
-from hpo.recipe import LATEST
-from hpo.training import step
-from hpo.training.averaging import RunningAverage
+from hpo.scoring.metrics import ACCURACY, measured
 from hpo.training.batches import Images, Scale, scoring_batches, training_tables
-from hpo.training.cuda import Cuda, own_stream
-from hpo.training.eager import Eager, Work
-from hpo.training.optimizers import ADAMW_LR, SHARE, make_optimizer
-from hpo.training.tables import n_batches
+from hpo.training.loss import Loss
+from hpo.training.optimizers import SHARE, learning_rate, make_optimizer
+from hpo.training.steps import step
+from hpo.training.steps.averaging import RunningAverage
+from hpo.training.steps.cuda import Cuda, own_stream
+from hpo.training.steps.eager import Eager, Work
+from hpo.training.steps.tables import n_batches
 
 if TYPE_CHECKING:
+    from hpo.builtin.recipe import Recipe, TrainingConfig
     from hpo.networks.weights import Weights
-    from hpo.recipe import Recipe, TrainingConfig
-    from hpo.training.cuda import Gpu
     from hpo.training.features import Features, Kept
-    from hpo.training.tables import Tables
+    from hpo.training.steps.cuda import Gpu
+    from hpo.training.steps.tables import Tables
 
 TICK = 0.25  # seconds between messages about the progress
-WARM_UP = 0.25  # share of a one-cycle training before the peak rate
 WHITENED = 5000  # training images from which the stem's filters are computed
 _BUILDING = threading.Lock()  # initial weights come from torch's own generator, which all of the process share
 
@@ -80,8 +79,7 @@ class Training:
     ) -> None:
         self.config, self.train, self.score, self.recipe, self.metric = config, train, score, recipe, metric
         self.n_epochs, self.seed = n_epochs, seed
-        self.epoch = 0
-        self.logits = torch.empty(0)
+        self.epoch, self.logits = 0, torch.empty(0)
         device = train.device
         if device.type == "cuda":
             own_stream(device)
@@ -99,7 +97,6 @@ class Training:
             else Scale.of(train, standardize=config.standardize, recipe=recipe)
         )
         self._fit_stem()
-        self._kept = kept
         self.features: Features | None = None
         self._frozen = isinstance(self.net, Adapted) and self.net.is_frozen
         self.part = self.net.head if isinstance(self.net, Adapted) and self._frozen else self.net
@@ -107,9 +104,9 @@ class Training:
         self.average = RunningAverage(self.part, config.averaging, self.steps) if config.averaging else None
         self.optimizer = make_optimizer(self.net, config, device, recipe)
         self.dtype = fast_dtype(device)
-        self.weights = _class_weights(train, n_classes, config.class_weights) if config.class_weights else None
+        self._loss = Loss.of(train, n_classes, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self.model, self._n_classes = model, n_classes
+        self.model, self._n_classes, self._kept = model, n_classes, kept
         self.generator = torch.Generator(device)
         for module in self.net.modules():
             if isinstance(module, Dropout):
@@ -122,17 +119,10 @@ class Training:
         return n_batches(len(self.train), self.config.batch_size)
 
     def _fit_stem(self) -> None:
-        stems = [module for module in self.net.modules() if isinstance(module, Whiten)]
-        if not stems:
-            return
-        if self.recipe.stem_shuffled:
-            order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed))
-            some = self.train.chosen[order[:WHITENED].sort().values.to(self.train.chosen.device)]
-        else:
-            some = self.train.chosen[:: max(1, len(self.train) // WHITENED)][:WHITENED]
-        images = replace(self.train, chosen=some)
-        for stem in stems:
-            stem.fit(inputs for inputs, _ in scoring_batches(images, self.scale, scoring_batch(images.device)))
+        for stem in self.net.modules():
+            if isinstance(stem, Whiten):
+                images = self.train.some(WHITENED, self.seed if self.recipe.stem_shuffled else None)
+                stem.fit(inputs for inputs, _ in scoring_batches(images, self.scale, scoring_batch(images.device)))
 
     @property
     def tta(self) -> bool | str:
@@ -267,14 +257,6 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        smoothing = self.config.label_smoothing
-        if self.weights is None:
-            return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-        # Not by cross_entropy's own weights: these divide by the sum of a batch's weights, which differs from batch to batch.
-        each = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-        return (each * self.weights[labels]).mean()
-
     def score_again(self) -> None:
         """Compute the logits of the scored images, which a finished network's weights bring back."""
         self._score()
@@ -307,24 +289,6 @@ class Training:
             return
         for inputs, _ in scoring_batches(self.score, self.scale, size):
             yield views_of(inputs, self.tta), scored
-
-
-def _class_weights(images: Images, n_classes: int, power: float) -> Tensor:
-    """Return the weight of each class's images, (n_classes,) float32: rarity to a power, with mean 1 over the images."""
-    counts = torch.bincount(images.labels[images.chosen.to(images.device)], minlength=n_classes).double()
-    rarity = counts.clamp_min(1) ** -power
-    return (rarity * counts.sum() / (rarity * counts).sum()).float()
-
-
-def learning_rate(config: TrainingConfig, progress: float) -> float:
-    """Return the learning rate at `progress` (0 to 1) of the training: constant, a linear fall, or a linear rise and fall."""
-    peak = config.lr * (ADAMW_LR if config.optimizer == "adamw" else 1)
-    if config.schedule == "constant":
-        return peak
-    if config.schedule == "falling":
-        return peak * (1 - progress)
-    up, down = 0.1 + 0.9 * progress / WARM_UP, (1 - progress) / (1 - WARM_UP)
-    return peak * min(up, down)
 
 
 def _check_finite(total: float) -> None:

@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hpo import correct
 from hpo.errors import DataError, SpaceError, StorageError, UsageError
 from hpo.folders import NETWORK
 from hpo.messages import Epoch
-from hpo.metrics import ACCURACY
 from hpo.networks import checkpoint, models, stored
 from hpo.networks.device import lost, memory, out_of_memory
-from hpo.networks.stored import THUMBNAIL, Description, Images
+from hpo.networks.stored import Description, Images
 from hpo.networks.views import SHIFTED
 from hpo.objective import FIRST, CrowdedError, DeviceLostError, TrialError
+from hpo.scoring import correct
+from hpo.scoring.metrics import ACCURACY
 from hpo.settings import PLACES, Settings
 from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training.features import Kept
 from hpo.training.memory import training_bytes
+from hpo.training.pictured import pictured, thumbnails
 from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
+    from hpo.builtin.recipe import TrainingConfig
     from hpo.messages import Memory
-    from hpo.recipe import TrainingConfig
     from hpo.training.task import Task
 
-N_PICTURES = 24  # pictures of the winner's mistakes, and of its successes
 # What restoring from a file of other content raises.
 _NO_STATE = (UsageError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError)
 
@@ -204,8 +204,8 @@ class Trial:
         score = self.task.score
         logits = self._training.logits.float().cpu().numpy()
         labels = score.labels[score.chosen].cpu().numpy()
-        shown = _pictured(logits, labels)
-        pictures = _thumbnails(score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy())
+        shown = pictured(logits, labels)
+        pictures = thumbnails(score.pixels[score.chosen[torch.from_numpy(shown).to(score.chosen.device)]].cpu().numpy())
         try:
             with atomic_file(self.folder / "scores.npz") as file:
                 np.savez_compressed(file, logits=logits, labels=labels, pictures=pictures, picture_indices=shown)
@@ -296,26 +296,3 @@ def _device_errors() -> Iterator[None]:
         if lost(error):
             raise DeviceLostError(f"the GPU failed: {str(error).splitlines()[0]}") from None
         raise
-
-
-def _thumbnails(pictures: np.ndarray) -> np.ndarray:
-    """Return pictures of at most 128 pixels, which is what the page has room for."""
-    if pictures.shape[1] <= THUMBNAIL:
-        return pictures
-    from PIL import Image
-
-    size = (THUMBNAIL, THUMBNAIL)
-    return np.stack([np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)) for picture in pictures])
-
-
-def _pictured(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return positions of the most confident mistakes, then of successes of typical (median) confidence."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    confidence = (shifted / shifted.sum(1, keepdims=True)).max(1)
-    right = logits.argmax(1) == labels
-    wrong = np.flatnonzero(~right)
-    mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_PICTURES]
-    hits = np.flatnonzero(right)
-    median = np.median(confidence[hits]) if len(hits) else 0.0
-    successes = hits[np.argsort(np.abs(confidence[hits] - median), kind="stable")][:N_PICTURES]
-    return np.concatenate((mistakes, successes))

@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 import numpy as np
 import torch
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.data.datasets import MIRRORABLE, load
 from hpo.parameters import FloatRange, IntRange
 from hpo.settings import Settings

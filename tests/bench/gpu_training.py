@@ -29,7 +29,7 @@ class Bench:
         from hpo.settings import Settings
         from hpo.training.task import Task
 
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training" / "steps"))
         self.torch, self.options = torch, options
         self.seconds, self.dry = options.seconds, options.device == "cpu"
         self.n_steps = 6 if self.dry else 50
@@ -41,7 +41,7 @@ class Bench:
         self.task = Task.of(settings, loaded, self.device, 10**11)
 
     def training(self, n_epochs: int = 10, seed: int = 0, **knobs: Any) -> Any:
-        from hpo.convnet import Config
+        from hpo.builtin.convnet import Config
         from hpo.training.train import Training
 
         if self.dry:
@@ -56,7 +56,7 @@ class Bench:
 
     def steps(self, run: Any, why_eager: str = "") -> Any:
         """Return a training's steps; the captured ones must be."""
-        from hpo.training import step
+        from hpo.training.steps import step
 
         if self.dry:
             step.LEAST = 1
@@ -113,7 +113,7 @@ ASKED = {"32 filters, batch 128 (the default network)": "140,000", "64 filters, 
 
 
 def rates(bench: Bench) -> None:
-    from hpo.training import step
+    from hpo.training.steps import step
 
     first = next(iter(NETS))
     bench.rate(**NETS[first])  # what only the first training of a process pays for
@@ -239,7 +239,7 @@ def equal(bench: Bench) -> None:
 
 
 def _optimizers() -> str:
-    from hpo.recipe import TrainingConfig
+    from hpo.builtin.recipe import TrainingConfig
 
     return str(TrainingConfig.model_fields["optimizer"].annotation)
 
@@ -303,7 +303,7 @@ def phases(options: argparse.Namespace) -> None:
 
 def accuracy(bench: Bench) -> None:
     """Train single networks; the two of the issue's table first, then what the space for GPUs begins with."""
-    from hpo.convnet import OBJECTIVE
+    from hpo.builtin.convnet import OBJECTIVE
 
     wide = {"batch_size": 512, "lr": 0.3}
     cases: list[tuple[str, int, dict[str, Any]]] = [

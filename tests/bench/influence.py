@@ -34,11 +34,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, new_study, run
 
-from hpo.convnet import PRESETS, Config
-from hpo.report import importance, stats
+from hpo.builtin.convnet import PRESETS, Config
+from hpo.report.statistics import importance, stats
 from hpo.report.summary import Summary, summarize
 from hpo.search_space import SearchSpace
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpo.convnet import OBJECTIVE
-from hpo.report import gains, stats
+from hpo.builtin.convnet import OBJECTIVE
+from hpo.report.statistics import gains, stats
 from hpo.report.summary import Summary
 from hpo.settings import Settings
 

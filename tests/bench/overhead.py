@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import InstantPool, curve, new_study, reopen, runner_of
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.search.halving import REDUCTION
 from hpo.search.memory import FOR_PRUNERS, Memory
 from hpo.search.samplers import STARTUP_TRIALS

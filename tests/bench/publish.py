@@ -29,12 +29,12 @@ from report import big
 from hpo import folders
 from hpo.dashboard import beside
 from hpo.store.database import locate, open_database
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hpo.store.record import StudyRecord
+    from hpo.store.reading.record import StudyRecord
 
 
 class Times(NamedTuple):

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 import torch
 from torch import Tensor, nn
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.data.datasets import load
 from hpo.settings import Settings
 from hpo.training import train

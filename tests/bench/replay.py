@@ -48,7 +48,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from instant import new_study, run
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.messages import Epoch, EpochDone, Job, Ready, Started, TrialDone, TrialFailed
 from hpo.parameters import FloatRange
 from hpo.pools import Event

@@ -39,7 +39,8 @@ PAGE = """
 import sys
 from pathlib import Path
 from hpo.report import document, page, summary
-from hpo.store import database, record
+from hpo.store.reading import record
+from hpo.store import database
 found = record.load("big", database.locate(sys.argv[1]))
 document.write(Path(sys.argv[2]), page.page(summary.summarize(found), artifacts=Path(sys.argv[3])))
 """

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import tutorial
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.data.datasets import load
 from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.pools.devices import n_cores

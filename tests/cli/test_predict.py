@@ -12,13 +12,13 @@ import pytest
 from instant import new_study, run
 from PIL import Image
 
+from hpo.builtin.convnet import Config
 from hpo.cli.main import main
-from hpo.convnet import Config
 from hpo.data import datasets
 from hpo.folders import NETWORK, trial_folder
 from hpo.networks.network import Network
 from hpo.settings import Settings
-from hpo.store.record import load
+from hpo.store.reading.record import load
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 

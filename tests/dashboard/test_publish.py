@@ -20,7 +20,7 @@ from hpo.dashboard.note import note_of
 from hpo.dashboard.server import server
 from hpo.report.summary import summarize
 from hpo.store.database import locate, open_database
-from hpo.store.record import load
+from hpo.store.reading.record import load
 
 HOSTILE = "<img src=x onerror=alert(1)> **b** $x$\n# h ![i](y)"
 

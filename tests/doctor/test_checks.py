@@ -20,8 +20,9 @@ from hpo.data import cache
 from hpo.data.arrays import Split, make_data_set
 from hpo.doctor import checks, machine
 from hpo.errors import StudyLockedError
-from hpo.store import record, sqlite
+from hpo.store import sqlite
 from hpo.store.database import locate
+from hpo.store.reading import record
 from hpo.system.files import sealed
 from hpo.system.locks import Lock
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from tiny import PLAIN, TUTORIAL, config
 
-from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
+from hpo.builtin.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
+from hpo.builtin.recipe import RECIPES
 from hpo.data.pictures.picture import decode
 from hpo.exporting.source import model_source, predict_source
 from hpo.networks.model import ConvNet
 from hpo.networks.stored import Description, Images
 from hpo.networks.views import mean, views_of
-from hpo.recipe import RECIPES
 
 NAMES = ["plain cat", 'a "quoted" dog', "it's", "back\\slash", "{braces}", "naïve", "line\nbreak", "8", "9", "10"]
 

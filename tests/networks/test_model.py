@@ -9,11 +9,12 @@ from tiny import TUTORIAL, config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hpo.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
+from hpo.builtin.convnet import OBJECTIVE, PHOTOGRAPHS, PRESETS, Config
+from hpo.builtin.recipe import RECIPES
 from hpo.errors import SpaceError
-from hpo.networks.model import ConvNet, Dropout, FlattenLast, Residual, Whiten, measure
+from hpo.networks.layers import Dropout, FlattenLast, Residual, Whiten
+from hpo.networks.model import ConvNet, measure
 from hpo.parameters import Choices, IntRange
-from hpo.recipe import RECIPES
 
 
 def written_out():

@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny import noise
 
+from hpo.builtin.models import AdaptiveConfig, NetworkConfig
+from hpo.builtin.recipe import TrainingConfig
 from hpo.errors import DataError, UsageError
-from hpo.models import AdaptiveConfig, NetworkConfig
 from hpo.networks import models, stored, weights, zoo
 from hpo.networks.measuring import passed
-from hpo.recipe import TrainingConfig
 from hpo.training.features import Kept
 from hpo.training.train import Training
 

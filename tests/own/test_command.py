@@ -17,10 +17,10 @@ from watchers import Interrupted
 import hpo
 from hpo.errors import SpaceError, UsageError
 from hpo.messages import Epoch
-from hpo.objective import PLAIN
 from hpo.own.command import of_command
 from hpo.own.log import path_of
 from hpo.own.program import Trial
+from hpo.scoring.score import PLAIN
 
 PROGRAM = """
 import json, pathlib, sys

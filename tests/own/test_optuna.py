@@ -19,7 +19,7 @@ from hpo.errors import UsageError
 from hpo.own import optuna_file
 from hpo.report.findings import find
 from hpo.report.summary import summarize
-from hpo.store.record import load_all
+from hpo.store.reading.record import load_all
 from hpo.store.schema import NOTED
 
 MINE = """

@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.messages import EpochDone, Job, Ready, Started, TrialDone, Verdict
 from hpo.pools import Died
 from hpo.pools.devices import Seat
@@ -72,7 +72,7 @@ def test_what_the_user_says_of_memory_stays(monkeypatch):
 
 FAULTS = """
 import resource, numpy as np, torch
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.training.batches import Images
 from hpo.training.train import Training
 torch.set_num_threads(1)

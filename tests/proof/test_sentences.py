@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hpo.objective import Score
 from hpo.proof.finalists import Finalist, Finalists
 from hpo.proof.intervals import estimate
 from hpo.proof.sentences import optimism, verdict
+from hpo.scoring.score import Score
 from hpo.store.repetitions import Entry
 
 SHARE = Score("accuracy", "share")

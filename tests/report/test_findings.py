@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from hpo.report import page
 from hpo.report.findings import find, result, search
-from hpo.report.rungs import agreements
+from hpo.report.statistics.rungs import agreements
 
 ONE = {"lr": made.SPACE["lr"], "dropout": made.SPACE["dropout"]}
 

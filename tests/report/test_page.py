@@ -244,7 +244,7 @@ def test_settings_of_any_shape_are_shown(tmp_path):
 
 
 def test_the_command_that_repeats_the_winner_is_a_space_that_hpo_reads(tmp_path):
-    from hpo.convnet import Config
+    from hpo.builtin.convnet import Config
     from hpo.search_space import SearchSpace
 
     text = page(summarize(made.searched(20)))

@@ -14,7 +14,7 @@ from PIL import Image
 
 import hpo
 from hpo import api
-from hpo.convnet import Config
+from hpo.builtin.convnet import Config
 from hpo.data.pictures.picture import fitted
 from hpo.networks.model import ConvNet, measure
 from hpo.networks.views import mean, views_of

@@ -14,13 +14,13 @@ import pytest
 from running import Hpo
 
 import hpo
-from hpo import correct
 from hpo.cli.main import main
 from hpo.errors import NoResultError, UsageError
 from hpo.folders import trial_folder
 from hpo.messages import Epoch
 from hpo.report.reproduction import compared, differences
-from hpo.store.results import seed
+from hpo.scoring import correct
+from hpo.store.reading.results import seed
 from hpo.store.schema import State
 
 SETTINGS = hpo.Settings(dataset="digits", epochs=4, limit_train=150, limit_test=100, pruner="none")

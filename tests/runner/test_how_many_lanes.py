@@ -8,7 +8,7 @@ import random
 import pytest
 
 from hpo.messages import Memory
-from hpo.runner.lanes import ENOUGH, Lanes
+from hpo.runner.workers.lanes import ENOUGH, Lanes
 
 # Images per second of all trials together, by their number; captured steps, one process, an H100. Where a number was not
 # measured, it lies between its neighbours.

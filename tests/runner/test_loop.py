@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from instant import EPOCHS, KILLED, InstantPool, Notes, curve, new_study, reopen, run, runner_of
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.errors import DataError, HpoError
 from hpo.messages import CannotWork, Progress, Ready, TrialFailed
 from hpo.runner.board import Watcher
-from hpo.runner.crew import Crew
 from hpo.runner.loop import Runner
+from hpo.runner.workers.crew import Crew
 from hpo.search_space import SearchSpace
 from hpo.settings import RunOptions
-from hpo.store import record
+from hpo.store.reading import record
 
 if TYPE_CHECKING:
     from hpo.pools import Died

@@ -6,7 +6,7 @@ import pytest
 from instant import new_study
 
 from hpo.runner.session import Outcome
-from hpo.store import record
+from hpo.store.reading import record
 
 
 @pytest.mark.parametrize(

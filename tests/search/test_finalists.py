@@ -10,7 +10,7 @@ from hpo.search_space import SearchSpace
 from hpo.settings import derived_seed
 from hpo.store.database import locate
 from hpo.store.definition import stored as definition_of
-from hpo.store.record import load
+from hpo.store.reading.record import load
 from hpo.store.repetitions import Entry, Repetitions
 
 SPACE = SearchSpace.of(

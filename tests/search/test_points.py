@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.search.queue import Points
 from hpo.search_space import SearchSpace
 

@@ -7,7 +7,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.search.pruning import make_pruner
 from hpo.search.samplers import STARTUP_TRIALS, FlatTPE, derived_seed, make_sampler
 from hpo.search_space import SearchSpace

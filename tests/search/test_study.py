@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from instant import ALONE, EPOCHS, curve, new_study, reopen
 from optuna.trial import TrialState
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.errors import StorageError, UsageError
 from hpo.search.memory import FOR_TPE
 from hpo.search.samplers import STARTUP_TRIALS
 from hpo.search.study import create
 from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.store import record
 from hpo.store.database import locate, open_database
 from hpo.store.definition import Definition, stored
+from hpo.store.reading import record
 from hpo.store.schema import WAITS
 
 SAMPLERS = ["tpe", "random", "qmc", pytest.param("gp", marks=pytest.mark.slow)]

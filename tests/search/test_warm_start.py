@@ -6,9 +6,9 @@ import optuna
 import pytest
 from instant import FOUR, InstantPool, new_study, reopen, run
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
+from hpo.builtin.recipe import LATEST
 from hpo.errors import UsageError
-from hpo.recipe import LATEST
 from hpo.search.study import create
 from hpo.search.warm_start import POINTS, warm_start
 from hpo.search_space import SearchSpace

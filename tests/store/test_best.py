@@ -13,7 +13,7 @@ from instant import InstantPool, new_study, reopen, run
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.dashboard.note import note_of
 from hpo.errors import NoResultError
 from hpo.report.summary import summarize
@@ -21,9 +21,9 @@ from hpo.runner.board import Board
 from hpo.search.warm_start import warm_start
 from hpo.search_space import SearchSpace
 from hpo.settings import Settings
-from hpo.store import record
 from hpo.store.database import locate, open_database
 from hpo.store.own import best_first
+from hpo.store.reading import record
 
 LR = FloatDistribution(1e-5, 1.0, log=True)
 

@@ -16,9 +16,9 @@ from instant import new_study, run
 
 from hpo.errors import StorageError
 from hpo.search.study import WritableStudy
-from hpo.store import record
 from hpo.store.database import exists, locate, open_database
 from hpo.store.definition import stored
+from hpo.store.reading import record
 
 
 def race(path: Path) -> list[str]:
@@ -185,7 +185,7 @@ def test_a_password_is_shown_in_no_message(url):
 
 def test_several_processes_make_the_same_database_at_once(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo.store.record"])
+    context.set_forkserver_preload(["hpo.store.reading.record"])
     with context.Pool(8) as processes:
         for attempt in range(2):
             assert processes.map(race, [tmp_path / f"new-{attempt}.db"] * 8, chunksize=1) == [[]] * 8

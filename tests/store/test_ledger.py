@@ -15,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 
 from hpo.errors import StorageError
 from hpo.search_space import SearchSpace
-from hpo.store import record
 from hpo.store.ledger import RUN, Ledger
+from hpo.store.reading import record
 from hpo.store.schema import distributions
 from hpo.system import failpoints
 

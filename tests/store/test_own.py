@@ -8,8 +8,8 @@ from instant import ALONE, new_study, reopen, run
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from hpo.store import record
 from hpo.store.own import is_ours
+from hpo.store.reading import record
 from hpo.store.schema import distributions
 
 VARIED = distributions(ALONE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.doctor.checks import examine
 from hpo.errors import StorageError
 from hpo.runner import session

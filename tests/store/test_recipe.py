@@ -22,15 +22,15 @@ from instant import new_study
 from running import Hpo
 
 import hpo
-from hpo.convnet import Config
+from hpo.builtin.convnet import Config
+from hpo.builtin.recipe import BEFORE, LATEST, RECIPES
 from hpo.data import datasets
 from hpo.errors import UsageError
-from hpo.recipe import BEFORE, LATEST, RECIPES
 from hpo.search.study import WritableStudy
 from hpo.settings import derived_seed
 from hpo.store import definition
 from hpo.store.database import locate, open_database
-from hpo.store.record import load
+from hpo.store.reading.record import load
 from hpo.training.task import Task
 from hpo.training.trial import Trial
 

@@ -17,10 +17,11 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import create_engine
 
-from hpo.convnet import OBJECTIVE
+from hpo.builtin.convnet import OBJECTIVE
 from hpo.search_space import SearchSpace
-from hpo.store import reader, schema, tables
+from hpo.store import schema, tables
 from hpo.store.database import locate, open_database
+from hpo.store.reading import reader
 
 
 @pytest.mark.parametrize("table", tables._METADATA.tables.values(), ids=str)

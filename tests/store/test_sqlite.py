@@ -12,7 +12,8 @@ from instant import InstantPool, Notes, new_study, run
 
 from hpo.errors import StorageError
 from hpo.runner.board import logged_to
-from hpo.store import record, sqlite
+from hpo.store import sqlite
+from hpo.store.reading import record
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tiny import config, noise
 
+from hpo.builtin.recipe import RECIPES
 from hpo.data.arrays import DataSet, Split
 from hpo.networks.device import home_of_pixels
-from hpo.recipe import RECIPES
 from hpo.settings import Settings
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
-from hpo.training.tables import n_batches
+from hpo.training.steps.tables import n_batches
 from hpo.training.task import Task
 
 AS_THEY_ARE = Scale(torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), (0.0, 0.0, 0.0))

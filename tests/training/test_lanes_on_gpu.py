@@ -10,7 +10,7 @@ import torch
 from test_worker import TINY, Worker, results
 
 import hpo
-from hpo.convnet import Config
+from hpo.builtin.convnet import Config
 from hpo.messages import DEVICE_LOST, DeviceLost, EpochDone, Job, Ready, Started, TrialFailed
 from hpo.settings import Settings
 

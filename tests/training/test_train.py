@@ -10,13 +10,14 @@ import torch
 from tiny import PLAIN, TUTORIAL, config, noise
 from torch import nn
 
+from hpo.builtin.recipe import LATEST, RECIPES
 from hpo.data import datasets
 from hpo.networks.device import fast_dtype
 from hpo.networks.model import ConvNet
-from hpo.recipe import LATEST, RECIPES
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
-from hpo.training.optimizers import make_optimizer
-from hpo.training.train import DivergedError, Training, learning_rate
+from hpo.training.loss import Loss
+from hpo.training.optimizers import learning_rate, make_optimizer
+from hpo.training.train import DivergedError, Training
 
 EVERYTHING = config(
     stem="whiten", norm="batch", dropout=0.2, flip=True, shift=2, cutout=4, standardize=True, label_smoothing=0.1, lr=0.1,
@@ -202,7 +203,7 @@ def test_the_stem_sees_images_of_every_class_whatever_their_order(monkeypatch, v
     images = noise(90)
     images.labels.copy_(torch.arange(90) // 9)
     seen = []
-    monkeypatch.setattr("hpo.networks.model.Whiten.fit", lambda _, batches: seen.extend(len(inputs) for inputs in batches))
+    monkeypatch.setattr("hpo.networks.layers.Whiten.fit", lambda _, batches: seen.extend(len(inputs) for inputs in batches))
     monkeypatch.setattr(
         "hpo.training.train.scoring_batches",
         lambda chosen, *_: iter([(chosen.pixels[chosen.chosen], labels.extend(chosen.labels[chosen.chosen].tolist()))]),
@@ -284,7 +285,7 @@ def test_a_training_does_not_load_torchs_compiler():
 import itertools
 import sys
 from tiny import noise
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.networks.model import measure
 from hpo.training.train import Training
 for space, optimizer in itertools.product(("basic", "tutorial", "wide"), ("sgd", "adamw")):
@@ -327,7 +328,7 @@ def test_an_optimizer_without_torchs_decorations_steps_as_torchs_own(kind):
 def test_class_weights_weigh_an_image_by_the_rarity_of_its_class_and_are_one_on_average():
     images = noise(100, n_classes=2)
     images.labels[:] = torch.tensor([0] * 80 + [1] * 20)
-    whole, half, none = (training(config(class_weights=power), images).weights for power in (1.0, 0.5, 0.0))
+    whole, half, none = (training(config(class_weights=power), images)._loss.weights for power in (1.0, 0.5, 0.0))
     assert none is None
     assert whole[:2].tolist() == pytest.approx([100 / (2 * 80), 100 / (2 * 20)])  # as scikit-learn's "balanced"
     assert (half[1] / half[0]).item() == pytest.approx(2)  # the root of four times as rare
@@ -345,14 +346,12 @@ def test_equally_frequent_classes_weigh_the_same():
 
 
 def test_the_weighted_loss_is_that_of_images_counted_as_often_as_they_weigh():
-    images = noise(50, n_classes=2)
-    run = training(config(class_weights=1.0, label_smoothing=0.1), images)
-    run.weights = torch.tensor([1.0, 3.0] + [0.0] * 8)
+    loss = Loss(0.1, torch.tensor([1.0, 3.0] + [0.0] * 8))
     logits, labels = torch.randn(8, 10), torch.tensor([0, 1, 0, 1, 1, 0, 0, 1])
     often = labels.repeat_interleave(torch.where(labels == 1, 3, 1))
     repeated = logits.repeat_interleave(torch.where(labels == 1, 3, 1), 0)
     expected = nn.functional.cross_entropy(repeated, often, label_smoothing=0.1, reduction="sum") / 8
-    assert run._loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss(logits, labels).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_trainings_in_threads_beside_each_other_come_out_as_alone(digits):

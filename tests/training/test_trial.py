@@ -7,18 +7,19 @@ import pytest
 import torch
 from tiny import PLAIN, config
 
-from hpo import correct
-from hpo.convnet import Config
+from hpo.builtin.convnet import Config
 from hpo.data import datasets
 from hpo.errors import UsageError
-from hpo.metrics import measured
 from hpo.networks import checkpoint, stored
 from hpo.networks.model import ConvNet, measure
 from hpo.objective import TrialError
+from hpo.scoring import correct
+from hpo.scoring.metrics import measured
 from hpo.settings import Settings
 from hpo.training.memory import training_bytes
+from hpo.training.pictured import N_PICTURES
 from hpo.training.task import Task
-from hpo.training.trial import N_PICTURES, Trial
+from hpo.training.trial import Trial
 
 CPU = torch.device("cpu")
 GIB = 2**30

@@ -10,7 +10,8 @@ from collections import deque
 import pytest
 import torch
 
-from hpo.convnet import OBJECTIVE, Config
+from hpo.builtin.convnet import OBJECTIVE, Config
+from hpo.builtin.recipe import LATEST
 from hpo.messages import (
     DEVICE_LOST,
     CannotWork,
@@ -28,7 +29,6 @@ from hpo.messages import (
     read_worker_side,
 )
 from hpo.networks.stored import read
-from hpo.recipe import LATEST
 from hpo.settings import Settings
 
 TINY = Config(depth=1, filters=4, batch_size=64, lr=0.05)

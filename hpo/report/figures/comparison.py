@@ -28,7 +28,7 @@ from hpo.report.figures.figure import (
 from hpo.report.words import count, listed, score
 
 if TYPE_CHECKING:
-    from hpo.report.stats import Floats
+    from hpo.report.statistics.stats import Floats
     from hpo.report.summary import Summary
 
 COLORS = (BLUE, AMBER, GREEN, PINK, VERMILION, SKY, GREY)

@@ -25,13 +25,13 @@ from hpo.report.figures.figure import (
     value_format,
     whole_axis,
 )
-from hpo.report.rungs import agreements
+from hpo.report.statistics.rungs import agreements
 from hpo.report.words import count, listed, score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo.report import stats
+    from hpo.report.statistics import stats
     from hpo.report.summary import Summary
 
 

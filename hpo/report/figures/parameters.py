@@ -32,7 +32,7 @@ from hpo.report.words import clipped, count, listed, percent, score
 from hpo.store.schema import CategoricalDistribution, FloatDistribution, IntDistribution
 
 if TYPE_CHECKING:
-    from hpo.report.stats import Floats
+    from hpo.report.statistics.stats import Floats
     from hpo.report.summary import Summary
     from hpo.store.schema import Distribution
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from hpo.report.figures.figure import COLORS, GROUND, WORDS, Figure, axis, numbers, thinned
 from hpo.report.words import count, duration, percent
-from hpo.store.trials import MAX_WORKERS, stints
+from hpo.store.reading.trials import MAX_WORKERS, stints
 
 if TYPE_CHECKING:
     from hpo.report.summary import Summary

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.report import stats
 from hpo.report.figures.figure import BEST_COLOR, Figure, log_axis, numbers, points, thinned, value_axis, value_format
+from hpo.report.statistics import stats
 from hpo.report.words import amount, count, duration, score
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.report import stats
 from hpo.report.figures.figure import (
     BEST_COLOR,
     COLORS,
@@ -23,6 +22,7 @@ from hpo.report.figures.figure import (
     value_format,
     whole_axis,
 )
+from hpo.report.statistics import stats
 from hpo.report.words import clipped, count, percent, score
 from hpo.settings import METRICS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo.report import gains
 from hpo.report.findings.finding import Finding
+from hpo.report.statistics import gains
 from hpo.report.words import count, points, points_between, score
 from hpo.store.own import best_first
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo.report import stats
 from hpo.report.findings.finding import Finding
-from hpo.report.rungs import agreements
+from hpo.report.statistics import stats
+from hpo.report.statistics.rungs import agreements
 from hpo.report.words import MINUS, clipped, count, duration, listed, percent, points
 
 if TYPE_CHECKING:

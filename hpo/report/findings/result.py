@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.classes import of_environment
-from hpo.report import gains, stats
 from hpo.report.findings.finding import Finding
-from hpo.report.resampling import RESAMPLES
+from hpo.report.statistics import gains, stats
+from hpo.report.statistics.resampling import RESAMPLES
 from hpo.report.summary import TUTORIAL_IMAGES
 from hpo.report.words import amount, count, duration, percent, points, points_between, score
+from hpo.scoring.classes import of_environment
 from hpo.settings import METRICS
 
 if TYPE_CHECKING:
-    from hpo.report.gains import Choice, Gain
+    from hpo.report.statistics.gains import Choice, Gain
     from hpo.report.summary import Summary
 
 _95 = "95\N{NO-BREAK SPACE}%"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.report import importance
 from hpo.report.findings.finding import Finding
+from hpo.report.statistics import importance
 from hpo.report.words import clipped, count, listed, number, percent
 from hpo.store.schema import FloatDistribution, IntDistribution
 

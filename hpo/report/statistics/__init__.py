@@ -1,0 +1,1 @@
+"""The statistics that findings and figures use, each with its source."""

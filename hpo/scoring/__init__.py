@@ -1,0 +1,1 @@
+"""What answers are worth: metrics, how many images each class has, and which images a network got right."""

@@ -1,0 +1,1 @@
+"""Studies for those who only look: read by columns, without Optuna and SQLAlchemy."""
