@@ -134,7 +134,8 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32, steps: int = 
     x = x.T if turned else x
     for _ in range(steps):
         gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        polynomial = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)  # sums within a product are not rounded
+        x = torch.addmm(x, polynomial, x, beta=3.4445)
     found: Tensor = x.T if turned else x
     return found
 
