@@ -16,7 +16,7 @@ from hpo.store.reading import record
 from hpo.store.repetitions import Repetitions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from hpo.exporting.export import Exported
@@ -84,25 +84,45 @@ def run(
         DeviceError: The device does not exist on this machine.
         StorageError: The database or the disk fails, or another process runs the study.
     """
-    if sum(given is not None for given in (model, train, optuna, command, objective)) > 1:
+    named = {"model": model, "train": train, "optuna": optuna, "command": command, "objective": objective}
+    objective = _meant(named, score, space, settings, pretrained=pretrained, weights=weights)
+    space = None if command is not None else space  # the objective has it
+    _check_name(objective)
+    return run_as_told(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
+
+
+def _meant(
+    named: Mapping[str, Any],
+    score: Score | None,
+    space: SearchSpace | str | None,
+    settings: Settings | None,
+    *,
+    pretrained: bool,
+    weights: Path | str | None,
+) -> Objective | None:
+    """Return what is optimized, by the one name that was given; None where none was.
+
+    Raises:
+        UsageError: Several were given, or what does not go with it.
+    """
+    model, train, optuna, command = (named[kind] for kind in ("model", "train", "optuna", "command"))
+    if sum(given is not None for given in named.values()) > 1:
         raise UsageError("of model, train, optuna, command and objective each says what is optimized: name one.")
     if score is not None and command is None and optuna is None:
         raise UsageError("the score is told by what is trained; only with a command or an Optuna objective it is named.")
+    objective: Objective | None = named["objective"]
     if optuna is not None:
         objective = objectives.of_optuna(optuna, score, space)
     if settings is not None and (optuna or command) and (images := sorted({*TASK} & settings.model_fields_set)):
         raise UsageError(f"--{images[0].replace('_', '-')}: what is trained brings its own data. Leave it out.")
     if command is not None:
         objective = objectives.of_command(command, score, space)
-        space = None  # the objective has it
     if model is not None or pretrained or weights is not None:
         objective = objectives.of_model(model, weights, settings or Settings(), pretrained=pretrained)
     if train is not None:
-        objective = objectives.of_file(
-            train, with_data=settings is not None and bool({"dataset", "data"} & settings.model_fields_set)
-        )
-    _check_name(objective)
-    return run_as_told(study, storage, watcher, settings=settings, space=space, objective=objective, options=options)
+        with_data = settings is not None and bool({"dataset", "data"} & settings.model_fields_set)
+        objective = objectives.of_file(train, with_data=with_data)
+    return objective
 
 
 def resume(

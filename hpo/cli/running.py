@@ -32,6 +32,42 @@ class Output:
     verbose: Annotated[bool, option("--verbose", "-v", help="Print notes too, and, without a terminal, every epoch.")] = False
 
 
+# What is optimized, and over which space.
+Space = Annotated[
+    Text,
+    option(
+        "--space",
+        metavar="basic|wide|large|tutorial|photos|FILE.toml",
+        help="What to vary. Default: basic; large on a GPU; photos for large images.",
+    ),
+]
+Model = Annotated[
+    Text,
+    option("--model", metavar="convnet|NAME|FILE.py:build", help="Network: torchvision's by its name, or your own function."),
+]
+Pretrained = Annotated[bool, option("--pretrained", help="With a network of torchvision: begin with its trained weights.")]
+Weights = Annotated[File, option("--weights", metavar="FILE", help="With a network of torchvision: begin with these weights.")]
+Train = Annotated[
+    Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
+]
+Optuna = Annotated[
+    Text,
+    option(
+        "--optuna",
+        metavar="FILE.py:objective",
+        help="An Optuna objective, as it is. It is stopped early, never paused. Direction: its create_study's, or minimize.",
+    ),
+]
+Program = Annotated[
+    Text, option("--command", metavar="'WORDS {lr}'", help="Any program: its lines of JSON are epochs. Needs --space FILE.toml.")
+]
+Maximize = Annotated[
+    Text,
+    option("--maximize", metavar="KEY", help="The score of --command (accuracy) or --optuna (value).", show_default=False),
+]
+Minimize = Annotated[Text, option("--minimize", metavar="KEY", help="The same, where less is better.")]
+
+
 @command(
     app,
     epilog="Examples:  hpo run --trials 50    hpo run first --dataset digits --trials 10    hpo run night --timeout 8h",
@@ -53,49 +89,15 @@ def run(
         Text, typer.Argument(metavar="[STUDY]", help="Name of the study. Default: the data set's name.", show_default=False)
     ] = None,
     settings: Settings,
-    space: Annotated[
-        Text,
-        option(
-            "--space",
-            metavar="basic|wide|large|tutorial|photos|FILE.toml",
-            help="What to vary. Default: basic; large on a GPU; photos for large images.",
-        ),
-    ] = None,
-    model: Annotated[
-        Text,
-        option("--model", metavar="convnet|NAME|FILE.py:build", help="Network: torchvision's by its name, or your own function."),
-    ] = None,
-    pretrained: Annotated[
-        bool, option("--pretrained", help="With a network of torchvision: begin with its trained weights.")
-    ] = False,
-    weights: Annotated[
-        File, option("--weights", metavar="FILE", help="With a network of torchvision: begin with these weights.")
-    ] = None,
-    train: Annotated[
-        Text, option("--train", metavar="FILE.py:train", help="Own training code: a generator function, its space and its score.")
-    ] = None,
-    optuna: Annotated[
-        Text,
-        option(
-            "--optuna",
-            metavar="FILE.py:objective",
-            help="An Optuna objective, as it is. It is stopped early, never paused. Direction: its create_study's, or minimize.",
-        ),
-    ] = None,
-    command: Annotated[
-        Text,
-        option("--command", metavar="'WORDS {lr}'", help="Any program: its lines of JSON are epochs. Needs --space FILE.toml."),
-    ] = None,
-    maximize: Annotated[
-        Text,
-        option(
-            "--maximize",
-            metavar="KEY",
-            help="The score of --command (accuracy) or --optuna (value).",
-            show_default=False,
-        ),
-    ] = None,
-    minimize: Annotated[Text, option("--minimize", metavar="KEY", help="The same, where less is better.")] = None,
+    space: Space = None,
+    model: Model = None,
+    pretrained: Pretrained = False,
+    weights: Weights = None,
+    train: Train = None,
+    optuna: Optuna = None,
+    command: Program = None,
+    maximize: Maximize = None,
+    minimize: Minimize = None,
     options: RunOptions,
     output: Output,
 ) -> int:

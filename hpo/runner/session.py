@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hpo.objective import Objective
     from hpo.search import study
     from hpo.search_space import SearchSpace
+    from hpo.store.definition import Definition
     from hpo.store.repetitions import Repetitions
 
 
@@ -78,30 +79,21 @@ def run(
     Arguments and errors are those of `hpo.run`, whose work this is; `must_exist` refuses to make a new study.
     `repetitions`: what a study of finalists trains; more of it, where there is one already.
     """
-    settings, options = settings or Settings(), options or RunOptions()
-    if options.target is not None:
-        objective.score.check(options.target)
-    if "metric" in settings.model_fields_set - {*objective.settings}:
-        raise UsageError(f"--metric is for hpo's own networks: {objective.name} says itself what counts. Leave it out.")
-    if name is None:
-        name = objective.study or (settings.images if "dataset" in objective.settings else objective.name)
+    settings, options, watcher = settings or Settings(), options or RunOptions(), watcher or Watcher()
+    _check_score(objective, settings, options)
+    name = study_name(_named(objective, settings) if name is None else name)
     given = {key: getattr(settings, key) for key in settings.model_fields_set}
-    asked = Asked(study_name(name), locate(storage), given, objective, objective.whole(space), repetitions)
-    watcher = watcher or Watcher()
-
+    asked = Asked(name, locate(storage), given, objective, objective.whole(space), repetitions)
     with contextlib.ExitStack() as stack:
         stack.enter_context(logged_to(watcher))
         _check_place(asked.location, watcher)
         before = asked.stored(must_exist=must_exist)
         lock = Lock(folders.study_folder(asked.location, asked.name) / "lock", holder=provenance.holder())
         if before is not None:
-            if objective.guessed:
-                objective = replace(objective, score=before.objective.score)
-            settings, options = where(before, asked.given), _remembered(options, before.options)
-            options = options.model_copy(update=_n_trials(before.repetitions))
+            objective = replace(objective, score=before.objective.score) if objective.guessed else objective
+            settings, options = where(before, asked.given), _remembered(options, before)
             found = record.load(asked.name, asked.location)
-            if found.objective.digest != objective.digest:
-                watcher.warned(_changed(found.objective, objective))
+            _warn_of_change(found.objective, objective, watcher)
             if reason := _nothing_left(found, options, before.repetitions):
                 return Outcome(found, reason, options.trials or DEFAULT_TRIALS, idle=True)
             _take(lock, asked.name, stack)
@@ -111,24 +103,19 @@ def run(
         objective = objective.judged_by(settings.metric)
         asked = replace(asked, objective=objective)
         recipe = before.recipe if before is not None else objective.recipe
-        data_dir = data_folder(options.data_dir)
         planned = seats(options.workers, options.device, lanes=objective.lanes)
-        pool = LocalPool(planned, settings, data_dir, objective, recipe)
+        pool = LocalPool(planned, settings, data_folder(options.data_dir), objective, recipe)
         stack.callback(pool.close)
         runners = stack.enter_context(stopping_by_signals())
-        workers = f"{len(pool.processes)} worker{'s' if len(pool.processes) > 1 else ''}"
-        watcher.preparing(f"starting {workers}: loading {objective.source or 'PyTorch and the data set'}", 0, 0)
+        watcher.preparing(_starting(len(pool.processes), objective), 0, 0)
         crew = Crew(pool, watcher, grows=options.workers == "auto")
         environment = crew.assemble()
         asked = replace(asked, suited=objective.default_space(environment)) if before is None and asked.space is None else asked
         starts = asked.starts(settings, watcher) if before is None else []
-
         _take(lock, asked.name, stack)
         at_once = {"at_once": described(planned, options.workers)} if crew.size > crew.n_seats else {}
         writable = asked.opened(settings, recipe, starts, environment | at_once, crew.size)
-        kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
-        places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
-        writable.note("options", {**kept, **places, "data_dir": str(data_dir.absolute())})
+        writable.note("options", _to_remember(options, settings))
         reach("run.noted")
         runner = Runner(writable, crew, options, watcher)
         runner.board.where = described(planned, options.workers)
@@ -177,26 +164,53 @@ def _check_place(location: Location, watcher: Watcher) -> None:
         watcher.warned(risk)
 
 
-def _remembered(options: RunOptions, before: Mapping[str, Any]) -> RunOptions:
+def _named(objective: Objective, settings: Settings) -> str:
+    """Return the name of a study that was given none."""
+    return objective.study or (settings.images if "dataset" in objective.settings else objective.name)
+
+
+def _check_score(objective: Objective, settings: Settings, options: RunOptions) -> None:
+    if options.target is not None:
+        objective.score.check(options.target)
+    if "metric" in settings.model_fields_set - {*objective.settings}:
+        raise UsageError(f"--metric is for hpo's own networks: {objective.name} says itself what counts. Leave it out.")
+
+
+def _starting(n: int, objective: Objective) -> str:
+    return f"starting {n} worker{'s' if n > 1 else ''}: loading {objective.source or 'PyTorch and the data set'}"
+
+
+def _remembered(options: RunOptions, before: Definition) -> RunOptions:
     """Return the options with what an earlier run of the study was given and this one was not."""
-    data_dir = before.get("data_dir")
+    earlier = before.options
+    data_dir = earlier.get("data_dir")
     return options.model_copy(
         update={
-            "trials": options.trials or before.get("trials"),
-            "keep_checkpoints": options.keep_checkpoints or before.get("keep_checkpoints"),
+            "trials": options.trials or earlier.get("trials"),
+            "keep_checkpoints": options.keep_checkpoints or earlier.get("keep_checkpoints"),
             "data_dir": data_folder(options.data_dir, Path(data_dir) if data_dir else None),
         }
+        | _n_trials(before.repetitions)
     )
+
+
+def _to_remember(options: RunOptions, settings: Settings) -> dict[str, Any]:
+    """Return what the next run of the study takes over where it is not given."""
+    places = {key: str(place) for key in PLACES if (place := getattr(settings, key))}
+    kept = {"trials": options.trials, "keep_checkpoints": options.keep_checkpoints}
+    return kept | places | {"data_dir": str(data_folder(options.data_dir).absolute())}
 
 
 def _n_trials(repetitions: Repetitions | None) -> dict[str, int]:
     return {"trials": len(repetitions.trainings)} if repetitions else {}
 
 
-def _changed(before: Objective, now: Objective) -> str:
+def _warn_of_change(before: Objective, now: Objective, watcher: Watcher) -> None:
+    if now.digest == before.digest:
+        return
     made, read = (digest[:12] or "none" for digest in (before.digest, now.digest))
     changed = f"{now.name} has changed since the study was made (SHA-256 {made}…, now {read}…)"
-    return f"{changed}: earlier trials were trained by other code."
+    watcher.warned(f"{changed}: earlier trials were trained by other code.")
 
 
 def _nothing_left(found: record.StudyRecord, options: RunOptions, repetitions: Repetitions | None) -> str:
