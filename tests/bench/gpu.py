@@ -134,7 +134,8 @@ def _study(options: argparse.Namespace, part: str, words: list[str], limit: str)
         )
         with contextlib.suppress(ValueError, LookupError):
             found = json.loads(shown)[0]
-            say(part, "best, picked on the test set", f"{100 * found['best']:.2f} %", f"{GOALS[part]} %")
+            best = "no trial is complete" if found["best"] is None else f"{100 * found['best']:.2f} %"
+            say(part, "best, picked on the test set", best, f"{GOALS[part]} %")
             say(part, "trials", f"{found['finished']} ({found['complete']} complete, {found['fail']} failed)")
     epochs = [(at, float(per)) for at, line in lines for per in re.findall(r"epoch \d+/\d+: ([\d.]+)%", line)]
     for goal in (88.0, 90.0, 90.7, 91.5, 92.0, 93.0, 93.5):
