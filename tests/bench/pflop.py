@@ -50,7 +50,7 @@ def figure(table: dict[str, Any]) -> go.Figure:
             },
             mode="lines+markers+text",
             text=[point["what"] for point in points],
-            textposition="top center" if colour == COLOURS[0] else "bottom right",
+            textposition=[point.get("at", "bottom right") for point in points],
             textfont={"size": 10, "color": colour},
             name=series["name"],
             marker={"symbol": symbol, "size": 9, "color": colour},
