@@ -140,3 +140,10 @@ def test_of_a_mixed_folder_of_pictures_the_broken_ones_are_found_and_no_other():
     assert "broken: 8 are, 8 were found; missed [], false []" in printed
     assert "counts by class: equal to the truth, 192 pictures" in printed
     assert re.search(r"nothing decoded before: [\d.]+ s", printed)
+
+
+def test_the_runners_cost_is_measured_beside_plain_optunas():
+    printed = bench("overhead.py", "--trials", 50, "--parameters", 4, "--blocks", 1, "--block", 3, "--plain")
+    found = re.search(r"wall +hpo +([\d.]+) .* plain +([\d.]+) ", printed)
+    assert found, printed
+    assert 0 < float(found[1]) < float(found[2])

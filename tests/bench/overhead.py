@@ -179,7 +179,8 @@ def fill(study: WritableStudy, trials: list[FrozenTrial]) -> None:
     """Write a history in one transaction, which waits for the disk once."""
     with study.database.storage.engine.begin() as connection:
         engine = SimpleNamespace(begin=lambda: nullcontext(connection))
-        ledger = Ledger(engine, study.location, study._study_id, study.name)
+        database = SimpleNamespace(storage=SimpleNamespace(engine=engine), location=study.location)
+        ledger = Ledger(database, study._study_id, study.name)
         for trial in trials:
             rungs = {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
             trial_id = ledger.begin(trial.number, trial.params, trial.distributions, {}, seed=0)
