@@ -21,15 +21,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import made
 import optuna
 from optuna_dashboard._app import create_app
-from report import big
 
 from hpo import folders
 from hpo.dashboard import beside
 from hpo.store.database import locate, open_database
 from hpo.store.reading.record import load
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import made
+from report import big
 
 if TYPE_CHECKING:
     from collections.abc import Callable
