@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import hpo
 from hpo.errors import UsageError
 from hpo.runner import session
 from hpo.settings import RunOptions
+from hpo.store import definition
+from hpo.store.database import open_database
 from hpo.store.reading import record
 
 
@@ -52,12 +55,13 @@ def test_a_run_that_has_nothing_to_do_changes_nothing_and_says_so(words, says):
 
 def test_what_a_run_was_told_is_remembered_unless_it_is_told_anew(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_DATA_DIR", "/elsewhere")
-    before = {"trials": 7, "data_dir": str(tmp_path), "keep_checkpoints": 3}
+    made = definition.stored(open_database(finished.location), "first")
+    before = replace(made, options={"trials": 7, "data_dir": str(tmp_path), "keep_checkpoints": 3})
     again = session._remembered(RunOptions(), before)
     assert (again.trials, again.data_dir, again.keep_checkpoints) == (7, tmp_path, 3)
     told = session._remembered(RunOptions(trials=9, data_dir=Path("here"), keep_checkpoints=1), before)
     assert (told.trials, told.data_dir, told.keep_checkpoints) == (9, Path("here"), 1)
-    older = session._remembered(RunOptions(), {})
+    older = session._remembered(RunOptions(), replace(made, options={}))
     assert (older.trials, older.data_dir, older.keep_checkpoints) == (None, Path("/elsewhere"), None)
     assert record.load("first", finished.location).n_finished == 10
 
