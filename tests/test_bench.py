@@ -35,6 +35,28 @@ def module(monkeypatch):
     return importlib.import_module
 
 
+def test_every_benchmark_finds_what_it_imports():
+    each = f"""
+import runpy, sys
+for path in {sorted(map(str, BENCH.glob("*.py")))}:
+    before = [*sys.path]
+    sys.path.insert(0, {str(BENCH)!r})  # as it is started
+    try:
+        runpy.run_path(path)
+    except ImportError as error:
+        if error.name.partition(".")[0] not in ("scipy", "sklearn"):  # asked of whoever starts these benchmarks
+            print(path, error)
+    sys.path[:] = before
+"""
+    assert subprocess.run([sys.executable, "-c", each], capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_publications_are_timed_beside_the_dashboards_answers():
+    printed = bench("publish.py", 50).splitlines()
+    assert printed[1].split()[:3] == ["trials", "first", "next,"]
+    assert re.fullmatch(r" +50( +\d+/\d+){4} +\d+( +\d+/\d+){2}", printed[2])
+
+
 def test_every_idea_for_the_recipe_trains_another_network_than_the_base(tmp_path):
     own = ("bias_rate=64", "crops=24", "lookahead=0.95", "random_flip")
     ideas = ("base", "basic", *own, "filters=24,growth=2.5")
