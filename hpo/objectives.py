@@ -28,6 +28,9 @@ def of_file(source: str, *, with_data: bool) -> Objective:
 
 def of_model(model: str | None, weights: Path | str | None, settings: Settings, *, pretrained: bool) -> Objective:
     """Return a network by its name or its file; None is the built-in one."""
+    for named, given in (("model", model), ("weights", weights)):
+        if given is not None and not str(given).strip():
+            raise UsageError(f"{named} is empty: name one, or leave it out.")
     if pretrained and weights is not None:
         raise UsageError("--pretrained and --weights both name weights to begin with: leave one out.")
     begun = PRETRAINED if pretrained else str(weights or "")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import hpo
 from hpo.builtin.convnet import OBJECTIVE
 from hpo.cli.main import main
+from hpo.errors import UsageError
 from hpo.search.study import create
 from hpo.settings import Settings
 from hpo.store.database import locate, open_database
@@ -85,7 +87,7 @@ BAD = [
     (["run", "--target", "nan"], "--target"),
     (["run", "--patience", "0"], "--patience = 0"),
     (["run", "--seed", "-1"], "--seed = -1"),
-    (["run", ""], "study name ''"),
+    (["run", ""], "an argument is empty"),
     (["run", "a/b"], "study name 'a/b'"),
     (["run", "x" * 101], "study name"),
     (["run", "--storage", "sqlite://"], "memory"),
@@ -108,6 +110,33 @@ def test_bad_input_is_refused_before_anything_is_created(arguments: list[str], s
     assert err.count("\n") <= 2
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("run", "--model", ""), "--model"),
+        (("run", "--data="), "--data"),
+        (("run", "x", "--weights", "", "--model", "resnet18"), "--weights"),
+        (("list", "--storage", ""), "--storage"),
+        (("run", "-n", ""), "-n"),
+        (("run", ""), "an argument"),
+        (("export", "first", ""), "an argument"),
+        (("",), "an argument"),
+    ],
+)
+def test_a_word_that_a_shell_made_of_nothing_is_refused_by_name(words, named, in_an_empty_folder, capsys) -> None:
+    assert main(list(words)) == 2
+    assert f"error: {named} is empty: give it a value, or leave it out." in capsys.readouterr().err
+    assert list(in_an_empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("named", ["model", "weights"])
+@pytest.mark.parametrize("given", ["", " "])
+def test_from_python_an_empty_name_is_refused_too(named, given, in_an_empty_folder) -> None:
+    with pytest.raises(UsageError, match=f"^{named} is empty: name one, or leave it out.$"):
+        hpo.run("first", **({"model": "resnet18"} | {named: given}))
+    assert list(in_an_empty_folder.iterdir()) == []
 
 
 def test_a_missing_database_is_an_empty_list_by_default_and_an_error_by_name(capsys) -> None:
@@ -197,6 +226,7 @@ def test_commands_answer_at_once(stored: str, arguments: tuple[str, ...], limit:
 LOADED = """
 import sys
 from hpo.cli.main import main
+from hpo.errors import UsageError
 
 for command in ("list", "show first", "trials first", "space", "report first"):
     assert main(command.split()) == 0, command

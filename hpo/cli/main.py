@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
+        _refuse_empty(words)
         code: int | None = app(words or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except HpoError as error:
@@ -80,6 +82,21 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception:  # noqa: BLE001  # a bug: it has an exit code of its own
         return _complained(_BUG, HpoError.exit_code, trace=True)
     return code or 0
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """Refuse an empty word. A shell makes it of a variable that is not set, and to most options it would mean their default.
+
+    Raises:
+        UsageError: Names the option.
+    """
+    for before, word in pairwise(["", *words]):
+        named, given, value = word.partition("=")
+        if not word:
+            named = before if before.startswith("-") and "=" not in before else "an argument"
+        elif not (word.startswith("--") and given) or value:
+            continue
+        raise UsageError(f"{named} is empty: give it a value, or leave it out. (A variable of the shell that is not set?)")
 
 
 def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
