@@ -70,6 +70,7 @@ def test_a_trial_that_kills_its_process_fails_alone_and_those_beside_it_are_fini
     assert warnings[0].startswith("the process of workers 0 to 2 killed, signal 9 (SIGKILL); out of memory? in trials ")
 
 
+@pytest.mark.slow
 def test_several_trials_that_kill_their_process_fail_each(run):
     found, _ = run("kill:1 kill:2 kill:6")
     assert [trial.number for trial in found.trials if trial.state.name == "FAIL"] == [1, 2, 6]

@@ -182,6 +182,7 @@ def test_other_data_are_refused_with_both_digests(hpo):
     assert hpo.study("whole", "other.db").n_finished == 6
 
 
+@pytest.mark.slow
 def test_a_batch_systems_warning_to_all_processes_ends_with_143_after_the_epoch_and_keeps_the_trial(hpo):
     program = hpo.start("run", "warned", *TWELVE).says("trial 0 epoch 2/12")
     workers = program.children()
@@ -226,6 +227,7 @@ def test_ctrl_c_twice_ends_at_once(hpo, lasting):
 LASTING = ("--dataset", "digits", "--workers", 1, "--space", "long.toml", "--no-report")
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_at_once_that_is_ending_already_and_that_is_no_error(hpo):
     program = hpo.start("run", "ending", *LASTING, "--timeout", "1s").says("timeout: workers finish their epoch")
     began = time.monotonic()
@@ -236,6 +238,7 @@ def test_sigterm_ends_a_run_at_once_that_is_ending_already_and_that_is_no_error(
     assert "error" not in program.err
 
 
+@pytest.mark.slow
 def test_when_the_grace_is_over_a_run_ends_in_the_middle_of_an_epoch(hpo):
     program = hpo.start("run", "graceful", *LASTING, "--grace", "1s").trains()
     program.signal(signal.SIGTERM)

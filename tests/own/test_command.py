@@ -157,6 +157,7 @@ def test_a_value_is_one_word_whatever_it_contains(here):
     assert sorted(path.name for path in here.glob("[xy]")) == []
 
 
+@pytest.mark.slow
 def test_a_program_that_never_ends_is_ended_with_its_trial_and_with_its_worker(here):
     (here / "train.py").write_text(
         "import json, os, pathlib, subprocess, sys, time\n"

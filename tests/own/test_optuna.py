@@ -120,6 +120,7 @@ def test_halving_stops_it_after_its_reports_and_nothing_waits(mine):
     assert record.rows(states=["pruned"])[0]["reason"].startswith("stopped by the halving pruner after step")
 
 
+@pytest.mark.slow
 def test_more_reports_than_epochs_are_said_once_because_halving_comes_early(mine):
     told = Told()
     mine(settings=hpo.Settings(epochs=5), trials=12, watcher=told)
@@ -342,6 +343,7 @@ def test_a_worker_loads_no_optuna_for_a_file_that_does_not(mine):
     assert "optuna" not in record.attributes["environment"] or record.attributes["environment"]["optuna"]
 
 
+@pytest.mark.slow
 def test_a_study_of_one_is_asked_for_by_its_name_alone_and_keeps_its_direction(mine, here):
     mine(score=hpo.maximize("reward"), trials=2)
     again = mine(trials=3)
@@ -368,6 +370,7 @@ def test_trials_of_other_programs_are_not_its_own_and_enqueued_points_are_tried(
     assert found.best.value > -100
 
 
+@pytest.mark.slow
 def test_what_is_shown_of_it_knows_that_parameters_are_missing_in_some_trials(mine):
     record = mine(trials=40).record
     summary = summarize(record)

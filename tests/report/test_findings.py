@@ -258,6 +258,7 @@ def test_of_many_rungs_the_weakest_step_is_named():
     assert "the weakest of 8 such pairs" in findings(made.study(trials))["early-scores"]
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_rank_correlation_covers_the_truth():
     rng = np.random.default_rng(0)
     covered = []

@@ -432,6 +432,7 @@ def test_a_worker_is_not_silent_while_the_machine_sleeps(study):
     assert notes.warnings == []
 
 
+@pytest.mark.slow
 def test_a_silent_worker_is_ended_in_spite_of_sleeps(study):
     notes = Notes()
     assert run(study, 2, Frozen(fate=silent_once(1, 2)), notes, trial_timeout=0.3) == "total"

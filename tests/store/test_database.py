@@ -183,6 +183,7 @@ def test_a_password_is_shown_in_no_message(url):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_several_processes_make_the_same_database_at_once(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["hpo.store.reading.record"])

@@ -101,6 +101,7 @@ def test_a_study_without_a_recipe_is_trained_as_by_the_hpo_that_made_it(old, cac
     check_losses(trial, known)
 
 
+@pytest.mark.slow
 def test_it_continues_by_command_from_its_checkpoint_and_remembers_its_recipe(old, cache, tmp_path):
     program = Hpo(tmp_path, cache)
     first = old.trials[1].intermediate_values
