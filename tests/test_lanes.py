@@ -102,6 +102,7 @@ def test_a_trial_that_runs_out_of_memory_alone_too_fails_and_costs_no_other_anyt
     assert all(len(trial.user_attrs["stints"]) == 1 for trial in found.trials if trial.number != 2)
 
 
+@pytest.mark.slow
 def test_a_silent_trial_ends_its_process_and_only_it_is_blamed(run):
     found, warnings = run("hang:2", trial_timeout=2)
     assert states(found) == ["complete"] * 8

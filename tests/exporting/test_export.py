@@ -339,9 +339,8 @@ def test_changed_images_are_refused(copied, tmp_path, monkeypatch):
         hpo.export("digits", tmp_path / "out", forms=QUICK, storage=copied)
 
 
-@pytest.mark.parametrize(
-    "point", ["export.whole:1", *(pytest.param(p, marks=pytest.mark.slow) for p in ("export.safetensors:1", "export.proven:2"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["export.whole:1", "export.safetensors:1", "export.proven:2"])
 def test_whoever_is_killed_leaves_nothing_under_the_final_name_and_the_next_one_does_it(storage, tmp_path, point):
     out = tmp_path / "out"
     words = [sys.executable, "-m", "hpo", "export", "digits", str(out), "--as", "safetensors,source", "--storage", storage]

@@ -141,6 +141,7 @@ def test_an_interrupted_study_ends_as_an_undisturbed_one(mine, at):
     assert list(map(facts, found)) == list(map(facts, plain(MINE, 13, optuna.samplers.TPESampler(seed=1))))
 
 
+@pytest.mark.slow
 def test_what_was_asked_before_a_death_is_answered_as_before_and_what_was_drawn_with_it_too(mine, here):
     (here / "once").mkdir()
     dies = MINE.replace(
@@ -178,6 +179,7 @@ def objective(trial):
     assert reasons & {"objective returned nan.", "objective returned None: it should return a number."}
 
 
+@pytest.mark.slow
 def test_a_score_that_is_not_a_number_is_reported_as_such_and_stops_a_trial_under_the_median_pruner(mine):
     text = """
 import optuna

@@ -210,6 +210,7 @@ def test_a_parameter_that_decides_inside_its_range_is_no_edge():
     assert found["decisive"].startswith("lr (")
 
 
+@pytest.mark.slow
 def test_edges_are_seldom_seen_in_noise():
     studies = (over(made.SPACE, lambda _p, rng: rng.normal(0.7, 0.05), 40, seed) for seed in range(30))
     assert sum(search.edges(summarize(study)) is not None for study in studies) <= 1

@@ -179,6 +179,7 @@ CLASSIFY = """
 """
 
 
+@pytest.mark.slow
 def test_pictures_that_are_clicked_chosen_or_dropped_are_classified_without_a_request(browser, study, tmp_path):
     path = api.write_report(study, tmp_path / "page.html", with_network=True)
     seen = look(path, browser, script=CLASSIFY)

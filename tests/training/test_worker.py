@@ -246,6 +246,7 @@ def results(worker, *, together):
 class TestLanes:
     """A worker with several lanes trains several trials at once, and each comes out as alone."""
 
+    @pytest.mark.slow
     def test_trials_beside_each_other_come_out_as_alone_bit_for_bit(self, new):
         scores, weights = results(new(lanes=3), together=True)
         expected, alone = results(new(), together=False)
@@ -255,6 +256,7 @@ class TestLanes:
             assert mine.keys() == its.keys()
             assert all(torch.equal(mine[name], its[name]) for name in mine)
 
+    @pytest.mark.slow
     def test_a_trial_that_is_left_and_comes_back_goes_on_while_others_train(self, new):
         worker = new(lanes=2)
         worker.send(Job(trial=1, point=LONG.model_dump(), folder=worker.folder / "long", seed=1))
@@ -273,6 +275,7 @@ class TestLanes:
         assert isinstance(worker.begin(2, Config(depth=8)), TrialFailed)
         assert isinstance(worker.go_on(1), EpochDone)
 
+    @pytest.mark.slow
     def test_one_that_has_no_room_beside_another_is_told_to_be_so_and_has_it_alone(self, new):
         large = Config(depth=1, filters=64, batch_size=100)
         worker = new(lanes=2, memory=200 * 2**20)

@@ -18,6 +18,7 @@ def simulated(monkeypatch):
     return importlib.import_module("intervals")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 0.02], ids=["all equally good", "apart"])
 def test_intervals_of_a_chosen_winner_hold_the_truth_as_often_as_they_say(simulated, spread):
     world = simulated.World(nets=50, images=1000, alike=0.6, spread=spread, accuracy=0.8)

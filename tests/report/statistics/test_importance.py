@@ -43,6 +43,7 @@ def test_a_choice_decides():
     assert [one.name for one in found.values() if one.decides] == ["norm"]
 
 
+@pytest.mark.slow
 def test_noise_seldom_decides_and_seldom_hardly_matters_for_sure():
     found = [known(lambda _, rng: rng.normal(0.5, 0.1), 40, seed) for seed in range(40)]
     assert sum(any(one.decides for one in each.values()) for each in found) <= 3
