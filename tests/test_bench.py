@@ -60,7 +60,7 @@ def test_publications_are_timed_beside_the_dashboards_answers():
 def test_every_idea_for_the_recipe_trains_another_network_than_the_base(tmp_path):
     own = ("bias_rate=64", "crops=24", "lookahead=0.95", "random_flip")
     ideas = ("base", "basic", *own, "filters=24,growth=2.5")
-    words = ("--epochs", 3, "--images", 800, "--out", tmp_path / "rows.jsonl", *ideas)
+    words = ("--epochs", 3, "--images", 800, "--score-on", 1000, "--out", tmp_path / "rows.jsonl", *ideas)
     bench("recipe.py", *words)
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["idea"] for row in rows] == list(ideas)
@@ -131,7 +131,7 @@ def test_what_a_run_measured_is_read_from_its_lines_by_the_clock_even_past_midni
 
 
 def test_a_plain_optuna_script_and_hpo_search_by_the_same_clock(tmp_path):
-    words = ("--minutes", 0.75, "--limit-train", 100, "--limit-test", 100, "--folder", tmp_path / "kept")
+    words = ("--minutes", 0.5, "--limit-train", 100, "--limit-test", 100, "--folder", tmp_path / "kept")
     printed = bench("time_to_accuracy.py", *words)
     assert re.search(r"(?m)^trained to the end +\d+ +\d+$", printed)  # none, where the machine is busy
     assert re.search(r"(?m)^after any epoch +(?:[\d.]+ %|-) +(?:[\d.]+ %|-)$", printed)
