@@ -226,7 +226,6 @@ def test_commands_answer_at_once(stored: str, arguments: tuple[str, ...], limit:
 LOADED = """
 import sys
 from hpo.cli.main import main
-from hpo.errors import UsageError
 
 for command in ("list", "show first", "trials first", "space", "report first"):
     assert main(command.split()) == 0, command

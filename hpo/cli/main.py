@@ -91,12 +91,13 @@ def _refuse_empty(words: list[str]) -> None:
         UsageError: Names the option.
     """
     for before, word in pairwise(["", *words]):
-        named, given, value = word.partition("=")
+        name, equals, value = word.partition("=")
         if not word:
-            named = before if before.startswith("-") and "=" not in before else "an argument"
-        elif not (word.startswith("--") and given) or value:
-            continue
-        raise UsageError(f"{named} is empty: give it a value, or leave it out. (A variable of the shell that is not set?)")
+            empty = before if before.startswith("-") and "=" not in before else "an argument"
+        else:
+            empty = name if name.startswith("--") and equals and not value else ""
+        if empty:
+            raise UsageError(f"{empty} is empty: give it a value, or leave it out. (A variable of the shell that is not set?)")
 
 
 def _explained(error: Any) -> str:  # noqa: ANN401  # click's UsageError
