@@ -54,7 +54,7 @@ def _of_all_commands(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code (see README and errors.py)."""
+    """Run a command line and return its exit code (see MANUAL.md and errors.py)."""
     if arguments is None:
         streams.prepare()
     words = sys.argv[1:] if arguments is None else arguments

@@ -16,7 +16,8 @@ Contents = Mapping[str, bytes]  # of files, by name
 Found = tuple[tuple[str, ...], Split, Split]  # classes, training images, test images
 
 DAMAGED = (  # what the functions here raise over contents that make no sense; a pickle may ask for too large objects
-    pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, NotImplementedError,
+    pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError,
+    NotImplementedError,  # scipy's, of a file of MATLAB 7.3
     OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
 
