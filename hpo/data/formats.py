@@ -17,7 +17,6 @@ Found = tuple[tuple[str, ...], Split, Split]  # classes, training images, test i
 
 DAMAGED = (  # what the functions here raise over contents that make no sense; a pickle may ask for too large objects
     pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError,
-    NotImplementedError,  # scipy's, of a file of MATLAB 7.3
     OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
 
@@ -109,7 +108,7 @@ def _matlab(content: bytes) -> Split:
 
     try:
         found = loadmat(io.BytesIO(content), variable_names=("X", "y"))
-    except (MatReadError, zlib.error) as error:
+    except (MatReadError, NotImplementedError, zlib.error) as error:  # the second of a file of MATLAB 7.3
         raise ValueError(str(error)) from error
     labels = found["y"].astype(np.int64).ravel() % 10
     return _split(found["X"].transpose(3, 0, 1, 2), labels, 10)  # X: (32, 32, 3, n)
