@@ -136,9 +136,9 @@ def _conducted(runner: Runner, writable: study.WritableStudy, watcher: Watcher, 
 
 
 def _told(space: SearchSpace | None, objective: Objective, environment: Mapping[str, Any]) -> list[str]:
-    """Return what a run says first, beside the study's name: a space that hpo chose by images and device, and rare classes."""
+    """Return what a run says first, beside the study's name: the space that hpo chose by images and device, and rare classes."""
     found = []
-    if space is not None and space != objective.space():
+    if space is not None and objective.suited:
         found.append(
             f"space {space.name}, chosen for these images and this device (--space names another): {', '.join(space.varied)}"
         )

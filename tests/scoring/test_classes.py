@@ -3,6 +3,7 @@
 import pytest
 
 from hpo.builtin.convnet import OBJECTIVE
+from hpo.runner import session
 from hpo.scoring.classes import advice, of_environment
 
 OWLS = {"classes": ["owl", "wren"], "class_counts": {"train": [10, 48], "scored": [2, 6]}}
@@ -69,3 +70,11 @@ def test_large_images_are_searched_as_photographs_and_rare_classes_weigh_where_c
 )
 def test_a_gpu_searches_larger_networks_where_there_are_images_for_their_batches(device, n_train, edge, name):
     assert OBJECTIVE.default_space({"device": device, "n_train": n_train, "image_size": edge}).name == name
+
+
+@pytest.mark.parametrize(("device", "name"), [("cpu", "basic"), ("cuda:0", "large")])
+def test_the_space_that_hpo_chose_is_said_first_whichever_it_is(device, name):
+    environment = {"device": device, "n_train": 50_000, "image_size": 32}
+    said = session._told(OBJECTIVE.default_space(environment), OBJECTIVE, environment)
+    assert [line.partition(", ")[0] for line in said] == [f"space {name}"]
+    assert session._told(None, OBJECTIVE, environment) == []  # the user named it, or an earlier run said it
