@@ -225,7 +225,7 @@ class TestStops:
         assert run(reopen(study), 2) == "total"
 
     def test_after_a_time(self, study):
-        assert run(study, 1_000_000, timeout=0.5) == "timeout"
+        assert run(study, 1_000_000, timeout=2) == "timeout"
         assert 1 < len(states(study)) < 1000
         assert run(reopen(study), len(states(study))) == "total"
         assert set(states(study)) == {"complete"}
