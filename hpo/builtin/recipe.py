@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,7 +41,7 @@ class TrainingConfig(BaseModel):
     class_weights: float = Field(0.0, ge=0, le=1, description="weight of rare classes in the loss; 0: none, 1: all classes alike")
     # The images.
     tta: bool | Literal["shifted"] = Field(
-        default=True, description="score images with their mirror images, or also shifted by a pixel (test-time augmentation)"
+        default=True, description="test-time augmentation: score mirror images too; shifted: at the end also moved by a pixel"
     )
     standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
@@ -67,6 +67,7 @@ class Recipe:
         joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
         stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
         blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
+        shifted_at_end: Whether views shifted by a pixel are only scored after the last epoch, and mirrored ones after the others.
     """
 
     version: int
@@ -75,12 +76,24 @@ class Recipe:
     joined_counts: bool
     stem_shuffled: bool
     blank_is_mean: bool
+    shifted_at_end: bool
 
 
-_FIRST = Recipe(FIRST, adamw_decay=1.0, width_step=1, joined_counts=True, stem_shuffled=False, blank_is_mean=False)
-_SECOND = Recipe(2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True)
+_FIRST = Recipe(
+    FIRST,
+    adamw_decay=1.0,
+    width_step=1,
+    joined_counts=True,
+    stem_shuffled=False,
+    blank_is_mean=False,
+    shifted_at_end=False,
+)
+_SECOND = replace(
+    _FIRST, version=2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True
+)
+_THIRD = replace(_SECOND, version=3, shifted_at_end=True)
 
-RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND)}
+RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND, _THIRD)}
 LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
 
 

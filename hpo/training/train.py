@@ -126,8 +126,12 @@ class Training:
 
     @property
     def tta(self) -> bool | str:
-        """In which views images are scored: the features of a frozen backbone are kept of two at most."""
+        """In which views images are scored at the end: the features of a frozen backbone are kept of two at most."""
         return bool(self.config.tta) if self._frozen else self.config.tta
+
+    def _seen(self) -> bool | str:
+        """Return in which views images are scored now: six are for the result, two rank epochs and trials as well."""
+        return self.tta if self.epoch == self.n_epochs or not self.recipe.shifted_at_end else bool(self.tta)
 
     @property
     def scored(self) -> nn.Module:
@@ -179,8 +183,8 @@ class Training:
                 began = time.perf_counter()
                 train_loss = self._train_epoch(steps, self.epoch + 1, tick or _silent)
                 trained = time.perf_counter()
-                score_loss, score, beside = self._score()
                 self.epoch += 1
+                score_loss, score, beside = self._score()
                 yield Epoch(
                     self.epoch,
                     score,
@@ -288,7 +292,7 @@ class Training:
                 yield views.unbind(), scored.head  # type: ignore[misc]  # a module
             return
         for inputs, _ in scoring_batches(self.score, self.scale, size):
-            yield views_of(inputs, self.tta), scored
+            yield views_of(inputs, self._seen()), scored
 
 
 def _check_finite(total: float) -> None:

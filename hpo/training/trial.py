@@ -155,7 +155,7 @@ class Trial:
                     reach("epoch.saved")
                     yield epoch
         except DivergedError:
-            number = self._training.epoch + 1
+            number = len(self.history) + 1
             raise TrialError("diverged", f"the loss was not finite in epoch {number} (lr = {self.config.lr:g}).") from None
 
     def _save(self) -> None:

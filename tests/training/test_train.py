@@ -92,6 +92,19 @@ def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits, tta):
     assert epoch.metrics["score_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("version", "in_six_views"), [(3, [3]), (2, [1, 2, 3])])
+def test_shifted_views_are_scored_after_the_last_epoch_and_before_recipe_3_after_every(digits, version, in_six_views):
+    train, score = digits
+    losses = {
+        tta: [
+            epoch.metrics["score_loss"]
+            for epoch in training(config(filters=8, tta=tta), train, n_epochs=3, score=score, recipe=RECIPES[version]).epochs()
+        ]
+        for tta in (True, "shifted")
+    }
+    assert [number for number in (1, 2, 3) if losses["shifted"][number - 1] != losses[True][number - 1]] == in_six_views
+
+
 def test_tutorials_recipe_is_plain_sgd_with_momentum_at_a_constant_rate():
     """Against the loop that the tutorial writes, on a narrower network and without dropout, whose masks are random."""
     images = noise(128)
@@ -215,8 +228,8 @@ def test_the_stem_sees_images_of_every_class_whatever_their_order(monkeypatch, v
 
 
 def test_few_images_are_all_seen_by_the_stem_in_every_recipe():
-    first, second = (training(config(stem="whiten"), recipe=recipe).net.stem[0].weight for recipe in RECIPES.values())
-    assert torch.equal(first, second)
+    first, *others = (training(config(stem="whiten"), recipe=recipe).net.stem[0].weight for recipe in RECIPES.values())
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_weight_decay_shrinks_weights_and_leaves_biases_and_norms_alone():
