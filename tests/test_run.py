@@ -317,6 +317,32 @@ def test_a_run_ends_at_its_limit_and_says_which(tmp_path, monkeypatch, words, re
             assert all(best[i] > best[i - 2] for i in range(2, len(best) - 1))
 
 
+@pytest.mark.parametrize(
+    ("words", "threads"),
+    [
+        ((), [1] * 8),
+        (("--timeout", "1h"), [2] * 4),
+        (("--timeout", "61m"), [1] * 8),
+        (("--timeout", "1h", "--workers", "3"), [2] * 3),
+    ],
+)
+def test_within_an_hour_a_trial_has_two_cores_unless_workers_are_counted(tmp_path, monkeypatch, words, threads):
+    """So that a large network can be done in the time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hpo.pools.devices.n_cores", lambda: 8)
+    monkeypatch.setattr("hpo.pools.devices.free_memory", lambda: 2**36)
+    planned = []
+
+    def pool(seats, settings, *_):
+        planned.extend(seat.threads for seat in seats)
+        return InstantPool(len(seats), settings.epochs)
+
+    monkeypatch.setattr(session, "LocalPool", pool)
+    code, _, _ = in_process("run", "--device", "cpu", "--trials", 1, "--epochs", 1, *words, *DIGITS)
+    assert code == 0
+    assert planned == threads
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 

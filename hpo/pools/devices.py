@@ -43,13 +43,14 @@ class Seat(NamedTuple):
     lanes: int = 1  # trials that it may train at once
 
 
-def seats(workers: int | str, device: str, *, lanes: bool = False) -> list[Seat]:
+def seats(workers: int | str, device: str, *, lanes: bool = False, cores: int = 1) -> list[Seat]:
     """Plan the processes of this machine.
 
     Args:
-        workers: Trials at once, or "auto": one per core, or up to eight per GPU; fewer if there are not enough cores or memory.
+        workers: Trials at once, or "auto": one per core or two, or up to eight per GPU; fewer if cores or memory do not suffice.
         device: "auto", "cpu", "cuda" or "cuda:0,cuda:1".
         lanes: Whether one process can train several trials. Each GPU has one process then; else up to four.
+        cores: That "auto" gives to a trial on a CPU, as far as there are so many.
 
     Raises:
         DeviceError: The requested GPU does not exist here.
@@ -62,9 +63,9 @@ def seats(workers: int | str, device: str, *, lanes: bool = False) -> list[Seat]
             raise DeviceError(
                 f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU."
             )
-    cores, memory = n_cores(), int(free_memory() * (1 - RESERVE))
-    count = int(workers) if workers != "auto" else max(1, min(cores, memory // WORKER_MEMORY))
-    return [Seat("cpu", max(1, cores // count), memory // count)] * count
+    there, memory = n_cores(), int(free_memory() * (1 - RESERVE))
+    count = int(workers) if workers != "auto" else max(1, min(there // cores, memory // WORKER_MEMORY))
+    return [Seat("cpu", max(1, there // count), memory // count)] * count
 
 
 def _in_lanes(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Seat]:
@@ -79,10 +80,11 @@ def _in_lanes(workers: int | str, chosen: list[int], gpus: list[int]) -> list[Se
 
 
 def described(planned: list[Seat], workers: int | str) -> str:
-    """Return how many trials train at once, and where: `2 workers`, `up to 8 at once on cuda:0`."""
-    n = sum(seat.lanes for seat in planned)
+    """Return how many trials train at once, and where: `2 workers`, `1 worker on 2 cores`, `up to 8 at once on cuda:0`."""
+    n, threads = sum(seat.lanes for seat in planned), planned[0].threads
     if all(seat.lanes == 1 for seat in planned):
-        return f"{n} worker{'s' if n != 1 else ''}"
+        on_cores = f" on {threads} cores{' each' if n > 1 else ''}" if planned[0].device == "cpu" and threads > 1 else ""
+        return f"{n} worker{'s' if n != 1 else ''}{on_cores}"
     return f"{'up to ' if workers == 'auto' else ''}{n} at once on {' and '.join(seat.device for seat in planned)}"
 
 

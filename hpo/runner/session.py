@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from hpo.store.repetitions import Repetitions
 
 
+SHORT = 3600.0  # seconds: on one core, the largest network of `basic` takes from 20 minutes to more than that
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -103,7 +106,7 @@ def run(
         objective = objective.judged_by(settings.metric)
         asked = replace(asked, objective=objective)
         recipe = before.recipe if before is not None else objective.recipe
-        planned = seats(options.workers, options.device, lanes=objective.lanes)
+        planned = seats(options.workers, options.device, lanes=objective.lanes, cores=_cores(objective, options))
         pool = LocalPool(planned, settings, data_folder(options.data_dir), objective, recipe)
         stack.callback(pool.close)
         runners = stack.enter_context(stopping_by_signals())
@@ -174,6 +177,15 @@ def _check_score(objective: Objective, settings: Settings, options: RunOptions) 
         objective.score.check(options.target)
     if "metric" in settings.model_fields_set - {*objective.settings}:
         raise UsageError(f"--metric is for hpo's own networks: {objective.name} says itself what counts. Leave it out.")
+
+
+def _cores(objective: Objective, options: RunOptions) -> int:
+    """Return how many cores of a CPU train a trial: two where time is short, so that a large network can be done in it.
+
+    A program of one's own may use one core whatever it is given.
+    """
+    is_short = options.timeout is not None and options.timeout <= SHORT
+    return 2 if is_short and "dataset" in objective.settings else 1
 
 
 def _starting(n: int, objective: Objective) -> str:

@@ -106,6 +106,14 @@ def test_auto_is_a_worker_a_core_and_fewer_where_memory_would_not_suffice(machin
     assert {seat.device for seat in planned} == {"cpu"}
 
 
+@pytest.mark.parametrize(("n_cores", "count", "threads"), [(8, 4, 2), (5, 2, 2), (3, 1, 3), (2, 1, 2), (1, 1, 1)])
+def test_auto_gives_a_trial_the_cores_that_it_shall_have(machine, n_cores, count, threads):
+    machine(cores=n_cores, threads=n_cores)
+    planned = seats("auto", "cpu", cores=2)
+    assert [seat.threads for seat in planned] == [threads] * count
+    assert seats(8, "cpu", cores=2) == seats(8, "cpu")  # a number is kept
+
+
 @pytest.mark.parametrize(("workers", "threads"), [(1, 8), (2, 4), (3, 2), (8, 1), (20, 1)])
 def test_a_number_of_workers_is_kept_and_shares_cores_and_memory(machine, workers, threads):
     machine(free=10 * GIB)
@@ -202,6 +210,9 @@ def test_on_a_cpu_each_worker_has_a_process_in_any_case(machine):
     [
         ([Seat("cpu", 1, GIB)], "auto", "1 worker"),
         ([Seat("cpu", 1, GIB)] * 3, 3, "3 workers"),
+        ([Seat("cpu", 2, GIB)], "auto", "1 worker on 2 cores"),
+        ([Seat("cpu", 4, GIB)] * 2, 2, "2 workers on 4 cores each"),
+        ([Seat("cuda:0", 2, GIB)] * 2, 2, "2 workers"),
         ([Seat("cuda:0", 1, GIB, 8)], "auto", "up to 8 at once on cuda:0"),
         ([Seat("cuda:0", 1, GIB, 3), Seat("cuda:1", 1, GIB, 2)], 5, "5 at once on cuda:0 and cuda:1"),
     ],
