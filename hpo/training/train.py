@@ -2,7 +2,7 @@
 
 It can continue from the state that `Training.state` returned, exactly as if it had never stopped, because every random number
 depends on (seed, epoch) alone. It is fast because of whole-batch tensors (batches.py), channels_last, fused optimizers, bfloat16
-where the processor has it in hardware, and flushed denormals.
+where the processor multiplies it faster, and flushed denormals.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from torch import nn
 
 from hpo.builtin.recipe import LATEST, RECIPES
 from hpo.data import datasets
+from hpo.networks import device
 from hpo.networks.device import fast_dtype
 from hpo.networks.model import ConvNet
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
@@ -255,9 +256,26 @@ def test_signs_of_life_come_with_the_share_that_is_done(monkeypatch):
     assert all(speed > 0 for _, _, speed in ticks)
 
 
-def test_a_processor_multiplies_in_bfloat16_only_where_its_hardware_does():
-    native = any(getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in ("avx512_bf16", "amx_tile"))
-    assert fast_dtype(torch.device("cpu")) == (torch.bfloat16 if native else torch.float32)
+@pytest.mark.parametrize(
+    ("has", "maker", "expected"),
+    [
+        ({"amx_tile", "avx512_bf16"}, "GenuineIntel", torch.bfloat16),
+        ({"avx512_bf16"}, "GenuineIntel", torch.float32),  # its AVX-512 multiplies bfloat16 no faster, and converting costs
+        ({"avx512_bf16"}, "AuthenticAMD", torch.bfloat16),
+        ({"avx512_bf16"}, None, torch.bfloat16),
+        (set(), "AuthenticAMD", torch.float32),
+    ],
+)
+def test_a_processor_multiplies_in_bfloat16_only_where_that_is_faster(monkeypatch, tmp_path, has, maker, expected):
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in has, raising=False)
+    monkeypatch.setattr(device, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(device.platform, "processor", lambda: "x86_64")
+    if maker:
+        device.CPU_INFO.write_text(f"processor\t: 0\nvendor_id\t: {maker}\n")
+    device._by_intel.cache_clear()
+    assert fast_dtype(torch.device("cpu")) == expected
+    device._by_intel.cache_clear()
 
 
 def test_scored_weights_are_the_running_average_of_every_fifth_steps_and_of_an_epochs_last(digits):
