@@ -68,6 +68,8 @@ class Recipe:
         stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
         blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
         shifted_at_end: Whether views shifted by a pixel are only scored after the last epoch, and mirrored ones after the others.
+        muon_batch: With Muon, of what is no convolution: the batch up to which the rate per image increases as the root of
+            the batch falls, so that it stays where `lr` falls with the root of the batch; 0: it is the same for every batch.
     """
 
     version: int
@@ -77,6 +79,7 @@ class Recipe:
     stem_shuffled: bool
     blank_is_mean: bool
     shifted_at_end: bool
+    muon_batch: int
 
 
 _FIRST = Recipe(
@@ -87,11 +90,12 @@ _FIRST = Recipe(
     stem_shuffled=False,
     blank_is_mean=False,
     shifted_at_end=False,
+    muon_batch=0,
 )
 _SECOND = replace(
     _FIRST, version=2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True
 )
-_THIRD = replace(_SECOND, version=3, shifted_at_end=True)
+_THIRD = replace(_SECOND, version=3, shifted_at_end=True, muon_batch=2000)
 
 RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND, _THIRD)}
 LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +61,12 @@ def _groups(_net: nn.Module, trained: list[nn.Parameter], config: TrainingConfig
     ]
 
 
-def _muon_groups(net: nn.Module, trained: list[nn.Parameter], config: TrainingConfig, _recipe: Recipe) -> list[dict[str, Any]]:
+def _muon_groups(net: nn.Module, trained: list[nn.Parameter], config: TrainingConfig, recipe: Recipe) -> list[dict[str, Any]]:
     """Return convolutions; matrices with norms' scales; biases. Rates and decays of the latter two are per image of a batch."""
+    gain = math.sqrt(max(1.0, recipe.muon_batch / config.batch_size))
 
     def others(parameters: list[nn.Parameter], share: float) -> dict[str, Any]:
-        share *= config.batch_size
+        share *= config.batch_size * gain
         decay = config.weight_decay * MUON_DECAY * config.batch_size / (config.lr * share)
         return {"params": parameters, SHARE: share, "weight_decay": decay, "momentum": OTHERS_MOMENTUM}
 

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import config
 from torch import nn
 
+from hpo.builtin.recipe import LATEST, RECIPES
 from hpo.networks.model import ConvNet
 from hpo.training.optimizers import SHARE, make_optimizer, orthogonal
 
@@ -37,10 +40,11 @@ def test_muon_steps_as_airbenchs_two_optimizers(monkeypatch):
     configuration = config(
         optimizer="muon", lr=0.24, momentum=0.6, weight_decay=5e-4, norm="batch", norm_scale=False, batch_size=4
     )
+    recipe = replace(LATEST, muon_batch=4)  # so that four images are a batch of its
     monkeypatch.setattr("hpo.training.optimizers.fast_dtype", lambda _: torch.float32)
     nets = [ConvNet(configuration, 10) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
-    ours = make_optimizer(nets[0], configuration, CPU)
+    ours = make_optimizer(nets[0], configuration, CPU, recipe)
     trained = [p for p in nets[1].parameters() if p.requires_grad]
     filters, rest = [p for p in trained if p.dim() == 4], [p for p in trained if p.dim() < 4]
     rates = {p: 0.24 * 4 * (0.0035 if p.dim() == 2 else 0.22) for p in rest}
@@ -65,6 +69,16 @@ def test_muon_steps_as_airbenchs_two_optimizers(monkeypatch):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("version", "batch", "gain"), [(3, 2000, 1), (3, 500, 2), (3, 4000, 1), (2, 500, 1)])
+def test_what_is_no_convolution_keeps_its_rate_per_image_where_the_rate_falls_with_the_root_of_the_batch(version, batch, gain):
+    net = ConvNet(config(norm="batch", norm_scale=False), 10)
+    configuration = config(optimizer="muon", lr=0.1, batch_size=batch, weight_decay=5e-4)
+    _, matrices, biases = make_optimizer(net, configuration, CPU, RECIPES[version]).param_groups
+    assert [group[SHARE] / batch for group in (matrices, biases)] == [pytest.approx(rate * gain) for rate in (0.0035, 0.22)]
+    for group in (matrices, biases):  # what a step takes off
+        assert 0.1 * group[SHARE] * group["weight_decay"] == pytest.approx(2e-6 * batch)
+
+
 def test_muon_trains_every_parameter_of_any_network_and_norms_scales_at_the_rate_of_matrices():
     net = nn.Sequential(
         nn.Conv3d(1, 2, 3), nn.BatchNorm3d(2), nn.Conv1d(3, 4, 3), nn.LayerNorm(4), nn.Linear(4, 2), nn.Embedding(3, 2)
@@ -80,7 +94,7 @@ def test_muon_trains_every_parameter_of_any_network_and_norms_scales_at_the_rate
 def test_muon_trains_a_backbone_that_has_learnt_at_its_own_rate():
     net = nn.Module()
     net.backbone, net.head, net.rate = nn.Conv2d(3, 4, 3), nn.Linear(4, 2), 0.1
-    groups = make_optimizer(net, config(optimizer="muon", lr=0.2, batch_size=100), CPU).param_groups
+    groups = make_optimizer(net, config(optimizer="muon", lr=0.2, batch_size=100), CPU, RECIPES[2]).param_groups
     assert [(len(group["params"]), pytest.approx(group[SHARE])) for group in groups] == [
         (1, 0.1), (0, 0.1 * 0.35), (1, 0.1 * 22), (0, 1.0), (1, 0.35), (1, 22),
     ]  # fmt: skip
