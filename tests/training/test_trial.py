@@ -249,7 +249,7 @@ def test_the_running_average_is_a_copy_of_the_weights_more():
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_with_the_epoch_and_the_rate(task, tmp_path):
-    trial = Trial(task, config(lr=100.0, depth=2, hidden=8, standardize=True), 0, tmp_path)
+    trial = Trial(task, config(lr=100.0, weight_decay=1.0, hidden=8), 0, tmp_path)
     with pytest.raises(TrialError, match=r"not finite in epoch \d \(lr = 100\)") as failed:
         list(trial.epochs())
     assert failed.value.cause == "diverged"
