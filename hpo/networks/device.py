@@ -82,9 +82,10 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 @functools.cache
 def _by_intel() -> bool:
     """Whether the processor says that it is Intel's."""
-    said = platform.processor()  # on Windows the maker's word too, on Linux the architecture
-    with contextlib.suppress(OSError):
-        said += CPU_INFO.read_text(encoding="utf-8", errors="replace")[:1000]
+    try:
+        said = CPU_INFO.read_text(encoding="utf-8", errors="replace")[:1000]
+    except OSError:
+        said = platform.processor()  # on Windows the maker's word too
     return "GenuineIntel" in said
 
 
