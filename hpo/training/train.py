@@ -184,7 +184,7 @@ class Training:
                 train_loss = self._train_epoch(steps, self.epoch + 1, tick or _silent)
                 trained = time.perf_counter()
                 self.epoch += 1
-                score_loss, score, beside = self._score()
+                score_loss, score, beside = self.scores()
                 yield Epoch(
                     self.epoch,
                     score,
@@ -261,13 +261,9 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    def score_again(self) -> None:
-        """Compute the logits of the scored images, which a finished network's weights bring back."""
-        self._score()
-
     @torch.inference_mode()
-    def _score(self) -> tuple[float, float, dict[str, float]]:
-        """Return mean loss and score on the scored images, dropout off, and what is measured beside them."""
+    def scores(self) -> tuple[float, float, dict[str, float]]:
+        """Return mean loss and score on the scored images, dropout off, and what is measured beside them; sets `logits`."""
         scored, logits = self.scored.eval(), []
         device = self.score.device
         truth = self.score.labels[self.score.chosen.to(device)]

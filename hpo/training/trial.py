@@ -123,7 +123,7 @@ class Trial:
         if "logits" in state:
             self._training.logits = state["logits"]
         else:
-            self._training.score_again()
+            self._training.scores()
         shape = (len(self.task.score), len(self.task.classes))
         if [epoch.number for epoch in history] != [*range(1, self._training.epoch + 1)] or self._training.logits.shape != shape:
             raise ValueError("epochs and scores do not fit together")

@@ -70,7 +70,7 @@ def record(job: tuple[int, dict[str, float], Settings, Path, int]) -> dict[str, 
     def early(epoch: int, share: float, _images_per_second: float) -> None:
         for name, at in EARLY.items():
             if epoch == 1 and name not in row and share >= at:
-                row[name] = f"{training._score()[1]:.4f}"
+                row[name] = f"{training.scores()[1]:.4f}"
                 training.net.train()
 
     began, n_epochs = time.process_time(), 0

@@ -144,7 +144,7 @@ def train_one(idea: str, task: Task, seed: int) -> dict[str, Any]:
 def _seen(training: Training, tta: bool | str) -> float:
     """Return the accuracy of a finished training in some views."""
     training.config = training.config.model_copy(update={"tta": tta})
-    training.score_again()
+    training.scores()
     truth = training.score.labels[training.score.chosen]
     return round(100 * (training.logits.argmax(1) == truth).float().mean().item(), 2)
 

@@ -165,7 +165,7 @@ def test_a_frozen_backbone_computes_its_features_once_for_all_trials_and_gives_t
     assert len(files) == 2
     logits = run.logits
     run.features = None
-    run.score_again()
+    run.scores()
     assert torch.allclose(run.logits, logits, atol=1e-4)  # by the whole network, from the pixels
     assert run.scored.state_dict().keys() == run.net.state_dict().keys()
 
