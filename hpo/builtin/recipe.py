@@ -41,7 +41,7 @@ class TrainingConfig(BaseModel):
     class_weights: float = Field(0.0, ge=0, le=1, description="weight of rare classes in the loss; 0: none, 1: all classes alike")
     # The images.
     tta: bool | Literal["shifted"] = Field(
-        default=True, description="test-time augmentation: score mirror images too; shifted: at the end also moved by a pixel"
+        default=True, description="test-time augmentation: score mirror images too, at the end; shifted: also moved by a pixel"
     )
     standardize: bool = Field(default=True, description="zero mean and unit variance per channel; else values 0 to 1")
     flip: bool = Field(default=True, description="mirror half of the training images")
@@ -67,7 +67,7 @@ class Recipe:
         joined_counts: A single leftover image joins the previous batch; whether its own batch still counts as a step.
         stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
         blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
-        shifted_at_end: Whether views shifted by a pixel are only scored after the last epoch, and mirrored ones after the others.
+        early_views: In how many views images are scored, at most, after an epoch that is not the last: `tta` is for the result.
         muon_batch: With Muon, of what is no convolution: the batch up to which the rate per image increases as the root of
             the batch falls, so that it stays where `lr` falls with the root of the batch; 0: it is the same for every batch.
     """
@@ -78,7 +78,7 @@ class Recipe:
     joined_counts: bool
     stem_shuffled: bool
     blank_is_mean: bool
-    shifted_at_end: bool
+    early_views: int
     muon_batch: int
 
 
@@ -89,15 +89,16 @@ _FIRST = Recipe(
     joined_counts=True,
     stem_shuffled=False,
     blank_is_mean=False,
-    shifted_at_end=False,
+    early_views=6,
     muon_batch=0,
 )
 _SECOND = replace(
     _FIRST, version=2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True
 )
-_THIRD = replace(_SECOND, version=3, shifted_at_end=True, muon_batch=2000)
+_THIRD = replace(_SECOND, version=3, early_views=2, muon_batch=2000)
+_FOURTH = replace(_THIRD, version=4, early_views=1)
 
-RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND, _THIRD)}
+RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND, _THIRD, _FOURTH)}
 LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)
 
 

@@ -24,6 +24,11 @@ def views_of(inputs: Tensor, tta: bool | str) -> tuple[Tensor, ...]:  # the valu
     return tuple(view for place in places for view in (place, place.flip(3)))
 
 
+def at_most(number: int, tta: bool | str) -> bool | str:
+    """Return the value of `tta` that has no more views than a number: 1, 2 or 6."""
+    return tta if number >= 6 else bool(tta) and number >= 2
+
+
 def mean(logits: list[Tensor]) -> Tensor:
     """Return the mean of the logits (N, n_classes) of an image's views, weighted as this module says."""
     stacked = torch.stack(logits)

@@ -22,7 +22,7 @@ from hpo.messages import Epoch
 from hpo.networks import models
 from hpo.networks.device import fast_dtype, scoring_batch
 from hpo.networks.layers import Dropout, Whiten
-from hpo.networks.views import mean, views_of
+from hpo.networks.views import at_most, mean, views_of
 from hpo.networks.zoo import Adapted
 from hpo.scoring.metrics import ACCURACY, measured
 from hpo.training.batches import Images, Scale, scoring_batches, training_tables
@@ -130,8 +130,8 @@ class Training:
         return bool(self.config.tta) if self._frozen else self.config.tta
 
     def _seen(self) -> bool | str:
-        """Return in which views images are scored now: six are for the result, two rank epochs and trials as well."""
-        return self.tta if self.epoch == self.n_epochs or not self.recipe.shifted_at_end else bool(self.tta)
+        """Return in which views images are scored now: all are for the result, fewer rank epochs and trials as well."""
+        return self.tta if self.epoch == self.n_epochs else at_most(self.recipe.early_views, self.tta)
 
     @property
     def scored(self) -> nn.Module:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hpo.networks.views import mean, views_of
+from hpo.networks.views import at_most, mean, views_of
 
 IMAGES = torch.rand(3, 2, 5, 7, generator=torch.Generator().manual_seed(0))
 
@@ -32,6 +32,12 @@ def test_views_have_the_images_shape_and_the_first_is_the_image(tta, number):
     views = views_of(IMAGES, tta)
     assert [view.shape for view in views] == [IMAGES.shape] * number
     assert torch.equal(views[0], IMAGES)
+
+
+@pytest.mark.parametrize("most", [1, 2, 6])
+@pytest.mark.parametrize("tta", [False, True, "shifted"])
+def test_at_most_so_many_views(tta, most):
+    assert len(views_of(IMAGES, at_most(most, tta))) == min(most, len(views_of(IMAGES, tta)))
 
 
 def test_one_view_and_two_are_averaged_to_the_bit_as_ever():

@@ -93,17 +93,21 @@ def test_scores_are_those_of_a_plain_loop_with_dropout_off(digits, tta):
     assert epoch.metrics["score_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("version", "in_six_views"), [(3, [3]), (2, [1, 2, 3])])
-def test_shifted_views_are_scored_after_the_last_epoch_and_before_recipe_3_after_every(digits, version, in_six_views):
+@pytest.mark.parametrize(
+    ("version", "in_two_views", "in_six_views"), [(4, [3], [3]), (3, [1, 2, 3], [3]), (2, [1, 2, 3], [1, 2, 3])]
+)
+def test_views_are_scored_after_the_last_epoch_and_after_the_others_as_the_recipe_says(
+    digits, version, in_two_views, in_six_views
+):
     train, score = digits
-    losses = {
-        tta: [
-            epoch.metrics["score_loss"]
-            for epoch in training(config(filters=8, tta=tta), train, n_epochs=3, score=score, recipe=RECIPES[version]).epochs()
-        ]
-        for tta in (True, "shifted")
-    }
-    assert [number for number in (1, 2, 3) if losses["shifted"][number - 1] != losses[True][number - 1]] == in_six_views
+
+    def losses(tta):
+        run = training(config(filters=8, tta=tta), train, n_epochs=3, score=score, recipe=RECIPES[version])
+        return [epoch.metrics["score_loss"] for epoch in run.epochs()]
+
+    one, two, six = losses(False), losses(True), losses("shifted")
+    assert [epoch for epoch in (1, 2, 3) if two[epoch - 1] != one[epoch - 1]] == in_two_views
+    assert [epoch for epoch in (1, 2, 3) if six[epoch - 1] != two[epoch - 1]] == in_six_views
 
 
 def test_tutorials_recipe_is_plain_sgd_with_momentum_at_a_constant_rate():
