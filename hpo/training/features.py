@@ -63,9 +63,9 @@ class Features:
 
         return Tables(order.to(device), {"view": view.to(device)}, config.batch_size, make)
 
-    def views(self, config: TrainingConfig) -> Tensor:
-        """Return what is scored, (views, N, features)."""
-        return self.score if config.tta else self.score[:1]
+    def views(self, tta: bool | str) -> Tensor:  # the value of a knob
+        """Return what is scored, (views, N, features): in its place, and mirrored."""
+        return self.score if tta else self.score[:1]
 
 
 class Kept(NamedTuple):

@@ -284,7 +284,7 @@ class Training:
         """Yield the views of some images, and what makes logits of them: the network, or its head where features are known."""
         size = scoring_batch(self.score.device)
         if self.features is not None:
-            for views in torch.split(self.features.views(self.config), size, dim=1):
+            for views in torch.split(self.features.views(self._seen()), size, dim=1):
                 yield views.unbind(), scored.head  # type: ignore[misc]  # a module
             return
         for inputs, _ in scoring_batches(self.score, self.scale, size):

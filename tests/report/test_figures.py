@@ -203,6 +203,27 @@ def test_many_epochs_at_which_trials_stopped_share_a_few_patterns():
     assert list(bars) == [f"pruned after epochs {part}" for part in ("7 to 9", "5 to 6", "3 to 4", "1 to 2")]
 
 
+@pytest.mark.parametrize(
+    ("tta", "environment", "said"),
+    [
+        ({"value": "shifted"}, {"early_views": 1, "mirroring": "as flip and tta say"}, True),
+        ({"value": True}, {"early_views": 1}, True),
+        ({"choices": [True, False]}, {"early_views": 1}, True),
+        ({"value": False}, {"early_views": 1}, False),
+        ({"value": True}, {"early_views": 2}, False),
+        ({"value": True}, {"early_views": 1, "mirroring": "off: flip and tta do not apply to these images"}, False),
+        ({"value": True}, {}, False),
+        ("shifted", {"early_views": 1}, False),
+    ],
+)
+def test_curves_say_where_their_last_step_is_one_of_more_views(tta, environment, said):
+    study = made.study(
+        [made.trial(0, accuracies=made.curve(0.8))], space={"name": "basic", "parameters": {"tta": tta}}, environment=environment
+    )
+    summary = summarize(study)
+    assert [("(tta)" in figure.note) for figure in (history.curves(summary), winner.learning(summary))] == [said, said]
+
+
 def test_the_training_loss_is_said_to_be_another_quantity_than_the_scored_one():
     trials = [made.trial(0, accuracies=made.curve(0.8), train_loss=[1.0] * 10, score_loss=[0.5] * 10)]
     space = {"name": "basic", "parameters": {"label_smoothing": {"value": 0.1}}}

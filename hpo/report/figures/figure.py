@@ -81,6 +81,7 @@ def numbers(values: Iterable[float], digits: int = 5) -> list[float | None]:
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]
 
 
+VIEWS = "A curve's last score is of several views of each image (tta), the others are of one: this is part of its last rise."
 MIXED = "Smaller marks: fewer epochs. Each score is that of the trial's last epoch."
 
 
@@ -95,6 +96,14 @@ def mixed(trials: pd.DataFrame) -> str:
     """Return a note if trials were trained for different numbers of epochs, otherwise an empty text."""
     known = trials["epochs"][trials["epochs"] > 0]
     return MIXED if known.nunique() > 1 else ""
+
+
+def last_step(summary: Summary) -> str:
+    """Return a note if the scores after the last epoch are of more views than those before, otherwise an empty text."""
+    stored = summary.space.get("parameters")
+    tta = stored.get("tta") if isinstance(stored, dict) else None
+    several = isinstance(tta, dict) and bool(tta.get("value", True)) and summary.environment.get("early_views") == 1
+    return VIEWS if several and not str(summary.environment.get("mirroring")).startswith("off") else ""
 
 
 def value_axis(summary: Summary) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hpo.report.figures.figure import (
     WORDS,
     Figure,
     axis,
+    last_step,
     mixed,
     numbers,
     points,
@@ -120,7 +121,7 @@ def curves(summary: Summary) -> Figure | None:
         data.append(best | {"name": f"trial {summary.best}, the best", "line": line})
     alt = f"Learning curves of {count(len(with_curve), 'trial')} over {count(len(summary.curves.columns), 'epoch')}."
     layout = {"xaxis": whole_axis("epoch", len(summary.curves.columns)), "yaxis": value_axis(summary)}
-    return Figure("curves", "Learning curves", alt, data, layout, 420, note)
+    return Figure("curves", "Learning curves", alt, data, layout, 420, f"{note} {last_step(summary)}".strip())
 
 
 def _lines(summary: Summary, trials: pd.DataFrame, shown: str) -> dict[str, Any]:

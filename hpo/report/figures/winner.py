@@ -16,6 +16,7 @@ from hpo.report.figures.figure import (
     SCALE,
     Figure,
     axis,
+    last_step,
     literal,
     numbers,
     value_axis,
@@ -74,6 +75,7 @@ def learning(summary: Summary) -> Figure | None:
         note = f"The two losses are different quantities: the training loss includes {smooth}{weighed}dropout and augmentation."
     began, ended = (score(float(curve.to_numpy()[i]), summary) for i in (0, -1))
     alt = f"Trial {best} by epoch: {began} after epoch {epochs[0]}, {ended} after epoch {epochs[-1]}."
+    note = f"{last_step(summary)} {note}".strip()
     return Figure("learning", "Learning curve of the winner", alt, data + drawn, layout, note=note)
 
 
