@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,16 @@ from torch.nn.functional import cross_entropy
 if TYPE_CHECKING:
     from hpo.builtin.recipe import TrainingConfig
     from hpo.training.batches import Images
+
+
+class DivergedError(Exception):
+    """The loss became infinite or NaN."""
+
+
+def check_finite(loss: float) -> None:
+    """Raise DivergedError where a loss is infinite or NaN."""
+    if not math.isfinite(loss):
+        raise DivergedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,10 @@ from hpo.builtin.recipe import LATEST, RECIPES
 from hpo.networks import weights, zoo
 from hpo.training.batches import training_batches
 from hpo.training.features import Kept
+from hpo.training.loss import DivergedError
 from hpo.training.optimizers import SHARE, learning_rate
 from hpo.training.steps import eager, step
-from hpo.training.train import DivergedError, Training
+from hpo.training.train import Training
 
 SMALLEST = "squeezenet1_1"
 EVERYTHING = config(
