@@ -177,12 +177,8 @@ def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[T
 
 
 def even_batches(images: Images, scale: Scale, most: int) -> Iterator[Tensor]:
-    """Yield the inputs of images, unchanged, in batches of about one size, at most `most`, each drawn evenly from all classes.
-
-    Data sets are sorted by class, so that neighbours would be of one class.
-    """
-    number = math.ceil(len(images) / most)
-    for index in (images.chosen[start::number] for start in range(number)):
+    """Yield the inputs of images, unchanged, in batches of at most `most` whose sizes differ by one at most."""
+    for index in torch.tensor_split(images.chosen, math.ceil(len(images) / most)):
         yield scale(images.batch(images.pixels[index], index)[0])
 
 

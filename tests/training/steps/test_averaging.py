@@ -56,14 +56,6 @@ def test_after_the_last_epoch_what_is_scored_has_statistics_of_the_training_imag
         assert all(torch.equal(again[key], running[key]) for key in again) == (last and counted_again)
 
 
-def test_each_batch_has_all_classes_of_images_that_are_sorted_by_class():
-    images = noise(300)
-    images.pixels.copy_((torch.arange(300) // 30).view(-1, 1, 1, 1).expand_as(images.pixels))
-    scale = Training(config(norm="batch", standardize=False), images, images, 10, 1, 0).scale
-    for inputs in even_batches(images, scale, 100):
-        assert len(inputs.amax((1, 2, 3)).unique()) == 10
-
-
 def test_batches_are_even_where_the_last_would_be_of_one_image():
     images = noise(126)
     scale = Training(config(norm="batch"), images, images, 10, 1, 0).scale
