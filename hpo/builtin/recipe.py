@@ -68,8 +68,6 @@ class Recipe:
         stem_shuffled: Whether the stem's filters are computed from randomly drawn images, not from the first of the data set.
         blank_is_mean: Whether cutout blanks to the images' mean at any scale, not to the value 0.
         early_views: In how many views images are scored, at most, after an epoch that is not the last: `tta` is for the result.
-        recounted: Over how many training images the statistics of what is scored are computed again after the last epoch; 0: the
-            running statistics stay.
         muon_batch: With Muon, of what is no convolution: the batch up to which the rate per image increases as the root of
             the batch falls, so that it stays where `lr` falls with the root of the batch; 0: it is the same for every batch.
     """
@@ -81,7 +79,6 @@ class Recipe:
     stem_shuffled: bool
     blank_is_mean: bool
     early_views: int
-    recounted: int
     muon_batch: int
 
 
@@ -93,14 +90,13 @@ _FIRST = Recipe(
     stem_shuffled=False,
     blank_is_mean=False,
     early_views=6,
-    recounted=0,
     muon_batch=0,
 )
 _SECOND = replace(
     _FIRST, version=2, adamw_decay=1000.0, width_step=8, joined_counts=False, stem_shuffled=True, blank_is_mean=True
 )
 _THIRD = replace(_SECOND, version=3, early_views=2, muon_batch=2000)
-_FOURTH = replace(_THIRD, version=4, early_views=1, recounted=10_000)
+_FOURTH = replace(_THIRD, version=4, early_views=1)
 
 RECIPES = {recipe.version: recipe for recipe in (_FIRST, _SECOND, _THIRD, _FOURTH)}
 LATEST = max(RECIPES.values(), key=lambda recipe: recipe.version)

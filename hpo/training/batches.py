@@ -8,7 +8,6 @@ in from outside are reflections.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -174,12 +173,6 @@ def scoring_batches(images: Images, scale: Scale, size: int) -> Iterator[tuple[T
     for index in torch.split(images.chosen, size):
         pixels, labels = images.batch(images.pixels[index], index)
         yield scale(pixels), labels
-
-
-def even_batches(images: Images, scale: Scale, most: int) -> Iterator[Tensor]:
-    """Yield the inputs of images, unchanged, in batches of at most `most` whose sizes differ by one at most."""
-    for index in torch.tensor_split(images.chosen, math.ceil(len(images) / most)):
-        yield scale(images.batch(images.pixels[index], index)[0])
 
 
 def _select(pixels: Tensor, index: Tensor, flips: Tensor | None, shifts: Tensor | None) -> Tensor:

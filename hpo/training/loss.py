@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,16 +12,6 @@ from torch.nn.functional import cross_entropy
 if TYPE_CHECKING:
     from hpo.builtin.recipe import TrainingConfig
     from hpo.training.batches import Images
-
-
-class DivergedError(Exception):
-    """The loss became infinite or NaN."""
-
-
-def check_finite(loss: float) -> None:
-    """Raise DivergedError where a loss is infinite or NaN."""
-    if not math.isfinite(loss):
-        raise DivergedError
 
 
 @dataclass(frozen=True, eq=False)

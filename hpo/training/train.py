@@ -25,11 +25,11 @@ from hpo.networks.layers import Dropout, Whiten
 from hpo.networks.views import at_most, mean, views_of
 from hpo.networks.zoo import Adapted
 from hpo.scoring.metrics import ACCURACY, measured
-from hpo.training.batches import Images, Scale, even_batches, scoring_batches, training_tables
-from hpo.training.loss import Loss, check_finite
+from hpo.training.batches import Images, Scale, scoring_batches, training_tables
+from hpo.training.loss import Loss
 from hpo.training.optimizers import SHARE, learning_rate, make_optimizer
 from hpo.training.steps import step
-from hpo.training.steps.averaging import RunningAverage, recount
+from hpo.training.steps.averaging import RunningAverage
 from hpo.training.steps.cuda import Cuda, own_stream
 from hpo.training.steps.eager import Eager, Work
 from hpo.training.steps.tables import n_batches
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 TICK = 0.25  # seconds between messages about the progress
 WHITENED = 5000  # training images from which the stem's filters are computed
 _BUILDING = threading.Lock()  # initial weights come from torch's own generator, which all of the process share
+
+
+class DivergedError(Exception):
+    """The loss became infinite or NaN."""
 
 
 class Training:
@@ -180,7 +184,6 @@ class Training:
                 train_loss = self._train_epoch(steps, self.epoch + 1, tick or _silent)
                 trained = time.perf_counter()
                 self.epoch += 1
-                self._recount()
                 score_loss, score, beside = self.scores()
                 yield Epoch(
                     self.epoch,
@@ -241,10 +244,10 @@ class Training:
             now = time.perf_counter()
             if now - ticked > TICK:
                 ticked = now
-                check_finite(pace.loss())
+                _check_finite(pace.loss())
                 tick(number, pace.done / len(self.train), pace.done / (now - began))
         total: float = steps.total.item()
-        check_finite(total)
+        _check_finite(total)
         return total / len(self.train)
 
     def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -258,27 +261,19 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    def _recount(self) -> None:
-        """After the last epoch, compute the norms' statistics of what is scored again, where the recipe says so."""
-        images = self.train.some(self.recipe.recounted, self.seed)
-        if self.epoch == self.n_epochs and len(images) > 1 and not self._frozen:
-            with self._narrow():
-                recount(self.scored, even_batches(images, self.scale, scoring_batch(images.device)))
-
-    def _narrow(self) -> torch.autocast:
-        return torch.autocast(self.train.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
     @torch.inference_mode()
     def scores(self) -> tuple[float, float, dict[str, float]]:
         """Return mean loss and score on the scored images, dropout off, and what is measured beside them; sets `logits`."""
         scored, logits = self.scored.eval(), []
-        truth = self.score.labels[self.score.chosen.to(self.score.device)]
+        device = self.score.device
+        truth = self.score.labels[self.score.chosen.to(device)]
         for views, head in self._scoring_batches(scored):
-            with self._narrow():
+            with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
                 logits.append(mean([head(view).float() for view in views]))
         self.logits = torch.cat(logits)
         loss = nn.functional.cross_entropy(self.logits, truth).item()
-        check_finite(loss)
+        if not math.isfinite(loss):
+            raise DivergedError
         predicted = self.logits.argmax(1)
         if self.metric == ACCURACY:
             return loss, (predicted == truth).float().mean().item(), {}
@@ -294,6 +289,11 @@ class Training:
             return
         for inputs, _ in scoring_batches(self.score, self.scale, size):
             yield views_of(inputs, self._seen()), scored
+
+
+def _check_finite(total: float) -> None:
+    if not math.isfinite(total):
+        raise DivergedError
 
 
 def _silent(_epoch: int, _fraction: float, _images_per_second: float) -> None:

@@ -30,10 +30,9 @@ from hpo.system import checkpoints
 from hpo.system.failpoints import reach
 from hpo.system.files import atomic_file, refusal, write_atomically
 from hpo.training.features import Kept
-from hpo.training.loss import DivergedError
 from hpo.training.memory import training_bytes
 from hpo.training.pictured import pictured, thumbnails
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
     from hpo.builtin.recipe import TrainingConfig

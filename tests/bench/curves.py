@@ -30,9 +30,8 @@ from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.data.datasets import MIRRORABLE, load
 from hpo.parameters import FloatRange, IntRange
 from hpo.settings import Settings
-from hpo.training.loss import DivergedError
 from hpo.training.task import Task
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 SCORED = 2000
 BATCH = 32

@@ -16,9 +16,9 @@ from hpo.networks import device
 from hpo.networks.device import fast_dtype
 from hpo.networks.model import ConvNet
 from hpo.training.batches import Images, Scale, scoring_batches, training_batches
-from hpo.training.loss import DivergedError, Loss
+from hpo.training.loss import Loss
 from hpo.training.optimizers import learning_rate, make_optimizer
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 EVERYTHING = config(
     stem="whiten", norm="batch", dropout=0.2, flip=True, shift=2, cutout=4, standardize=True, label_smoothing=0.1, lr=0.1,

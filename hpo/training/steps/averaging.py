@@ -14,30 +14,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 EVERY = 5  # steps between two updates
-
-
-def recount(net: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Compute the statistics of batch norms again, over batches of inputs that are all of about one size.
-
-    The running statistics are of the last few batches, and of weights before the average. As torch.optim.swa_utils.update_bn
-    (Izmailov et al., 2018), but dropout stays off, and norms that are not trained keep theirs.
-    """
-    net.train()
-    kinds = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # batch norms have no other base
-    norms = [module for module in net.modules() if isinstance(module, kinds) and module.training and module.track_running_stats]
-    net.eval()
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum, norm.training = None, True  # None: the mean of all batches
-    with torch.no_grad():
-        for inputs in batches if norms else ():
-            net(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum, norm.training = momentum, False
 
 
 class RunningAverage(AveragedModel):

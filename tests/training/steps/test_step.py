@@ -15,10 +15,9 @@ from hpo.builtin.recipe import LATEST, RECIPES
 from hpo.networks import weights, zoo
 from hpo.training.batches import training_batches
 from hpo.training.features import Kept
-from hpo.training.loss import DivergedError
 from hpo.training.optimizers import SHARE, learning_rate
 from hpo.training.steps import eager, step
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 SMALLEST = "squeezenet1_1"
 EVERYTHING = config(

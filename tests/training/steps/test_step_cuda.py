@@ -11,9 +11,8 @@ from tiny import config, noise
 
 from hpo.networks.device import opened
 from hpo.training.batches import Images
-from hpo.training.loss import DivergedError
 from hpo.training.steps import step
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 pytestmark = [
     pytest.mark.cuda,
