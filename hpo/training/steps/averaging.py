@@ -1,4 +1,4 @@
-"""The running average of a network's weights and of its norms' statistics, which is what is scored; at the end, these again.
+"""The running average of a network's weights and of its norms' statistics, which is what is scored.
 
 While the learning rate is high, the weights fluctuate. Their average is some points better, and closer to the final result
 (tests/bench/recipe.md; Polyak and Juditsky, 1992; EMA as in torch.optim.swa_utils).
