@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hpo.store.repetitions import Repetitions
 
 
-SHORT = 3600.0  # seconds: on one core, the largest network of `basic` takes from 20 minutes to more than that
+SHORT = 3600.0  # seconds: on one core, the largest network of `basic` takes from 25 minutes to more than that
 
 
 @dataclass(frozen=True)
