@@ -46,7 +46,7 @@ def drawn(board: Board, width: int = 120, **options: object) -> str:
 
 def test_the_live_table_has_a_line_a_worker_and_what_matters(board: Board) -> None:
     text = drawn(board)
-    assert "depth 3  filters 32  dropout 0  lr 0.08" in text
+    assert "depth 3  filters 32  dropout 0  lr 0.12" in text
     assert "4/10" in text
     assert "61.00%" in text
     assert "1,234" in text
@@ -185,7 +185,7 @@ def test_a_trial_that_waits_and_is_pruned_in_the_same_moment_is_one_line(board: 
 
 def test_of_many_parameters_a_line_has_the_first_and_says_how_many_more() -> None:
     wide = OBJECTIVE.space("wide").default
-    assert views.parameters(SPACE.default) == "depth 3  filters 32  dropout 0  lr 0.08"
+    assert views.parameters(SPACE.default) == "depth 3  filters 32  dropout 0  lr 0.12"
     assert views.parameters(wide).endswith(f"  … {len(wide) - 6} more")
     assert len(views.parameters(wide)) < 90
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 
 from hpo.builtin.convnet import OBJECTIVE, Config
+from hpo.builtin.recipe import steps
 from hpo.errors import UsageError
 from hpo.objective import of_study
 from hpo.scoring.score import Score
@@ -27,6 +28,18 @@ def test_a_new_knob_of_the_built_in_network_is_one_declaration(tmp_path):
     assert Younger(**objective.space(str(path)).point({"rest": 0.3})).rest == 0.3
     older = OBJECTIVE.space("wide").model_dump(mode="json")
     assert objective.stored_space(older).point()["rest"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "batches"),
+    [(60, 128, 1), (10_000, 128, 79), (12_800, 128, 100), (20_050, 200, 101), (50_000, 500, 100), (1_000_000, 500, 2000)],
+)
+def test_a_batch_size_of_0_is_a_hundredth_of_the_images_within_limits(images, batch_size, batches):
+    config = Config(batch_size=0).on(images)
+    assert config.batch_size == batch_size
+    assert config == config.on(5 * images) == Config(batch_size=batch_size)
+    assert steps({"batch_size": 0}, {"n_train": images}) == batches == steps({"batch_size": batch_size}, {"n_train": images})
+    assert steps({"batch_size": 0}, {}) is None
 
 
 @pytest.mark.parametrize(

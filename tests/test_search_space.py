@@ -15,7 +15,7 @@ from hpo.errors import SpaceError
 from hpo.parameters import Choices, Fixed, FloatRange, IntRange
 from hpo.search_space import SearchSpace
 
-INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (1, 65536), "shift": (0, 16), "cutout": (0, 32)}
+INTS = {"depth": (1, 8), "filters": (1, 2048), "hidden": (0, 8192), "batch_size": (0, 65536), "shift": (0, 16), "cutout": (0, 32)}
 FLOATS = {
     "dropout": (0, 0.95),
     "lr": (1e-9, 100),

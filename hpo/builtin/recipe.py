@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,14 @@ from hpo.objective import FIRST
 
 if TYPE_CHECKING:
     from hpo.parameters import Value
+
+
+FEWEST, MOST = 128, 500  # images per step where their number decides
+
+
+def batch_size(configured: int, n_train: int) -> int:
+    """Return the images per step for so many training images: as configured, or a hundredth of them."""
+    return configured or min(max(n_train // 100, FEWEST), MOST)
 
 
 class TrainingConfig(BaseModel):
@@ -34,7 +42,9 @@ class TrainingConfig(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
-    batch_size: int = Field(128, ge=1, le=65536, description="images per step")
+    batch_size: int = Field(
+        128, ge=0, le=65536, description=f"images per step; 0: a hundredth of the training images, {FEWEST} to {MOST}"
+    )
     schedule: Literal["constant", "one-cycle", "falling"] = Field("one-cycle", description="course of the learning rate")
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
@@ -49,6 +59,10 @@ class TrainingConfig(BaseModel):
     cutout: int = Field(0, ge=0, le=32, description="edge of a square blanked in each training image, pixels of 32")
     crop: float = Field(1.0, ge=0.05, le=1, description="least share of a training image that a random crop shows; 1: all of it")
     jitter: float = Field(0.0, ge=0, le=0.9, description="random brightness, contrast and saturation, up to this share; 0: none")
+
+    def on(self, n_train: int) -> Self:
+        """Return the configuration with the batch size that it has on so many training images."""
+        return self.model_copy(update={"batch_size": batch_size(self.batch_size, n_train)})
 
 
 # Values that train as before the field existed; where that is its default, for checkpoints, which hold every field.
@@ -109,5 +123,7 @@ def of_version(version: object) -> Recipe | None:
 
 def steps(point: Mapping[str, Value], environment: Mapping[str, Any]) -> int | None:
     """Return the batches of an epoch of a point; None where the number of images is not known."""
-    n_train, batch_size = environment.get("n_train"), point["batch_size"]
-    return math.ceil(n_train / int(batch_size)) if isinstance(n_train, int) and n_train > 0 else None
+    n_train = environment.get("n_train")
+    if not isinstance(n_train, int) or n_train <= 0:
+        return None
+    return math.ceil(n_train / batch_size(int(point["batch_size"]), n_train))

@@ -77,7 +77,7 @@ class Training:
         weights: Weights | None = None,
         kept: Kept | None = None,
     ) -> None:
-        self.config, self.train, self.score, self.recipe, self.metric = config, train, score, recipe, metric
+        self.config, self.train, self.score, self.recipe, self.metric = config.on(len(train)), train, score, recipe, metric
         self.n_epochs, self.seed = n_epochs, seed
         self.epoch, self.logits = 0, torch.empty(0)
         device = train.device
@@ -102,7 +102,7 @@ class Training:
         self.part = self.net.head if isinstance(self.net, Adapted) and self._frozen else self.net
         self.steps = n_epochs * self._n_batches()
         self.average = RunningAverage(self.part, config.averaging, self.steps) if config.averaging else None
-        self.optimizer = make_optimizer(self.net, config, device, recipe)
+        self.optimizer = make_optimizer(self.net, self.config, device, recipe)
         self.dtype = fast_dtype(device)
         self._loss = Loss.of(train, n_classes, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)

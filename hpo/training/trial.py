@@ -60,7 +60,7 @@ class Trial:
     is_kept = True
 
     def __init__(self, task: Task, config: TrainingConfig, seed: int, folder: Path) -> None:
-        self.task, self.config, self.seed, self.folder = task, config, seed, folder
+        self.task, self.config, self.seed, self.folder = task, config.on(len(task.train)), seed, folder
         self.history: list[Epoch] = []
         self.passed_over: list[str] = []
         channels, edge = task.train.pixels.shape[3], task.train.pixels.shape[1]
@@ -71,7 +71,7 @@ class Trial:
         self.measured = {"n_parameters": self.size.n_parameters} | (
             {"macs": self.size.macs} if self.size.macs is not None else {}
         )
-        task.room.take(self, training_bytes(self.size, config, task.train.device), config)
+        task.room.take(self, training_bytes(self.size, self.config, task.train.device), self.config)
         with _device_errors():
             self._training = self._begun()
             self._continue()

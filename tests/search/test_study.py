@@ -384,7 +384,7 @@ UNFIT = {
     "a list": ({"depth": [3]}, r"depth = [3] is outside its range in space 'basic'"),
     "of no parameter": ({"learning_rate": 0.1}, "space 'basic' has no parameter 'learning_rate'"),
     "fixed otherwise": ({"batch_size": 64}, "batch_size = 64 is outside its range in space 'basic'"),
-    "tried before": ({"batch_size": 128}, "trial 0 has tried its point, and a point is tried once"),
+    "tried before": ({"batch_size": 0}, "trial 0 has tried its point, and a point is tried once"),
 }
 
 

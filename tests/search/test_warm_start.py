@@ -100,7 +100,7 @@ def test_what_another_recipe_and_other_data_do_not_carry_over_is_left_out_and_sa
         "its scores do not carry over."
     )
     assert lost.startswith("not taken over from study 'old', since space 'basic' has no such values: lr ")
-    assert lost.endswith(" (here 0.01 to 0.5), norm group (here batch), batch_size 64 (here 128).")
+    assert lost.endswith(" (here 0.01 to 0.5), norm group (here batch), batch_size 64 (here 0).")
 
 
 def test_a_trial_of_another_program_is_no_point_to_start_from(finished):

@@ -165,6 +165,13 @@ def test_going_on_from_a_state_is_bitwise_what_would_have_come_without_the_stop(
     assert torch.equal(second.logits, whole.logits)
 
 
+def test_a_batch_size_of_0_trains_as_the_number_that_it_stands_for():
+    by_number = training(MUON.model_copy(update={"batch_size": 0}), seed=3)
+    written = training(MUON.model_copy(update={"batch_size": 128}), seed=3)
+    assert by_number.config == written.config
+    assert curve(by_number.epochs()) == curve(written.epochs())
+
+
 def test_another_seed_is_another_training():
     assert curve(training(EVERYTHING, seed=1).epochs()) != curve(training(EVERYTHING, seed=2).epochs())
 

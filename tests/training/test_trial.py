@@ -49,6 +49,12 @@ def curve(epochs):
     return [(epoch.number, epoch.score, epoch.metrics) for epoch in epochs]
 
 
+def test_a_trial_tells_the_batch_size_that_its_number_of_images_decides(task, tmp_path):
+    trial = Trial(task, config(batch_size=0), 7, tmp_path)
+    list(trial.epochs())
+    assert stored.read(trial.finish())[0].point["batch_size"] == 128
+
+
 def test_scores_hold_what_the_network_said_of_each_scored_image(done, digits):
     trial, path = done
     scores = np.load(path.parent / "scores.npz")
