@@ -10,6 +10,7 @@ import gc
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,5 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     random.seed(0)
     np.random.seed(0)  # the global generator, for libraries that use it
+    if "torch" in sys.modules:  # most tests do without
+        sys.modules["torch"].manual_seed(0)

@@ -27,7 +27,7 @@ FEWEST, MOST = 128, 500  # images per step where their number decides
 
 
 def batch_size(configured: int, n_train: int) -> int:
-    """Return the images per step for so many training images: as configured, or a hundredth of them."""
+    """Return the images per step for so many training images: as configured, or where that is 0 a hundredth, within limits."""
     return configured or min(max(n_train // 100, FEWEST), MOST)
 
 
