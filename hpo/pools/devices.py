@@ -6,6 +6,7 @@ Nothing here imports torch: the driver is asked for GPUs, and where its answer i
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from hpo.errors import DeviceError
 from hpo.pools import nvml
 from hpo.system.children import python
 
-WORKER_MEMORY = 900 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, the network, its activations
+WORKER_MEMORY = 1700 * 2**20  # bytes that a worker on a CPU needs: torch's libraries, `basic`'s largest network, its activations
 SHARING = 4  # maximum of processes per GPU, which would be idle between the kernels of one small network
 LANES = 8  # maximum of trials at once in one process of a GPU: see runner/lanes.py, which finds out how many pay
 LANE_MEMORY = 2**30  # bytes of a GPU that a small network in training needs
@@ -64,7 +65,8 @@ def seats(workers: int | str, device: str, *, lanes: bool = False, cores: int = 
                 f"--device {device}: torch sees no CUDA device here. Use --device cpu, or a torch built for your GPU."
             )
     there, memory = n_cores(), int(free_memory() * (1 - RESERVE))
-    count = int(workers) if workers != "auto" else max(1, min(there // cores, memory // WORKER_MEMORY))
+    cores = max(cores, math.ceil(there / max(1, memory // WORKER_MEMORY)))  # where memory is short, more for each trial
+    count = int(workers) if workers != "auto" else max(1, there // cores)
     return [Seat("cpu", max(1, there // count), memory // count)] * count
 
 

@@ -11,10 +11,14 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
+from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.errors import DeviceError
+from hpo.networks.model import measure
 from hpo.pools import devices
 from hpo.pools.devices import RESERVE, WORKER_MEMORY, Seat, described, free_memory, n_cores, seats
+from hpo.training.memory import training_bytes
 
 GIB = 2**30
 
@@ -93,7 +97,8 @@ def test_free_memory_is_the_machines_or_what_the_container_has_left(machine, mac
     ("machine_is", "count"),
     [
         ({"cores": 8}, 8),
-        ({"cores": 8, "free": int(3.5 * WORKER_MEMORY / (1 - RESERVE))}, 3),
+        ({"cores": 8, "free": int(7.5 * WORKER_MEMORY / (1 - RESERVE))}, 4),  # of two cores each: all have work
+        ({"cores": 8, "free": int(3.5 * WORKER_MEMORY / (1 - RESERVE))}, 2),
         ({"cores": 8, "free": WORKER_MEMORY // 2}, 1),  # better a worker that may fail than none
         ({"cores": 8, "free": 0}, 1),
         ({"cores": 1, "threads": 1}, 1),
@@ -112,6 +117,12 @@ def test_auto_gives_a_trial_the_cores_that_it_shall_have(machine, n_cores, count
     planned = seats("auto", "cpu", cores=2)
     assert [seat.threads for seat in planned] == [threads] * count
     assert seats(8, "cpu", cores=2) == seats(8, "cpu")  # a number is kept
+
+
+def test_a_worker_on_a_cpu_has_the_memory_for_the_largest_network_of_basic():
+    space = OBJECTIVE.space("basic")
+    largest = Config(**space.point({"depth": 4, "filters": 72})).on(50_000)
+    assert training_bytes(measure(largest, 10), largest, torch.device("cpu")) < WORKER_MEMORY - 256 * 2**20  # its libraries
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(1, 8), (2, 4), (3, 2), (8, 1), (20, 1)])
