@@ -60,7 +60,7 @@ def record(job: tuple[int, dict[str, float], Settings, Path, int]) -> dict[str, 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     task = Task.of(settings, load(settings.dataset, data_dir), torch.device("cpu"), memory=2**40)
-    config = Config(**OBJECTIVE.space("basic").point(point))
+    config = Config(**OBJECTIVE.space("basic").point(point)).on(len(task.train))
     config = config.model_copy(update={"batch_size": batch, "lr": config.lr * batch / config.batch_size})
     if settings.dataset not in MIRRORABLE:
         config = config.model_copy(update={"flip": False, "tta": False})

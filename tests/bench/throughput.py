@@ -7,7 +7,8 @@ In each round all variants are measured one after the other, in new processes: t
 worker with all threads, and one hpo worker of one thread per core. The images of complete batches are counted, from data to
 optimizer step, without the first few batches; of several workers, those in the time in which all of them trained. Ratios are
 computed within a round. The upper limit is also shown: the rate of a matrix multiplication of 2048 x 2048, divided by the
-operations that the network needs. hpo multiplies in bfloat16 where that is faster, and its limit is that of the type it uses.
+operations that the network needs. hpo multiplies in bfloat16 where that is faster, and its limit is that of the type it uses. Batches of `basic` are those of
+`--images` images.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def train(job: Job) -> Times:
     """Train for one epoch, whose images are those to be counted and the first few."""
     torch.set_num_threads(job.threads)
     data = load("cifar10", job.data_dir)
-    config = Config(**OBJECTIVE.space(job.space or "tutorial").point(job.point))
+    config = Config(**OBJECTIVE.space(job.space or "tutorial").point(job.point)).on(job.images)
     batch = config.batch_size
     n_images = (WARM_UP + max(1, job.images // batch)) * batch
     chosen = np.random.default_rng(0).permutation(len(data.train))[:n_images]
