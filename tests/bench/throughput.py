@@ -7,8 +7,8 @@ In each round all variants are measured one after the other, in new processes: t
 worker with all threads, and one hpo worker of one thread per core. The images of complete batches are counted, from data to
 optimizer step, without the first few batches; of several workers, those in the time in which all of them trained. Ratios are
 computed within a round. The upper limit is also shown: the rate of a matrix multiplication of 2048 x 2048, divided by the
-operations that the network needs. hpo multiplies in bfloat16 where that is faster, and its limit is that of the type it uses. Batches of `basic` are those of
-`--images` images.
+operations that the network needs. hpo multiplies in bfloat16 where that is faster, and its limit is that of the type it uses.
+Batches of `basic` are those of `--images` images.
 """
 
 from __future__ import annotations
