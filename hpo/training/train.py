@@ -272,8 +272,7 @@ class Training:
                 logits.append(mean([head(view).float() for view in views]))
         self.logits = torch.cat(logits)
         loss = nn.functional.cross_entropy(self.logits, truth).item()
-        if not math.isfinite(loss):
-            raise DivergedError
+        _check_finite(loss)
         predicted = self.logits.argmax(1)
         if self.metric == ACCURACY:
             return loss, (predicted == truth).float().mean().item(), {}
@@ -291,8 +290,8 @@ class Training:
             yield views_of(inputs, self._seen()), scored
 
 
-def _check_finite(total: float) -> None:
-    if not math.isfinite(total):
+def _check_finite(loss: float) -> None:
+    if not math.isfinite(loss):
         raise DivergedError
 
 
