@@ -121,7 +121,8 @@ def test_auto_gives_a_trial_the_cores_that_it_shall_have(machine, n_cores, count
 
 def test_a_worker_on_a_cpu_has_the_memory_for_the_largest_network_of_basic():
     space = OBJECTIVE.space("basic")
-    largest = Config(**space.point({"depth": 4, "filters": 72})).on(50_000)
+    ends = {name: max(space.parameters[name].ends()) for name in ("depth", "filters")}
+    largest = Config(**space.point(ends)).on(50_000)
     assert training_bytes(measure(largest, 10), largest, torch.device("cpu")) < WORKER_MEMORY - 256 * 2**20  # its libraries
 
 
