@@ -30,9 +30,8 @@ from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.data.datasets import load
 from hpo.networks.model import measure
 from hpo.settings import Settings
-from hpo.training import train
 from hpo.training.task import Task
-from hpo.training.train import Training
+from hpo.training.train import DivergedError, Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +132,7 @@ def train_one(idea: str, task: Task, seed: int) -> dict[str, Any]:
     began = time.process_time()
     try:
         accuracies = [round(100 * epoch.score, 2) for epoch in training.epochs()]
-    except train.DivergedError:
+    except DivergedError:
         accuracies = [math.nan]
     seconds = round(time.process_time() - began, 1)
     pflop = 6e-15 * (measure(training.config, len(task.classes)).macs or 0) * task.settings.epochs * len(task.train)
