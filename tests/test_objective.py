@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from pydantic import Field
 
+from hpo.builtin import models
 from hpo.builtin.convnet import OBJECTIVE, Config
 from hpo.builtin.recipe import steps
 from hpo.errors import UsageError
@@ -28,6 +29,11 @@ def test_a_new_knob_of_the_built_in_network_is_one_declaration(tmp_path):
     assert Younger(**objective.space(str(path)).point({"rest": 0.3})).rest == 0.3
     older = OBJECTIVE.space("wide").model_dump(mode="json")
     assert objective.stored_space(older).point()["rest"] == 0.0
+
+
+def test_every_knob_says_what_it_is():
+    for objective in (OBJECTIVE, models.of_model("torchvision:resnet18")):
+        assert [name for name, what in objective.described.items() if not what] == []
 
 
 @pytest.mark.parametrize(

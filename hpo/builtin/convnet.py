@@ -45,7 +45,7 @@ class Architecture(BaseModel):
     start: Literal["random", "identity"] = Field(
         "random", description="a convolution's first filters: random, or what passes on its input"
     )
-    activation: Literal["relu", "gelu", "silu"] = "relu"
+    activation: Literal["relu", "gelu", "silu"] = Field("relu", description="function after each normalization")
     pool: Literal["early", "late"] = Field("early", description="2x2 max pooling after a block's first or last convolution")
     hidden: int = Field(0, ge=0, le=8192, description="units of a hidden layer on the flattened image; 0: global max pooling")
 

@@ -38,15 +38,15 @@ class TrainingConfig(BaseModel):
 
     # The training.
     lr: float = Field(0.05, gt=0, le=100, description="peak learning rate per batch; adamw uses a hundredth")
-    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
+    optimizer: Literal["sgd", "adamw", "muon"] = Field("sgd", description="muon: of convolutions, and sgd of the rest")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the optimizer; adamw: its first beta")
+    nesterov: bool = Field(default=True, description="of sgd: Nesterov's momentum; muon always has it")
     weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
     batch_size: int = Field(
         128, ge=0, le=65536, description=f"images per step; 0: a hundredth of the training images, {FEWEST} to {MOST}"
     )
     schedule: Literal["constant", "one-cycle", "falling"] = Field("one-cycle", description="course of the learning rate")
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the label that is spread over all classes")
     averaging: float = Field(0.1, ge=0, le=1, description="of the scored weights, over this share of the training; 0: none")
     class_weights: float = Field(0.0, ge=0, le=1, description="weight of rare classes in the loss; 0: none, 1: all classes alike")
     # The images.

@@ -90,6 +90,7 @@ def page(
         space_name=str(summary.space.get("name", "")),
         space_rows=space_rows(summary),
         has_default=not summary.by_run and bool(summary.space),
+        described=summary.objective.described if summary.ours else {},
     )
 
 

@@ -170,6 +170,11 @@ def test_damaged_layers_are_named_and_the_rest_appears(tmp_path, content):
     assert 'id="confusion"' in text
 
 
+def test_the_space_says_what_each_parameter_is_where_hpo_knows(tmp_path):
+    assert "<td>blocks of two convolutions</td>" in written(tmp_path, made.searched(3))
+    assert "what it is" not in written(tmp_path, made.foreign())
+
+
 def test_where_the_data_lay_on_the_machine_is_not_told(tmp_path):
     for place in ("in /home/me/data/cifar10.", "from C:\\data\\x.tar.gz.", "in ~/data."):
         text = written(tmp_path, made.study([], environment={"data": f"60,000 image files {place}"}))
