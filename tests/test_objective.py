@@ -32,7 +32,7 @@ def test_a_new_knob_of_the_built_in_network_is_one_declaration(tmp_path):
 
 
 def test_every_knob_says_what_it_is():
-    for objective in (OBJECTIVE, models.of_model("torchvision:resnet18")):
+    for objective in (OBJECTIVE, models.of_model("resnet18")):
         assert [name for name, what in objective.described.items() if not what] == []
 
 

@@ -41,7 +41,7 @@ class TrainingConfig(BaseModel):
     optimizer: Literal["sgd", "adamw", "muon"] = Field("sgd", description="muon: of convolutions, and sgd of the rest")
     momentum: float = Field(0.9, ge=0, lt=1, description="of the optimizer; adamw: its first beta")
     nesterov: bool = Field(default=True, description="of sgd: Nesterov's momentum; muon always has it")
-    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions and linear layers; adamw uses 1,000 times it")
+    weight_decay: float = Field(5e-4, ge=0, le=1, description="of convolutions, linear layers; adamw: since recipe 2 1,000 times")
     batch_size: int = Field(
         128, ge=0, le=65536, description=f"images per step; 0: a hundredth of the training images, {FEWEST} to {MOST}"
     )
